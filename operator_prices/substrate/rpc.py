@@ -1,0 +1,507 @@
+"""A pipelined JSON-RPC client: many requests in flight on one WebSocket, none of them lost."""
+
+import asyncio
+import random
+import re
+from base64 import b64encode
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import orjson
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from operator_prices.chain import (
+    ArchiveNeededError,
+    ChainError,
+    NodeBehindError,
+    NodeUnreachableError,
+    NotASubstrateNodeError,
+    RateLimitedError,
+    RefusedError,
+)
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+MAX_IN_FLIGHT = 32
+METHOD_NOT_FOUND = -32601
+FATAL_CODES = {-32600, METHOD_NOT_FOUND, -32602}
+"""Invalid request, unknown method, invalid parameters: asking again changes nothing."""
+
+TOO_OFTEN_CODES = {429, 503, -32029, -32005}
+"""What nodes and the proxies before them answer to a client that asks too often."""
+
+Request = tuple[str, Sequence[Any]]
+"""A method and its parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a node answers. Its text form never shows a password, a token or a query."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, url: str, authorization: str | None = None) -> Self:
+        """Take user and password out of `url` into an `Authorization` header.
+
+        >>> str(Endpoint.parse("wss://me:secret@node.example/ws?token=1"))
+        'wss://node.example/ws'
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in {"ws", "wss", "http", "https"} or not parts.hostname:
+            raise NotASubstrateNodeError(
+                f"{str(cls(url))!r} is no node address: set ARCHIVE_NODE_URL to a ws://, wss://,"
+                " http:// or https:// URL."
+            )
+        headers = {"Authorization": authorization} if authorization else {}
+        if parts.username is not None:
+            pair = f"{parts.username}:{parts.password or ''}".encode()
+            headers = {"Authorization": f"Basic {b64encode(pair).decode()}"}
+        host = parts.netloc.rpartition("@")[2]
+        return cls(urlunsplit(parts._replace(netloc=host)), headers)
+
+    @property
+    def is_http(self) -> bool:
+        return self.url.startswith("http")
+
+    def __str__(self) -> str:
+        parts = urlsplit(self.url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A request on its way, from the first time it is sent until it has its answer."""
+
+    id: int
+    payload: bytes
+    answer: asyncio.Future[Any]
+    refusals: int = 0
+
+
+class _ConnectionLostError(Exception):
+    """The connection ended, or said something that is no answer."""
+
+
+class _WebSocket:
+    def __init__(
+        self, session: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse
+    ) -> None:
+        self._session = session
+        self._socket = socket
+
+    async def send(self, call: _Call) -> None:
+        await self._socket.send_str(call.payload.decode())
+
+    async def receive(self) -> bytes | str:
+        message = await self._socket.receive()
+        if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
+            data: bytes | str = message.data
+            return data
+        raise _ConnectionLostError(f"the connection was closed ({self._socket.close_code})")
+
+    async def close(self) -> None:
+        await self._socket.close()
+        await self._session.close()
+
+
+class _Http:
+    """Makes POST requests look like a connection: what is sent is answered later, in any order."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self._answers: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        self._posts: set[asyncio.Task[None]] = set()
+
+    async def send(self, call: _Call) -> None:
+        task = asyncio.create_task(self._post(call))
+        self._posts.add(task)
+        task.add_done_callback(self._posts.discard)
+
+    async def _post(self, call: _Call) -> None:
+        try:
+            async with self._session.post(self._url, data=call.payload) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            await self._answers.put(error)
+            return
+        if response.status in TOO_OFTEN_CODES:
+            refusal = {"code": response.status, "message": f"HTTP {response.status}"}
+            body = orjson.dumps({"id": call.id, "error": refusal})
+        await self._answers.put(body)
+
+    async def receive(self) -> bytes:
+        answer = await self._answers.get()
+        if isinstance(answer, Exception):
+            raise _ConnectionLostError(str(answer) or type(answer).__name__)
+        return answer
+
+    async def close(self) -> None:
+        for task in self._posts:
+            task.cancel()
+        await self._session.close()
+
+
+class Client:
+    """Asks one of several endpoints, with at most `in_flight` requests unanswered at a time.
+
+    The in-flight window is halved when a connection drops and grows again with every answer. What
+    was unanswered is sent again on the next connection. An endpoint is given up after `attempts`
+    connections in a row that brought no answer at all; when all are given up, every caller gets
+    the last reason as a `ChainError`.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        *,
+        in_flight: int = MAX_IN_FLIGHT,
+        requests_per_second: float | None = None,
+        timeout: float = 30.0,
+        attempts: int = 6,
+        pause: float = 0.25,
+    ) -> None:
+        self.endpoints = tuple(endpoints)
+        self.sent = 0
+        self._in_flight_limit = min(in_flight, MAX_IN_FLIGHT)
+        self._window = float(self._in_flight_limit)
+        self._interval = 1 / requests_per_second if requests_per_second else 0.0
+        self._next_send = 0.0
+        self._timeout = timeout
+        self._attempts = attempts
+        self._pause = pause
+        self._ids = count(1)
+        self._waiting: deque[_Call] = deque()
+        self._unanswered: dict[int, _Call] = {}
+        self._wake = asyncio.Event()
+        self._progress = False
+        self._endpoint = 0
+        self._discarded: set[int] = set()
+        self._failures: dict[int, int] = {}
+        self._runner: asyncio.Task[None] | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint in use."""
+        return self.endpoints[self._endpoint]
+
+    async def call_many(self, requests: Iterable[Request]) -> list[Any]:
+        """Ask all `requests` at once; their results come in the order of the requests."""
+        if self._runner is None or self._runner.done():
+            self._runner = asyncio.create_task(self._run())
+        loop = asyncio.get_running_loop()
+        calls = []
+        for method, params in requests:
+            number = next(self._ids)
+            message = {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
+            calls.append(_Call(number, orjson.dumps(message), loop.create_future()))
+        self._waiting.extend(calls)
+        self._wake.set()
+        try:
+            return await asyncio.gather(*(call.answer for call in calls))
+        finally:
+            self._forget(calls)
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.gather(self._runner, return_exceptions=True)
+
+    def _forget(self, calls: Iterable[_Call]) -> None:
+        """Drop what nobody waits for any more, so that a failed batch leaves nothing behind."""
+        for call in calls:
+            if not call.answer.done():
+                call.answer.cancel()
+            self._unanswered.pop(call.id, None)
+        self._waiting = deque(call for call in self._waiting if not call.answer.done())
+        self._wake.set()
+
+    async def _run(self) -> None:
+        """Keep a connection as long as there is something to ask; live through its ends."""
+        while True:
+            await self._until(lambda: bool(self._waiting))
+            self._progress = False
+            try:
+                connection = await self._connect()
+                try:
+                    await self._converse(connection)
+                finally:
+                    await connection.close()
+            except (_ConnectionLostError, aiohttp.ClientError, OSError, TimeoutError) as error:
+                self._after_loss(error)
+            failures = self._failures.get(self._endpoint, 0)
+            await asyncio.sleep(
+                0 if self._progress else self._pause * 2**failures * random.uniform(0.5, 1.0)  # noqa: S311
+            )
+
+    async def _connect(self) -> _WebSocket | _Http:
+        endpoint = self.endpoint
+        headers = {**endpoint.headers, "Content-Type": "application/json"}
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout)
+        connector = aiohttp.TCPConnector(limit=0)
+        session = aiohttp.ClientSession(headers=headers, timeout=limits, connector=connector)
+        if endpoint.is_http:
+            return _Http(session, endpoint.url)
+        try:
+            async with asyncio.timeout(self._timeout):
+                socket = await session.ws_connect(endpoint.url, max_msg_size=0, compress=0)
+        except BaseException:
+            await session.close()
+            raise
+        return _WebSocket(session, socket)
+
+    async def _converse(self, connection: _WebSocket | _Http) -> None:
+        """Send and receive until the connection ends; always raises."""
+        sending = asyncio.create_task(self._send(connection))
+        receiving = asyncio.create_task(self._receive(connection))
+        try:
+            done, _ = await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        finally:
+            sending.cancel()
+            receiving.cancel()
+            await asyncio.gather(sending, receiving, return_exceptions=True)
+
+    async def _send(self, connection: _WebSocket | _Http) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._until(
+                lambda: bool(self._waiting) and len(self._unanswered) < int(self._window)
+            )
+            if self._interval:
+                now = loop.time()
+                self._next_send = max(now, self._next_send + self._interval)
+                await asyncio.sleep(self._next_send - now)
+            if not self._waiting:
+                continue
+            call = self._waiting.popleft()
+            self._unanswered[call.id] = call
+            self.sent += 1
+            await connection.send(call)
+            self._wake.set()
+
+    async def _receive(self, connection: _WebSocket | _Http) -> None:
+        while True:
+            await self._until(lambda: bool(self._unanswered))
+            async with asyncio.timeout(self._timeout):
+                message = await connection.receive()
+            self._take(message)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._wake.clear()
+            await self._wake.wait()
+
+    def _take(self, message: bytes | str) -> None:
+        try:
+            answer = orjson.loads(message)
+        except orjson.JSONDecodeError as error:
+            raise _ConnectionLostError("an answer was cut short or is no JSON") from error
+        if not isinstance(answer, dict):
+            raise _ConnectionLostError("an answer is no JSON-RPC object")
+        call = self._unanswered.pop(answer.get("id") or 0, None)
+        if call is None:
+            if answer.get("id") is None and "error" in answer:
+                raise _ConnectionLostError(_text(answer["error"]))
+            return
+        if "result" in answer:
+            self._progress = True
+            self._failures[self._endpoint] = 0
+            self._window = min(self._in_flight_limit, self._window + 1 / self._window)
+            if not call.answer.done():
+                call.answer.set_result(answer["result"])
+        else:
+            self._refused(call, answer.get("error"))
+        self._wake.set()
+
+    def _refused(self, call: _Call, error: object) -> None:
+        """Ask again later what may pass, elsewhere what this endpoint lacks; else say no."""
+        call.refusals += 1
+        reason = _error_for(error, self.endpoint)
+        if isinstance(reason, RefusedError):
+            if not call.answer.done():
+                call.answer.set_exception(reason)
+            return
+        if isinstance(reason, ArchiveNeededError):
+            self._discarded.add(self._endpoint)
+            spare = [i for i in range(len(self.endpoints)) if i not in self._discarded]
+            if not spare:
+                if not call.answer.done():
+                    call.answer.set_exception(reason)
+                return
+            self._waiting.appendleft(call)
+            self._endpoint = spare[0]
+            raise _ConnectionLostError(str(reason))
+        if call.refusals >= self._attempts * 2:
+            if not call.answer.done():
+                call.answer.set_exception(reason)
+            return
+        if isinstance(reason, RateLimitedError):
+            self._window = max(1.0, self._window / 2)
+        delay = self._pause * 2 ** min(call.refusals, 5) * random.uniform(0.5, 1.0)  # noqa: S311
+        asyncio.get_running_loop().call_later(delay, self._again, call)
+
+    def _again(self, call: _Call) -> None:
+        if not call.answer.done():
+            self._waiting.append(call)
+            self._wake.set()
+
+    def _after_loss(self, error: Exception) -> None:
+        """Queue what was unanswered again; rotate, or give up, after too many fruitless tries."""
+        lost = [call for call in self._unanswered.values() if not call.answer.done()]
+        self._unanswered.clear()
+        self._waiting.extendleft(reversed(lost))
+        self._window = max(1.0, self._window / 2)
+        if self._progress or not self._waiting:
+            return
+        failures = self._failures.get(self._endpoint, 0) + 1
+        self._failures[self._endpoint] = failures
+        if failures < self._attempts:
+            return
+        untried = [
+            i
+            for i in range(len(self.endpoints))
+            if self._failures.get(i, 0) < self._attempts and i not in self._discarded
+        ]
+        if untried:
+            self._endpoint = untried[0]
+            return
+        self._failures.clear()
+        final = _final(error, self.endpoints)
+        for call in list(self._waiting):
+            if not call.answer.done():
+                call.answer.set_exception(final)
+        self._waiting.clear()
+
+
+def _text(error: object) -> str:
+    if isinstance(error, dict):
+        parts = [str(error[name]) for name in ("message", "data") if error.get(name)]
+        return ": ".join(parts) or str(error)
+    return str(error)
+
+
+_DISCARDED = re.compile(r"state already discarded|state .*pruned|missing trie", re.IGNORECASE)
+_UNKNOWN_BLOCK = re.compile(r"header was not found|(unknown|missing) block", re.IGNORECASE)
+_TOO_OFTEN = re.compile(r"rate.?limit|too many|limit exceeded", re.IGNORECASE)
+
+
+def _error_for(error: object, endpoint: Endpoint) -> ChainError:
+    """The typed error for a JSON-RPC `error`; only `RefusedError` says that asking on is vain."""
+    text = _text(error)
+    code = error.get("code") if isinstance(error, dict) else None
+    if _DISCARDED.search(text):
+        return ArchiveNeededError(
+            f"{endpoint} no longer has this state ({text}): use an archive node, one that runs with"
+            " --state-pruning archive --blocks-pruning archive."
+        )
+    if _UNKNOWN_BLOCK.search(text):
+        return NodeBehindError(
+            f"{endpoint} does not know a block it should ({text}): it is behind or on another fork;"
+            " wait until it has caught up, or use another node."
+        )
+    if code in TOO_OFTEN_CODES or _TOO_OFTEN.search(text):
+        return _rate_limited(f"{endpoint}", text)
+    if code == METHOD_NOT_FOUND:
+        return RefusedError(
+            f"{endpoint} does not offer a method that an archive node has ({text}): use another"
+            " node, or allow its methods."
+        )
+    if code in FATAL_CODES:
+        return RefusedError(f"{endpoint} refused a request: {text}.")
+    return NodeUnreachableError(
+        f"{endpoint} keeps answering with an error ({text}): see its log, or use another node."
+    )
+
+
+def _rate_limited(names: str, reason: str) -> RateLimitedError:
+    return RateLimitedError(
+        f"{names} limits how often it answers ({reason}): lower REQUESTS_PER_SECOND or use another"
+        " node."
+    )
+
+
+def _final(error: Exception, endpoints: Sequence[Endpoint]) -> ChainError:
+    names = ", ".join(str(endpoint) for endpoint in endpoints)
+    reason = str(error) or type(error).__name__
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        if error.status in TOO_OFTEN_CODES:
+            return _rate_limited(names, f"HTTP {error.status}")
+        return NotASubstrateNodeError(
+            f"{names} is no Substrate node (it answered a WebSocket request with HTTP"
+            f" {error.status}): set ARCHIVE_NODE_URL to a node's RPC address."
+        )
+    if "no JSON" in reason:
+        return NotASubstrateNodeError(
+            f"{names} does not answer as a Substrate node does ({reason}): set ARCHIVE_NODE_URL to"
+            " a node's RPC address."
+        )
+    if isinstance(error, TimeoutError):
+        reason = "no answer in time"
+    return NodeUnreachableError(
+        f"{names} cannot be reached ({reason}): start the node, or set ARCHIVE_NODE_URL to one that"
+        " runs."
+    )
+
+
+class Rpc:
+    """The same client for code that is not asynchronous: it runs in a thread of its own."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], **limits: Any) -> None:  # noqa: ANN401
+        self._running = start_blocking_portal()
+        self._portal: BlockingPortal = self._running.__enter__()
+        self._client: Client = self._portal.call(partial(Client, endpoints, **limits))
+        self.waited = 0.0
+        """Seconds spent waiting for answers so far."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._portal.call(self._client.close)
+        self._running.__exit__(kind, error, trace)
+
+    @property
+    def sent(self) -> int:
+        """Requests sent so far, those sent again included."""
+        return self._client.sent
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._client.endpoint
+
+    def call(self, method: str, *params: Any) -> Any:  # noqa: ANN401
+        """Ask one thing and wait for the `result`."""
+        (answer,) = self.call_many([(method, params)])
+        return answer
+
+    def call_many(self, requests: Iterable[Request]) -> list[Any]:
+        """Ask all `requests` at once; their results come in the order of the requests."""
+        begun = monotonic()
+        asked: Future[list[Any]] = self._portal.start_task_soon(
+            self._client.call_many, list(requests)
+        )
+        try:
+            return asked.result()
+        except BaseException:  # who is interrupted does not wait for the rest of the answers
+            asked.cancel()
+            raise
+        finally:
+            self.waited += monotonic() - begun
