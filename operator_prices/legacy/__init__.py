@@ -1,0 +1,1 @@
+"""The old system's snapshots: read from where they are, understood, and kept beside our own."""

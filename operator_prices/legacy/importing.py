@@ -1,0 +1,402 @@
+"""One window from a source to our tables, in one transaction; the only SQL of the import."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from itertools import groupby
+
+import polars as pl
+from psycopg import Connection, Cursor, sql
+
+from operator_prices import store
+from operator_prices.errors import ExplainedError
+from operator_prices.legacy.snapshots import Offender, Reader, Row, Snapshot
+from operator_prices.legacy.sources import IN_PLACE, opened
+from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES
+from operator_prices.windows import EpochWindow
+
+TELL = """
+INSERT INTO legacy_prices AS old (epoch, operator_id, share_price_perq, told_in)
+  SELECT epoch, operator_id, share_price_perq, told_in FROM told
+  ON CONFLICT (epoch, operator_id) DO UPDATE
+    SET (share_price_perq, told_in) = ROW (excluded.share_price_perq, excluded.told_in)
+    WHERE excluded.share_price_perq IS NOT NULL
+      AND (old.share_price_perq IS NULL OR excluded.told_in >= old.told_in)
+      AND (old.share_price_perq, old.told_in)
+        IS DISTINCT FROM (excluded.share_price_perq, excluded.told_in)
+"""
+"""The later snapshot wins, whatever the order of the runs; what is no price wins over nothing."""
+
+CHANGED = """
+SELECT told.epoch, told.operator_id, told.share_price_perq
+  FROM told LEFT JOIN legacy_prices AS old USING (epoch, operator_id)
+  WHERE old.epoch IS NULL OR (told.share_price_perq IS NOT NULL
+    AND (old.share_price_perq IS NULL OR told.told_in >= old.told_in)
+    AND old.share_price_perq IS DISTINCT FROM told.share_price_perq)
+  ORDER BY 1, 2
+"""
+
+PRICE_SECTION = """
+WITH priced AS (
+  SELECT epoch,
+         coalesce(jsonb_agg(jsonb_build_object(
+           'key', jsonb_build_array(
+             operator_id::text, format('[%%s,%%s]', %(domain)s::text, epoch)),
+           'value', share_price_perq::text) ORDER BY operator_id)
+           FILTER (WHERE share_price_perq IS NOT NULL), '[]') AS entries,
+         coalesce(jsonb_agg(jsonb_build_object(
+           'item', 'OperatorEpochSharePrice', 'reason', 'no snapshot tells it as a price',
+           'operatorId', operator_id::text, 'storageKey', NULL) ORDER BY operator_id)
+           FILTER (WHERE share_price_perq IS NULL), '[]') AS withheld
+  FROM legacy_prices WHERE epoch = ANY (%(epochs)s) GROUP BY epoch
+), document AS (
+  SELECT epoch, entries, withheld || coalesce((
+    SELECT jsonb_agg(misfit) FROM jsonb_array_elements(data -> 'quarantined') AS misfit
+    WHERE misfit ->> 'item' <> 'OperatorEpochSharePrice'), '[]') AS misfits
+  FROM priced JOIN {table} AS stored USING (epoch)
+)
+UPDATE {table} AS stored SET
+  data = data || jsonb_build_object('operatorEpochSharePrice',
+    jsonb_build_object('entries', entries), 'quarantined', misfits),
+  complete = misfits = '[]'
+FROM document WHERE document.epoch = stored.epoch AND {ours}
+"""
+"""Put the prices that are known by now into documents that were written before."""
+
+REDUCED = (
+    "stored.source = 'legacy' AND NOT EXISTS ("
+    "SELECT FROM normalized_epochs AS normal WHERE normal.epoch = stored.epoch)"
+)
+"""Rows of epochs whose data is in the normal form itself."""
+
+PASSED_ON = """
+INSERT INTO normalized_epochs AS old (epoch, data, domain_id, complete)
+  SELECT epoch, data, domain_id, complete FROM normal
+  ON CONFLICT (epoch) DO UPDATE
+    SET (data, domain_id, complete) = ROW (excluded.data, excluded.domain_id, excluded.complete)
+    WHERE (old.data, old.domain_id, old.complete)
+      IS DISTINCT FROM (excluded.data, excluded.domain_id, excluded.complete)
+"""
+
+
+PART = 4 * 2**20
+"""Characters of raw data that are written at a time."""
+
+
+class OtherDomainError(ExplainedError):
+    """An import into a database that holds another domain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What the import of one window came to."""
+
+    rows: int = 0
+    """Rows of the source."""
+    epochs: int = 0
+    """Of them, those that could be understood as a whole."""
+    operators: int = 0
+    prices: int = 0
+    """Prices that the window's snapshots tell, each once."""
+    changed_epochs: int = 0
+    changed_prices: int = 0
+    foreign: int = 0
+    """Prices and operators of other domains, left out."""
+    quarantined: int = 0
+    touched: Sequence[EpochWindow] = ()
+    """Other windows of which a price became known."""
+    already_done: bool = False
+
+
+def import_window(
+    database: Connection,
+    place: str,
+    window: EpochWindow,
+    *,
+    domain_id: int,
+    keep_raw: bool = False,
+    reduce: bool = False,
+) -> Imported:
+    """Import the rows of `window` from the source at `place`; a window that is done costs nothing.
+
+    In place, `data` is left as it is unless `reduce` says otherwise; from elsewhere it is reduced
+    to the epoch's own facts unless `keep_raw` says otherwise. Raises `UnusableSourceError`,
+    `OtherDomainError`.
+    """
+    pinned = store.pinned_chain(database)
+    if pinned is not None and pinned[1] != domain_id:
+        raise OtherDomainError(
+            f"This database holds domain {pinned[1]} and the import is told of domain {domain_id}:"
+            " set DOMAIN_ID to the former, or use another DATABASE_URL."
+        )
+    in_place = place == IN_PLACE
+    raw = not reduce if in_place else keep_raw
+    with opened(place, database) as source:
+        mode = f"domain {domain_id} {'raw' if raw else 'reduced'}"
+        fingerprint = f"{mode} {source.fingerprint(window)}"
+        if _is_done(database, source.name, window, fingerprint):
+            return Imported(already_done=True)
+        reader = Reader(domain_id)
+        snapshots: list[Snapshot] = []
+        rows = 0
+        for row in source.rows(window):
+            rows += 1
+            snapshot = reader.read(row)
+            if snapshot is not None:
+                snapshots.append(snapshot)
+        if (following := source.next_row(window.last)) is not None:
+            reader.read_prices(following)
+        with database.transaction(), database.cursor() as cursor:
+            changed = _tell(cursor, reader)
+            known = _known(cursor, window)
+            documents = [
+                snapshot.document(known.get(snapshot.epoch, {}), domain_id)
+                for snapshot in snapshots
+            ]
+            if raw:
+                changed_epochs = _keep_beside(cursor, snapshots, documents, domain_id)
+                if not in_place:
+                    originals = _in_parts(source.rows(window))
+                    changed_epochs = _keep_epochs(
+                        database, snapshots, documents, originals, domain_id
+                    )
+            else:
+                texts = {
+                    snapshot.epoch: text
+                    for snapshot, (text, _) in zip(snapshots, documents, strict=True)
+                }
+                changed_epochs = _keep_epochs(database, snapshots, documents, [texts], domain_id)
+                cursor.execute("DELETE FROM normalized_epochs WHERE epoch = ANY (%s)", [[*texts]])
+            changed_prices = _keep_prices(database, changed, known)
+            touched = sorted({epoch for epoch, _, _ in changed if not _within(window, epoch)})
+            _complete_documents(cursor, touched, domain_id)
+            _keep_offenders(cursor, window, reader.offenders)
+            cursor.execute(
+                "INSERT INTO legacy_windows (source, first_epoch, fingerprint, epochs)"
+                " VALUES (%s, %s, %s, %s) ON CONFLICT (source, first_epoch) DO UPDATE"
+                " SET (fingerprint, epochs, at)"
+                " = ROW (excluded.fingerprint, excluded.epochs, now())",
+                [source.name, window.first, fingerprint, len(snapshots)],
+            )
+    for span in _spans(touched):
+        database.execute("SELECT refresh_epoch_analytics(%s, %s)", span)
+    return Imported(
+        rows=rows,
+        epochs=len(snapshots),
+        operators=reader.operators,
+        prices=len(reader.prices),
+        changed_epochs=changed_epochs,
+        changed_prices=changed_prices,
+        foreign=reader.foreign_prices + reader.foreign_operators,
+        quarantined=len(reader.offenders),
+        touched=sorted({EpochWindow.containing(epoch) for epoch in touched}),
+    )
+
+
+def _within(window: EpochWindow, epoch: int) -> bool:
+    return window.first <= epoch <= window.last
+
+
+def _is_done(database: Connection, source: str, window: EpochWindow, fingerprint: str) -> bool:
+    """Whether the window is imported as it is now, and its epochs are still there."""
+    done = database.execute(
+        "SELECT FROM legacy_windows AS done WHERE (source, first_epoch, fingerprint)"
+        " = (%s, %s, %s) AND epochs <= (SELECT count(*) FROM raw_epochs"
+        "   WHERE epoch BETWEEN %s AND %s AND raw_epochs.source IS NOT NULL)",
+        [source, window.first, fingerprint, window.first, window.last],
+    )
+    return done.fetchone() is not None
+
+
+def _tell(cursor: Cursor, reader: Reader) -> list[tuple[int, int, int | None]]:
+    """Remember the prices that the window tells; return those that are new or different."""
+    cursor.execute("CREATE TEMP TABLE told (LIKE legacy_prices) ON COMMIT DROP")
+    with cursor.copy(
+        "COPY told (epoch, operator_id, share_price_perq, told_in) FROM STDIN"
+    ) as copy:
+        text = StringIO()
+        for (epoch, operator), (price, told_in) in reader.prices.items():
+            known = r"\N" if price is None else price
+            text.write(f"{epoch}\t{operator}\t{known}\t{told_in}\n")
+        copy.write(text.getvalue())
+    cursor.execute("ANALYZE told")
+    changed = cursor.execute(CHANGED).fetchall()
+    cursor.execute(TELL)
+    return [
+        (epoch, operator, None if price is None else int(price))
+        for epoch, operator, price in changed
+    ]
+
+
+def _known(cursor: Cursor, window: EpochWindow) -> dict[int, dict[int, int | None]]:
+    """By epoch and operator: the prices that are known of the window by now."""
+    cursor.execute(
+        "SELECT epoch, operator_id, share_price_perq FROM legacy_prices"
+        " WHERE epoch BETWEEN %s AND %s",
+        [window.first, window.last],
+    )
+    known: dict[int, dict[int, int | None]] = {}
+    for epoch, operator, price in cursor:
+        known.setdefault(epoch, {})[operator] = None if price is None else int(price)
+    return known
+
+
+def _in_parts(rows: Iterable[Row]) -> Iterator[dict[int, str]]:
+    """The data of rows by epoch, a few megabytes at a time."""
+    part: dict[int, str] = {}
+    size = 0
+    for row in rows:
+        text = row.data.decode(errors="replace") if isinstance(row.data, bytes) else str(row.data)
+        part[row.epoch] = text
+        size += len(text)
+        if size > PART:
+            yield part
+            part, size = {}, 0
+    yield part
+
+
+def _keep_epochs(
+    database: Connection,
+    snapshots: Sequence[Snapshot],
+    documents: Sequence[tuple[str, bool]],
+    parts: Iterable[Mapping[int, str]],
+    domain_id: int,
+) -> int:
+    """Keep the rows that were understood, with the data that `parts` have for them."""
+    known = {
+        snapshot.epoch: (snapshot, complete)
+        for snapshot, (_, complete) in zip(snapshots, documents, strict=True)
+    }
+    changed = 0
+    for part in parts:
+        rows = [
+            (
+                epoch,
+                snapshot.end_block,
+                snapshot.end_hash,
+                snapshot.timestamp,
+                data,
+                domain_id,
+                "legacy",
+                snapshot.spec_version,
+                snapshot.transition_block,
+                snapshot.transition_hash,
+                complete,
+            )
+            for epoch, data in part.items()
+            if epoch in known
+            for snapshot, complete in (known[epoch],)
+        ]
+        frame = pl.DataFrame(rows, schema=EPOCHS.columns, orient="row")
+        changed += store.write(database, EPOCHS, frame)
+    return changed
+
+
+def _keep_beside(
+    cursor: Cursor,
+    snapshots: Sequence[Snapshot],
+    documents: Sequence[tuple[str, bool]],
+    domain_id: int,
+) -> int:
+    """Keep the normal form of rows whose own data stays as it is."""
+    cursor.execute("CREATE TEMP TABLE normal (LIKE normalized_epochs) ON COMMIT DROP")
+    rows = pl.DataFrame(
+        {
+            "epoch": [snapshot.epoch for snapshot in snapshots],
+            "data": [text for text, _ in documents],
+            "domain_id": [domain_id] * len(snapshots),
+            "complete": [complete for _, complete in documents],
+        },
+        schema={
+            "epoch": pl.Int64,
+            "data": pl.String,
+            "domain_id": pl.Int64,
+            "complete": pl.Boolean,
+        },
+    )
+    with cursor.copy("COPY normal FROM STDIN (FORMAT csv)") as copy:
+        copy.write(rows.write_csv(include_header=False))
+    return cursor.execute(PASSED_ON).rowcount
+
+
+def _keep_prices(
+    database: Connection,
+    changed: Iterable[tuple[int, int, int | None]],
+    known: dict[int, dict[int, int | None]],
+) -> int:
+    """Publish what the snapshots tell, and take back what was derived where they tell no price."""
+    told = {(epoch, operator): price for epoch, operator, price in changed}
+    for epoch, prices in known.items():
+        told |= {(epoch, operator): price for operator, price in prices.items()}
+    rows = [
+        (epoch, operator, price, "epochs_json")
+        for (epoch, operator), price in told.items()
+        if price is not None
+    ]
+    frame = pl.DataFrame(rows, schema=OPERATOR_SHARE_PRICES.columns, orient="row")
+    withheld = [key for key, price in told.items() if price is None]
+    for epoch, operator in withheld:
+        database.execute(
+            "DELETE FROM operator_share_prices"
+            " WHERE (epoch, operator_id, source) = (%s, %s, 'derived')",
+            [epoch, operator],
+        )
+    return store.write(database, OPERATOR_SHARE_PRICES, frame)
+
+
+def _complete_documents(cursor: Cursor, epochs: Sequence[int], domain_id: int) -> None:
+    if not epochs:
+        return
+    for table, ours in (("epochs", REDUCED), ("normalized_epochs", "true")):
+        cursor.execute(
+            sql.SQL(PRICE_SECTION).format(table=sql.Identifier(table), ours=sql.SQL(ours)),
+            {"epochs": list(epochs), "domain": domain_id},
+        )
+
+
+def _keep_offenders(cursor: Cursor, window: EpochWindow, offenders: Sequence[Offender]) -> None:
+    cursor.execute(
+        "DELETE FROM quarantine WHERE source = 'legacy' AND epoch BETWEEN %s AND %s",
+        [window.first, window.last],
+    )
+    cursor.executemany(
+        "INSERT INTO quarantine (epoch, item, path, raw, reason, operator_id, storage_key, source)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, 'legacy')",
+        [
+            (
+                offender.epoch,
+                offender.item,
+                offender.path,
+                offender.raw,
+                offender.reason,
+                offender.operator_id,
+                offender.storage_key,
+            )
+            for offender in offenders
+        ],
+    )
+
+
+def _spans(epochs: Sequence[int]) -> list[tuple[int, int]]:
+    """The first and last of each run of consecutive numbers.
+
+    >>> _spans([1, 2, 3, 7])
+    [(1, 3), (7, 7)]
+    """
+    runs = [
+        [epoch for _, epoch in run]
+        for _, run in groupby(enumerate(epochs), key=lambda pair: pair[1] - pair[0])
+    ]
+    return [(run[0], run[-1]) for run in runs]
+
+
+def in_quarantine(database: Connection, first: int, last: int) -> list[tuple[str, str, int, int]]:
+    """What of the epochs `first..last` an import could not understand.
+
+    Item, reason, how many, and the first epoch with one; the most frequent first.
+    """
+    return database.execute(
+        "SELECT item, reason, count(*), min(epoch) FROM quarantine WHERE source = 'legacy'"
+        " AND epoch BETWEEN %s AND %s GROUP BY item, reason ORDER BY 3 DESC, 4, 1, 2",
+        [first, last],
+    ).fetchall()

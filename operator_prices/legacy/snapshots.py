@@ -1,0 +1,655 @@
+"""From a snapshot of the old system to the normal form of a raw epoch; pure, no I/O.
+
+The normal form is the document of `frames.raw_epochs`: true keys, plain decimal text, unknown is
+null, and what could not be understood is named under `quarantined`.
+"""
+
+import json
+import re
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+
+from operator_prices.legacy.numbers import InexactError, NotANumberError, amount
+
+ONE = 10**18
+"""The highest share price, in perquintills."""
+
+LARGEST_ID = 2**31 - 1
+"""The largest epoch or operator that a column of type INTEGER holds."""
+
+SHOWN = 10_000
+"""As many characters of an offender are kept."""
+
+OPERATOR_KEY = 82
+"""Characters of a key of `Operators`: 0x, two hashes, a `u64`."""
+
+PRICE_KEY = 98
+"""Characters of a key of `OperatorEpochSharePrice`: one of `Operators`, and two `u32`."""
+
+EPOCH_KEY = re.compile(r'\["?([0-9]+)"?, ?"?([0-9,]+)"?\]')
+HASH = re.compile(r"0x[0-9a-fA-F]{64}")
+
+STATUSES = {
+    name.lower(): name
+    for name in (
+        "Registered",
+        "Deregistered",
+        "Slashed",
+        "PendingSlash",
+        "InvalidBundle",
+        "Deactivated",
+    )
+}
+"""The chain's own spelling, by the old system's."""
+
+REPLACED = {
+    "epoch",
+    "endBlock",
+    "endHash",
+    "timestamp",
+    "domainId",
+    "domainStakingSummary",
+    "operators",
+    "operatorEpochSharePrice",
+    "quarantined",
+    "totalStake",
+    "totalShares",
+    "totalStorageFeeDeposit",
+}
+"""Members that are written anew, or left out since the old system always wrote "0"; the others are
+facts of the epoch and stay as they are."""
+
+
+class Row(NamedTuple):
+    """A row of the old table as its source holds it; nothing is certain but the epoch."""
+
+    epoch: int
+    end_block: object
+    end_hash: object
+    timestamp: object
+    data: object
+
+
+class Offender(NamedTuple):
+    """Something that could not be understood: where it is, and why."""
+
+    epoch: int
+    item: str
+    path: str
+    raw: str
+    reason: str
+    operator_id: int | None = None
+    storage_key: str | None = None
+    block_hash: str | None = None
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """One row, understood: the facts of its columns, and its document without prices."""
+
+    epoch: int
+    end_block: int
+    end_hash: str
+    timestamp: int
+    spec_version: int | None
+    transition_block: int | None
+    transition_hash: str | None
+    members: bytes
+    """The members of the document but two, as JSON without its last brace."""
+    misfits: list[dict[str, str | None]]
+    """What of it could not be understood, as the document names it."""
+
+    def document(self, prices: Mapping[int, int | None], domain_id: int) -> tuple[str, bool]:
+        """The whole document with the epoch's own prices by operator, and whether it is complete.
+
+        A price of None is one that is told, but not understood.
+        """
+        entries = [
+            {"key": [str(operator), f"[{domain_id},{self.epoch}]"], "value": str(price)}
+            for operator, price in sorted(prices.items())
+            if price is not None
+        ]
+        named = {
+            misfit["operatorId"]
+            for misfit in self.misfits
+            if misfit["item"] == "OperatorEpochSharePrice"
+        }
+        misfits = self.misfits + [
+            {
+                "item": "OperatorEpochSharePrice",
+                "reason": "no snapshot tells it as a price",
+                "operatorId": str(operator),
+                "storageKey": None,
+            }
+            for operator, price in sorted(prices.items())
+            if price is None and str(operator) not in named
+        ]
+        whole = (
+            self.members[:-1]
+            + b',"operatorEpochSharePrice":'
+            + orjson.dumps({"entries": entries})
+            + b',"quarantined":'
+            + orjson.dumps(misfits)
+            + b"}"
+        )
+        return whole.decode(), not misfits
+
+
+class Price(NamedTuple):
+    """What a snapshot says of a price; None is a price that could not be understood."""
+
+    price: int | None
+    told_in: int
+
+
+@dataclass(slots=True)
+class Reader:
+    """Understands the rows of one window, in the order of their epochs."""
+
+    domain_id: int
+    offenders: list[Offender] = field(default_factory=list)
+    prices: dict[tuple[int, int], Price] = field(default_factory=dict)
+    """By epoch and operator: what the last snapshot that tells it says."""
+    foreign_prices: int = 0
+    """Prices of other domains, each counted once."""
+    foreign_operators: int = 0
+    """Entries of operators that are of other domains."""
+    operators: int = 0
+    """Entries of operators that were understood."""
+    _ids: dict[str, int] = field(default_factory=dict)
+    _known: dict[object, tuple[int, int, int | None] | None] = field(default_factory=dict)
+
+    def read(self, row: Row) -> Snapshot | None:
+        """The snapshot of `row`, None where the row as a whole cannot be understood."""
+        before, counted = len(self.offenders), (self.operators, self.foreign_operators)
+        try:
+            try:
+                return self._snapshot(row, _decoded(row.data), orjson.loads)
+            except InexactError:
+                del self.offenders[before:]
+                self.operators, self.foreign_operators = counted
+                return self._snapshot(row, _exactly(_text(row.data)), _exactly)
+        except _UnreadableError as error:
+            del self.offenders[before:]
+            self._offend(row.epoch, "epochs", error.path, _shown(row.data), str(error))
+            return None
+
+    def read_prices(self, row: Row) -> None:
+        """Learn the prices that `row` tells and nothing else of it, nor complain of it."""
+        before = len(self.offenders)
+        try:
+            document = _decoded(row.data)
+            if isinstance(document, dict):
+                self._prices(row.epoch, document.get("operatorEpochSharePrice"))
+        except _UnreadableError:
+            return
+        finally:
+            del self.offenders[before:]
+
+    def _snapshot(self, row: Row, document: object, decode: Callable[[str], object]) -> Snapshot:
+        epoch = row.epoch
+        if not isinstance(document, dict):
+            raise _UnreadableError("data", "is no JSON object")
+        if "epoch" in document and _column("data.epoch", document["epoch"]) != epoch:
+            raise _UnreadableError("data.epoch", f"is another epoch than that of row {epoch}")
+        end_block = _column("end_block", row.end_block)
+        timestamp = _column("timestamp", row.timestamp, 2**63)
+        if not (isinstance(row.end_hash, str) and HASH.fullmatch(row.end_hash)):
+            raise _UnreadableError("end_hash", "is no block hash")
+        before = len(self.offenders)
+        rest = {name: value for name, value in document.items() if name not in REPLACED}
+        if _has_float(rest):
+            raise InexactError
+        transition = rest.get("transition")
+        transition = transition if isinstance(transition, dict) else {}
+        summary, active, rewards = self._summary(epoch, document.get("domainStakingSummary"))
+        entries = self._operators(epoch, document.get("operators"), active, rewards, decode)
+        own = self.offenders[before:]
+        self._prices(epoch, document.get("operatorEpochSharePrice"))
+        misfits: list[dict[str, str | None]] = [
+            {
+                "item": offender.item,
+                "reason": offender.reason,
+                "operatorId": None if offender.operator_id is None else str(offender.operator_id),
+                "storageKey": offender.storage_key,
+                "path": offender.path,
+            }
+            for offender in own
+        ]
+        misfits += _earlier_misfits(document.get("quarantined"), misfits)
+        whole = {
+            "epoch": epoch,
+            "endBlock": end_block,
+            "endHash": row.end_hash,
+            "timestamp": document.get("timestamp", timestamp),
+            "domainId": str(self.domain_id),
+            "specVersion": None,
+            "transition": None,
+            **rest,
+            "domainStakingSummary": summary,
+            "operators": {"entries": entries},
+        }
+        members = orjson.dumps(whole) if decode is orjson.loads else json.dumps(whole).encode()
+        if b"\\u0000" in members:
+            raise _UnreadableError("data", "holds a zero character, which no JSONB can")
+        return Snapshot(
+            epoch,
+            end_block,
+            row.end_hash,
+            timestamp,
+            _optional(rest.get("specVersion")),
+            _optional(transition.get("block")),
+            hash_ if isinstance(hash_ := transition.get("hash"), str) else None,
+            members,
+            misfits,
+        )
+
+    # ---- the staking summary
+
+    def _summary(
+        self, epoch: int, summary: object
+    ) -> tuple[dict[str, Any] | None, dict[int, str | None] | None, dict[int, str | None] | None]:
+        """The summary in its normal form, and by operator the active stakes and the rewards."""
+        if not isinstance(summary, dict):
+            reason = "is missing" if summary is None else "is no object"
+            self._offend(epoch, STAKING, "data.domainStakingSummary", _shown(summary), reason)
+            return None, None, None
+        stakes, active = self._amounts(epoch, summary, "currentOperators")
+        rewarded, rewards = self._amounts(epoch, summary, "currentEpochRewards")
+        return (
+            {
+                **summary,
+                "currentEpochIndex": str(epoch),
+                "currentTotalStake": self._total(epoch, summary.get("currentTotalStake")),
+                "currentOperators": stakes,
+                "currentEpochRewards": rewarded,
+            },
+            active,
+            rewards,
+        )
+
+    def _total(self, epoch: int, value: object) -> object:
+        try:
+            return str(amount(value))
+        except NotANumberError as error:
+            path = "data.domainStakingSummary.currentTotalStake"
+            self._offend(epoch, STAKING, path, _shown(value), str(error))
+            return None
+
+    def _amounts(
+        self, epoch: int, summary: dict[str, Any], name: str
+    ) -> tuple[dict[str, object] | None, dict[int, str | None] | None]:
+        """The map in its normal form, and by operator; None is what could not be understood.
+
+        What is no number stays in the document as it is: left out it would read as none at all.
+        """
+        told = summary.get(name)
+        path = f"data.domainStakingSummary.{name}"
+        if not isinstance(told, dict):
+            reason = "is missing" if told is None else "is no object"
+            self._offend(epoch, STAKING, path, _shown(told), reason)
+            return None, None
+        normal: dict[str, object] = {}
+        known: dict[int, str | None] = {}
+        ids = self._ids
+        for key, value in told.items():
+            operator = None
+            try:
+                operator = ids[key] if key in ids else ids.setdefault(key, amount(key))
+                text = str(amount(value))
+            except NotANumberError as error:
+                where = f"{path}.{key}"
+                self._offend(epoch, STAKING, where, _shown(value), str(error), operator)
+                normal[key] = value
+                if operator is not None:
+                    known[operator] = None
+            else:
+                normal[str(operator)] = text
+                known[operator] = text
+        return normal, known
+
+    # ---- operators
+
+    def _operators(
+        self,
+        epoch: int,
+        section: object,
+        active: dict[int, str | None] | None,
+        rewards: dict[int, str | None] | None,
+        decode: Callable[[str], object],
+    ) -> list[dict[str, object]]:
+        path = "data.operators"
+        entries = _entries(section)
+        if entries is None:
+            reason = "is missing" if section is None else "has no list of entries"
+            self._offend(epoch, OPERATORS, path, _shown(section), reason)
+            return []
+        count = section.get("count") if isinstance(section, dict) else None
+        if isinstance(count, int) and count != len(entries):
+            reason = f"says {count}, and there are {len(entries)} entries"
+            self._offend(epoch, OPERATORS, f"{path}.count", str(count), reason)
+        found: dict[int, dict[str, object]] = {}
+        for index, entry in enumerate(entries):
+            where = f"{path}.entries[{index}]"
+            operator = key = None
+            try:
+                operator, key, value = _operator(entry, decode)
+                where += ".value"
+                normal = _normal_operator(value, self.domain_id)
+                if normal is None:
+                    self.foreign_operators += 1
+                    continue
+                if operator in found:
+                    reason = f"is operator {operator} a second time"
+                    self._offend(epoch, OPERATORS, where, _shown(entry), reason, operator, key)
+                    continue
+            except _UnreadableError as error:
+                where += error.path
+                self._offend(epoch, OPERATORS, where, _shown(entry), str(error), operator, key)
+                continue
+            found[operator] = {
+                "key": [str(operator)],
+                "value": normal,
+                "owner": entry.get("owner"),
+                "activeStake": None if active is None else active.get(operator, "0"),
+                "reward": None if rewards is None else rewards.get(operator, "0"),
+                "after": entry.get("after"),
+            }
+        self.operators += len(found)
+        return [found[operator] for operator in sorted(found)]
+
+    # ---- prices
+
+    def _prices(self, epoch: int, section: object) -> None:
+        """Learn what a snapshot says of prices, which are mostly those of other epochs."""
+        path = "data.operatorEpochSharePrice"
+        entries = _entries(section)
+        if entries is None:
+            reason = "is missing" if section is None else "has no list of entries"
+            self._offend(epoch, PRICES, path, _shown(section), reason)
+            return
+        known = self._known
+        prices = self.prices
+        for index, entry in enumerate(entries):
+            try:
+                text = entry["value"]
+                keys = entry["key"]
+                same = text if len(keys) == 1 else (*map(str, keys), type(text), text)
+                told = known[same]
+            except (KeyError, TypeError):
+                told = self._price(epoch, f"{path}.entries[{index}]", entry)
+            if told is not None:
+                priced, operator, price = told
+                if price is not None or (priced, operator) not in prices:
+                    prices[priced, operator] = Price(price, epoch)
+
+    def _price(self, row: int, path: str, entry: object) -> tuple[int, int, int | None] | None:
+        """The epoch, the operator and the price that an entry tells, if it is one of ours."""
+        operator = key = None
+        told: tuple[int, int, int | None] | None = None
+        try:
+            operator, domain, epoch, key, text = _priced(entry)
+            if domain != self.domain_id:
+                self.foreign_prices += 1
+            else:
+                _require_past(epoch, row)
+                told = epoch, operator, None
+                told = epoch, operator, _price_of(text)
+        except _UnreadableError as error:
+            where = path + error.path
+            self._offend(row, PRICES, where, _shown(entry), str(error), operator, key)
+        if isinstance(entry, dict):
+            keys = entry.get("key")
+            value = entry.get("value")
+            if isinstance(keys, list) and isinstance(value, str | int):
+                same = value if len(keys) == 1 else (*map(str, keys), type(value), value)
+                self._known[same] = told
+        return told
+
+    def _offend(  # noqa: PLR0917 - in the order of `Offender`
+        self,
+        epoch: int,
+        item: str,
+        path: str,
+        raw: str,
+        reason: str,
+        operator_id: int | None = None,
+        storage_key: str | None = None,
+    ) -> None:
+        self.offenders.append(Offender(epoch, item, path, raw, reason, operator_id, storage_key))
+
+
+STAKING, OPERATORS, PRICES = "DomainStakingSummary", "Operators", "OperatorEpochSharePrice"
+
+
+class _UnreadableError(ValueError):
+    """What is wrong, and where below the place that is being read."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path = path
+
+
+def _text(data: object) -> str:
+    if isinstance(data, bytes):
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise _UnreadableError("data", f"is no UTF-8 from byte {error.start} on") from error
+    if isinstance(data, str):
+        return data
+    raise _UnreadableError("data", "is missing" if data is None else "is no text")
+
+
+def _decoded(data: object) -> object:
+    try:
+        return orjson.loads(_text(data))
+    except orjson.JSONDecodeError as error:
+        raise _UnreadableError("data", f"is broken JSON: {error}") from error
+
+
+def _exactly(text: str) -> Any:  # noqa: ANN401
+    """JSON whose integers are exact at any length, and whose fractions are their text."""
+    return json.loads(text, parse_float=str)
+
+
+def _has_float(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_float, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_float, value))
+    return isinstance(value, float)
+
+
+def _column(path: str, value: object, above: int = LARGEST_ID + 1) -> int:
+    try:
+        number = amount(value)
+    except NotANumberError as error:
+        raise _UnreadableError(path, str(error)) from error
+    if number >= above:
+        raise _UnreadableError(path, "is too large")
+    return number
+
+
+def _optional(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value <= LARGEST_ID else None
+
+
+def _shown(value: object) -> str:
+    """What was found, as text that Postgres can hold."""
+    if isinstance(value, bytes):
+        text = value.decode(errors="backslashreplace")
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, default=repr)
+    text = text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+
+
+def _entries(section: object) -> list[Any] | None:
+    entries = section.get("entries") if isinstance(section, dict) else None
+    return entries if isinstance(entries, list) else None
+
+
+def _parts(key: str, form: str) -> tuple[int, ...] | None:
+    """The little-endian integers at the end of a storage key, None where it is none."""
+    try:
+        if _begins_a_key(key[:66]) and key.isalnum():
+            return struct.unpack(form, bytes.fromhex(key[66:]))
+    except (ValueError, struct.error):
+        pass
+    return None
+
+
+@lru_cache(maxsize=64)
+def _begins_a_key(text: str) -> bool:
+    """Whether it is 0x and the two hashes that are the same for all entries of a map."""
+    return HASH.fullmatch(text) is not None
+
+
+def _id(path: str, value: object) -> int:
+    try:
+        number = amount(value)
+    except (NotANumberError, InexactError) as error:
+        raise _UnreadableError(path, "is no number") from error
+    if number > LARGEST_ID:
+        raise _UnreadableError(path, "is too large")
+    return number
+
+
+def _operator(
+    entry: object, decode: Callable[[str], object]
+) -> tuple[int, str | None, dict[str, Any]]:
+    """The operator, its storage key if there is one, and its value, of either shape of entry."""
+    if not isinstance(entry, dict):
+        raise _UnreadableError("", "is no object")
+    value, keys = entry.get("value"), entry.get("key")
+    if isinstance(value, dict):
+        if not (isinstance(keys, list) and len(keys) == 1):
+            raise _UnreadableError(".key", "names no operator")
+        return _id(".key", keys[0]), None, value
+    if not isinstance(value, str):
+        raise _UnreadableError(".value", "is missing" if value is None else "is no operator")
+    key, comma, body = value.partition(",")
+    parts = _parts(key, "<Q") if comma and len(key) == OPERATOR_KEY else None
+    if parts is None:
+        raise _UnreadableError(".value", "has no storage key, and an index names no operator")
+    operator = parts[0]
+    if operator > LARGEST_ID:
+        raise _UnreadableError(".value", "is of an operator that cannot be")
+    try:
+        decoded = decode(body)
+    except ValueError as error:
+        raise _UnreadableError(".value", f"is broken JSON: {error}") from error
+    if not isinstance(decoded, dict):
+        raise _UnreadableError(".value", "is no operator")
+    return operator, key, decoded
+
+
+OPTIONAL_AMOUNTS = ("depositsInEpoch", "withdrawalsInEpoch")
+AMOUNTS = (
+    "minimumNominatorStake",
+    "currentTotalStake",
+    "currentTotalShares",
+    "totalStorageFeeDeposit",
+    *OPTIONAL_AMOUNTS,
+)
+U128 = re.compile(r"0x[0-9a-f]{32}\Z")
+"""A `u128` as the old script writes it."""
+
+
+def _normal_operator(value: dict[str, Any], domain_id: int) -> dict[str, Any] | None:
+    """An operator with plain decimal amounts and the chain's name of its status.
+
+    None if it is of another domain; where it does not say so, it is of ours.
+    """
+    normal = dict(value)
+    name = "currentDomainId"
+    try:
+        if amount(value.get(name, domain_id)) != domain_id:
+            return None
+        for name in AMOUNTS:
+            text = value.get(name)
+            if text.__class__ is str and U128.match(text):
+                normal[name] = str(int(text, 16))  # what nearly all of them are, without a detour
+            elif text is not None or name not in OPTIONAL_AMOUNTS:
+                normal[name] = str(amount(text))
+        name = "nominationTax"
+        normal[name] = tax = amount(value.get(name))
+    except NotANumberError as error:
+        raise _UnreadableError(f".{name}", str(error)) from error
+    if tax > 100:  # noqa: PLR2004 - percent
+        raise _UnreadableError(".nominationTax", "is above 100 percent")
+    if int(normal["currentTotalShares"]) > int(normal["currentTotalStake"]):
+        raise _UnreadableError(".currentTotalShares", "is above the stake")
+    normal["partialStatus"] = _status(value.get("partialStatus"))
+    key = value.get("signingKey")
+    if not (isinstance(key, str) and HASH.fullmatch(key)):
+        raise _UnreadableError(".signingKey", "is missing" if key is None else "is no key")
+    return normal
+
+
+def _status(told: object) -> str:
+    if isinstance(told, dict) and len(told) == 1:
+        told = next(iter(told))
+    if isinstance(told, str) and told.lower() in STATUSES:
+        return STATUSES[told.lower()]
+    raise _UnreadableError(".partialStatus", "is missing" if told is None else "is no status")
+
+
+def _priced(entry: object) -> tuple[int, int, int, str | None, object]:
+    """Operator, domain, epoch, storage key if there is one, and the price as it is written."""
+    if not isinstance(entry, dict):
+        raise _UnreadableError("", "is no object")
+    value, keys = entry.get("value"), entry.get("key")
+    if isinstance(value, str) and value[PRICE_KEY : PRICE_KEY + 1] == ",":
+        key = value[:PRICE_KEY]
+        if (parts := _parts(key, "<QII")) is not None:
+            operator, domain, epoch = parts
+            if operator > LARGEST_ID or epoch > LARGEST_ID:
+                raise _UnreadableError(".value", "is of an operator or epoch that cannot be")
+            return operator, domain, epoch, key, value[PRICE_KEY + 1 :]
+    if not (isinstance(keys, list) and len(keys) == 2):  # noqa: PLR2004
+        raise _UnreadableError(".value", "has no storage key, and an index names no price")
+    place = keys[1]
+    if isinstance(place, str):
+        found = EPOCH_KEY.fullmatch(place)
+        place = list(found.groups()) if found else None
+    if not (isinstance(place, list) and len(place) == 2):  # noqa: PLR2004
+        raise _UnreadableError(".key", "names no epoch")
+    return _id(".key", keys[0]), _id(".key", place[0]), _id(".key", place[1]), None, value
+
+
+def _require_past(epoch: int, row: int) -> None:
+    if epoch > row:
+        raise _UnreadableError(".key", f"is of epoch {epoch}, which is yet to come")
+
+
+def _price_of(text: object) -> int:
+    try:
+        price = amount(text)
+    except InexactError as error:
+        raise _UnreadableError(".value", "is no number") from error
+    except NotANumberError as error:
+        raise _UnreadableError(".value", str(error)) from error
+    if not 1 <= price <= ONE:
+        raise _UnreadableError(".value", "is zero" if price == 0 else "is above 10^18")
+    return price
+
+
+def _earlier_misfits(
+    told: object, misfits: Iterable[dict[str, str | None]]
+) -> list[dict[str, str | None]]:
+    """What a document of the normal form names already."""
+    known = {(misfit["item"], misfit["operatorId"]) for misfit in misfits}
+    return [
+        {"operatorId": None, "storageKey": None, **misfit}
+        for misfit in (told if isinstance(told, list) else [])
+        if isinstance(misfit, dict)
+        and isinstance(misfit.get("item"), str)
+        and (misfit["item"], misfit.get("operatorId")) not in known
+    ]
