@@ -1,0 +1,1 @@
+"""The API and the dashboard: what the pipeline keeps, published; knows no Dagster and no Polars."""

@@ -1,0 +1,110 @@
+"""The serving process: `python -m operator_prices.web`, with its settings in the environment."""
+
+import asyncio
+import ctypes
+import logging
+import os
+import sys
+
+import psycopg
+import uvicorn
+
+from operator_prices.errors import ExplainedError
+from operator_prices.web.app import create_app
+from operator_prices.web.configuration import Configuration
+from operator_prices.web.database import Database
+
+LOG = logging.getLogger("operator_prices.web")
+
+STOP_SECONDS = 5
+
+MALLOC_LIMITS = {-1: 8 * 2**20, -3: 4 * 2**20, -8: 1}
+"""What glibc may keep: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX. Chunks come from
+the heap, since mapping each anew makes an answer twice as slow; what bursts leave is returned."""
+
+
+class UnusableDatabaseError(ExplainedError):
+    """A database that the API cannot serve from."""
+
+
+class Server(uvicorn.Server):
+    """Sends those who watch the stream away before it waits for everyone to be answered."""
+
+    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        self.config.app.state.service.stream.close()  # type: ignore[union-attr]
+        await super().shutdown(sockets)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Serve until a signal ends it; what cannot be served ends in one sentence and exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    try:
+        configuration = Configuration.from_environment(os.environ)
+        with asyncio.Runner() as runner:
+            if complaint := runner.run(_checked(configuration)):
+                LOG.warning(complaint)
+    except ExplainedError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    _bound_memory()
+    server = Server(
+        uvicorn.Config(
+            create_app(configuration),
+            host=configuration.host,
+            port=configuration.port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            backlog=1024,
+        )
+    )
+    LOG.info("Serving on http://%s:%d", configuration.host, configuration.port)
+    server.run()
+    if not server.started:
+        sys.exit(1)
+
+
+def _bound_memory() -> None:
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it, others do not
+        for option, limit in MALLOC_LIMITS.items():
+            if mallopt is not None:
+                mallopt(option, limit)
+
+
+async def _checked(configuration: Configuration) -> str | None:
+    """What is wrong with our role, if anything; raises if the database cannot be served from."""
+    try:
+        connection = await psycopg.AsyncConnection.connect(
+            configuration.database_url, connect_timeout=10
+        )
+        await connection.close()
+        async with Database(configuration.database_url) as database:
+            await database.version()
+            return await database.complaint()
+    except psycopg.errors.UndefinedTable as error:
+        raise UnusableDatabaseError(
+            "The database of API_DATABASE_URL lacks our migrations: run `operator-prices migrate`"
+            " first."
+        ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise UnusableDatabaseError(
+            f"The role of API_DATABASE_URL may not read what is published"
+            f" ({error.diag.message_primary}): use operator_prices_reader, or grant it the same."
+        ) from error
+    except psycopg.Error as error:
+        said = " ".join(str(error).split())
+        raise UnusableDatabaseError(
+            f"The database of API_DATABASE_URL does not answer ({said}): start it or correct"
+            " API_DATABASE_URL."
+        ) from error
+
+
+if __name__ == "__main__":
+    main()

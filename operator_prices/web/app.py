@@ -1,0 +1,87 @@
+"""The application: its routes, and what it says when it cannot answer."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from operator_prices.web import old_routes, operations, pages, routes
+from operator_prices.web import parameters as given
+from operator_prices.web.configuration import Configuration
+from operator_prices.web.metrics import Measured
+from operator_prices.web.parameters import RefusedError
+from operator_prices.web.service import Service
+
+LOG = logging.getLogger(__name__)
+
+DESCRIPTION = """
+Share prices of Autonomys operators, epoch by epoch. Amounts are decimal strings of Shannons
+(10^18 are one AI3) and never rounded. `sharePricePerq` is the chain's number, shares per stake
+times 10^18: it falls as rewards come in. `stakePerShare` is what a share is worth, stake per share
+times 10^18: it rises. Answers carry a strong `ETag` that changes when the data does.
+"""
+
+
+def create_app(configuration: Configuration) -> FastAPI:
+    """The API and the dashboard over one database; connects when it starts."""
+    service = Service(configuration)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.database, service.stream:
+            yield
+
+    app = FastAPI(
+        title="Operator prices",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.openapi_version = "3.0.3"  # the newest that the Swagger UI we serve can draw
+    app.state.service = service
+    if configuration.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(configuration.cors_origins),
+            allow_methods=["GET"],
+            allow_headers=["If-None-Match", "Last-Event-ID"],
+            expose_headers=["ETag"],
+        )
+    _add_failures(app)
+    for part in (old_routes, routes, operations, pages):
+        app.include_router(part.router)
+    app.add_middleware(Measured, metrics=service.metrics)
+    return app
+
+
+def _add_failures(app: FastAPI) -> None:
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> JSONResponse:
+        return JSONResponse({"detail": error.sentence}, error.status)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"detail": given.sentence(error)}, 422)
+
+    async def unavailable(_: Request, error: Exception) -> JSONResponse:
+        LOG.warning("The database does not answer: %s", error)
+        return JSONResponse(
+            {"detail": f"The database does not answer ({type(error).__name__}): try again."},
+            503,
+            headers={"retry-after": "2"},
+        )
+
+    for kind in (psycopg.OperationalError, PoolTimeout, PoolClosed, TooManyRequests):
+        app.exception_handler(kind)(unavailable)
+
+    @app.exception_handler(psycopg.errors.QueryCanceled)
+    async def slow(_: Request, __: Exception) -> JSONResponse:
+        return JSONResponse({"detail": "That took the database too long: ask for less."}, 503)

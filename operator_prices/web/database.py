@@ -1,0 +1,229 @@
+"""The connections of the serving process, the version of the data, and snapshots to answer from."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from psycopg import AsyncConnection, AsyncCursor, IsolationLevel, sql
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from operator_prices.web.configuration import READER
+
+Cursor = AsyncCursor[TupleRow]
+
+CONNECTIONS = 6
+"""For small answers, which hold one for about a millisecond."""
+
+STREAMS = 3
+"""For large answers, which hold one for as long as the client takes to read."""
+
+STATEMENT_SECONDS = 60
+
+READERS, BATCH = 2, 16
+"""How many statements for single epochs run at a time, and how many epochs each asks for."""
+
+VERSION = sql.SQL(
+    "SELECT lineage::text, version, coalesce((SELECT octet_length(document) FROM epoch_documents"
+    " ORDER BY epoch DESC LIMIT 1), 0) FROM data_version"
+)
+EPOCHS = sql.SQL(
+    "SELECT wanted, lineage::text, version, 0, (SELECT json_build_object('epoch', fact.epoch,"
+    " 'domainId', fact.domain_id,"
+    " 'endBlock', fact.end_block, 'endHash', kept.end_hash, 'timestamp', fact.timestamp,"
+    " 'timestampFromChain', coalesce(kept.source = 'chain', false),"
+    " 'transitionBlock', kept.transition_block, 'transitionHash', kept.transition_hash,"
+    " 'specVersion', kept.spec_version, 'source', kept.source, 'complete', kept.complete,"
+    " 'totalStake', fact.total_stake_raw::text, 'totalShares', fact.total_shares_raw::text,"
+    " 'networkStakePerShare', fact.network_stake_per_share::text,"
+    " 'storageFees', fact.storage_fee_fund_raw::text,"
+    " 'treasuryFunds', fact.treasury_funds_raw::text,"
+    " 'chainRewards', fact.chain_rewards_raw::text, 'operatorCount', fact.operator_count,"
+    " 'deposits', fact.deposits_count, 'withdrawals', fact.withdrawals_count,"
+    " 'bundles', fact.bundles_count,"
+    " 'operatorStakes', coalesce(fact.operator_total_stakes_json, '{}'),"
+    " 'operatorActiveStakes', coalesce(fact.operator_stakes_json, '{}'),"
+    " 'operatorShares', coalesce(fact.operator_shares_json, '{}'),"
+    " 'rewards', coalesce(fact.operator_rewards_json, '{}'),"
+    " 'sharePricesPerq', coalesce(fact.operator_share_prices_json, '{}'),"
+    " 'stakePerShare', coalesce(fact.operator_stake_per_share_json, '{}'),"
+    " 'priceSources', coalesce(fact.operator_price_sources_json, '{}'),"
+    " 'statuses', coalesce(fact.operator_statuses_json, '{}'),"
+    " 'quarantined', (SELECT coalesce(json_agg(json_build_object('item', item, 'storageKey',"
+    " storage_key, 'reason', reason, 'source', misfit.source) ORDER BY id), '[]') FROM quarantine"
+    " AS misfit WHERE misfit.epoch = fact.epoch),"
+    " 'previous', (SELECT max(epoch) FROM epoch_documents WHERE epoch < wanted),"
+    " 'next', (SELECT min(epoch) FROM epoch_documents WHERE epoch > wanted))::text"
+    " FROM epoch_analytics AS fact JOIN epochs AS kept ON kept.epoch = fact.epoch"
+    " WHERE fact.epoch = wanted) FROM data_version, unnest(%s::bigint[]) AS wanted"
+)
+"""Everything about some epochs, each as JSON, with the version that they are all of."""
+
+RIGHTS = sql.SQL(
+    "SELECT current_user, coalesce(string_agg(name, ', ' ORDER BY name), '') FROM unnest("
+    "'{epochs, operator_share_prices, operator_shares, operators_metadata, epoch_analytics,"
+    " epoch_documents, data_version, quarantine, skipped_epochs, chain_identity}'::text[]) AS name"
+    " WHERE has_table_privilege(name, 'INSERT, UPDATE, DELETE, TRUNCATE')"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What the published data is a function of."""
+
+    lineage: str
+    number: int
+    document_bytes: int
+    """The size of the newest prepared document, to choose the size of chunks by."""
+
+    @property
+    def tag(self) -> str:
+        return f"{self.lineage[:8]}-{self.number}"
+
+
+Told = tuple[Version, str | None]
+
+
+class Database:
+    """Pools of connections that only read."""
+
+    def __init__(self, url: str) -> None:
+        options = {"autocommit": True, "application_name": "operator-prices api"}
+        self._small, self._large = (
+            AsyncConnectionPool(
+                url,
+                kwargs=options,
+                min_size=1,
+                max_size=size,
+                timeout=10,
+                max_waiting=1000,
+                open=False,
+                configure=_read_only,
+                check=None,
+                name=name,
+            )
+            for name, size in (("small", CONNECTIONS), ("large", STREAMS))
+        )
+        self.url = url
+        self._wanted: asyncio.Future[Version] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._asked: dict[int, asyncio.Future[Told]] = {}
+        self._readers: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._small.open()
+        await self._large.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._large.close()
+        await self._small.close()
+
+    async def version(self) -> Version:
+        """The version of the data, read after this was called.
+
+        Whoever asks while a reading is under way shares the next one, so that any number of
+        requests costs the database one at a time.
+        """
+        if self._wanted is None:
+            self._wanted = asyncio.get_running_loop().create_future()
+            if self._reading is None:
+                self._reading = asyncio.create_task(self._read())
+        return await asyncio.shield(self._wanted)
+
+    async def _read(self) -> None:
+        while (wanted := self._wanted) is not None:
+            self._wanted = None
+            try:
+                async with self._small.connection() as connection, connection.cursor() as cursor:
+                    version = await version_of(cursor)
+            except BaseException as error:  # noqa: BLE001 - whoever asked has to know
+                wanted.set_exception(error)
+                wanted.exception()  # they may all have gone
+            else:
+                wanted.set_result(version)
+        self._reading = None
+
+    async def epoch(self, epoch: int) -> Told:
+        """One epoch as JSON, None if it is not stored, and the version; read after this was called.
+
+        Epochs that are asked for while others are being read are read together.
+        """
+        if epoch not in self._asked:
+            self._asked[epoch] = asyncio.get_running_loop().create_future()
+            if len(self._readers) < READERS:
+                reader = asyncio.create_task(self._read_epochs())
+                self._readers.add(reader)
+                reader.add_done_callback(self._readers.discard)
+        return await asyncio.shield(self._asked[epoch])
+
+    async def _read_epochs(self) -> None:
+        while self._asked:
+            batch = {epoch: self._asked.pop(epoch) for epoch in list(self._asked)[:BATCH]}
+            try:
+                async with self.cursor() as cursor:
+                    await cursor.execute(EPOCHS, [list(batch)], prepare=True)
+                    for epoch, lineage, number, size, text in await cursor.fetchall():
+                        batch[epoch].set_result((Version(lineage, number, size), text))
+            except BaseException as error:  # noqa: BLE001 - whoever asked has to know
+                for asked in batch.values():
+                    if not asked.done():
+                        asked.set_exception(error)
+                        asked.exception()  # they may all have gone
+
+    @asynccontextmanager
+    async def cursor(self) -> AsyncIterator[Cursor]:
+        """A cursor for one small statement."""
+        async with self._small.connection() as connection, connection.cursor() as cursor:
+            yield cursor
+
+    @asynccontextmanager
+    async def snapshot(self, *, large: bool) -> AsyncIterator[tuple[Cursor, Version]]:
+        """A cursor whose statements all see the data at one version, and that version."""
+        pool = self._large if large else self._small
+        async with (
+            pool.connection() as connection,
+            connection.transaction(),
+            connection.cursor() as cursor,
+        ):
+            yield cursor, await version_of(cursor)
+
+    async def rights(self) -> tuple[str, str]:
+        """The role, and which of our tables it may write to."""
+        async with self.cursor() as cursor:
+            await cursor.execute(RIGHTS)
+            row = await cursor.fetchone()
+        return (row[0], row[1]) if row else ("", "")
+
+    async def complaint(self) -> str | None:
+        """What is wrong with the role we were given, in a sentence with the fix."""
+        role, writable = await self.rights()
+        if not writable:
+            return None
+        return (
+            f"API_DATABASE_URL gives the API the role {role}, which can write ({writable}): give"
+            f" it {READER}, which the migrations create (an administrator lets it log in with"
+            f" ALTER ROLE {READER} PASSWORD '...')."
+        )
+
+
+async def version_of(cursor: Cursor) -> Version:
+    await cursor.execute(VERSION, prepare=True)
+    row = await cursor.fetchone()
+    if row is None:
+        raise LookupError("table data_version is empty: roll the migrations back and apply them")
+    return Version(*row)
+
+
+async def _read_only(connection: AsyncConnection[TupleRow]) -> None:
+    """Whatever the role may do, this process only reads, and everything at one moment."""
+    await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+    await connection.set_read_only(True)
+    await connection.execute(
+        sql.SQL(
+            "SELECT set_config('default_transaction_read_only', 'on', false),"
+            " set_config('statement_timeout', {}, false)"
+        ).format(f"{STATEMENT_SECONDS}s")
+    )

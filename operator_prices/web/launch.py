@@ -1,0 +1,56 @@
+"""How the serving process is started: its program, its environment, its child entry in `up`."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from psycopg.conninfo import make_conninfo
+
+from operator_prices.processes import DIES_WITH_PARENT, Child, answering
+from operator_prices.settings import Settings
+from operator_prices.web.configuration import READER
+
+HOST = "127.0.0.1"
+
+PROGRAM = (sys.executable, "-m", "operator_prices.web")
+
+
+def environment(settings: Settings, *, embedded: bool) -> dict[str, str]:
+    """What the serving process reads; our own server lets the role that only reads in by itself."""
+    url = settings.api_database_url or str(settings.database_url)
+    if embedded and settings.api_database_url is None:
+        url = make_conninfo(url, user=READER)
+    known = {
+        "API_DATABASE_URL": url,
+        "API_HOST": HOST,
+        "API_PORT": str(settings.api_port),
+        "CORS_ORIGINS": settings.cors_origins,
+        "READ_PATH": settings.read_path,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def child(settings: Settings, *, embedded: bool) -> Child:
+    """The API and the dashboard as a child of `up`."""
+    return Child(
+        name="api",
+        argv=PROGRAM,
+        env=environment(settings, embedded=embedded),
+        log=settings.data_dir / "logs" / "api.log",
+        ready=answering(HOST, settings.api_port, "/healthz"),
+    )
+
+
+def run(settings: Settings, *, embedded: bool) -> int:
+    """Serve until a signal or the server itself ends it; returns its exit code."""
+    argv = list(PROGRAM)
+    if sys.platform == "linux":
+        argv = [sys.executable, "-I", "-S", "-c", DIES_WITH_PARENT, str(os.getpid()), *argv]
+    told = {**os.environ, **environment(settings, embedded=embedded)}
+    with subprocess.Popen(argv, env=told) as process:  # noqa: S603
+        try:
+            return process.wait()
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)

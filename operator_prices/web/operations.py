@@ -1,0 +1,64 @@
+"""The routes for whoever runs the API."""
+
+import math
+import time
+
+import psycopg
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from operator_prices.web import queries
+from operator_prices.web.service import Service, service
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process is alive."""
+    return {"status": "ok"}
+
+
+async def _freshness(api: Service) -> tuple[int | None, float | None]:
+    async with api.database.cursor() as cursor:
+        await cursor.execute(queries.FRESHNESS)
+        epoch, timestamp, _ = await cursor.fetchone() or (None, None, None)
+    return epoch, None if timestamp is None else time.time() - timestamp / 1000
+
+
+@router.get("/readyz", responses={503: {"description": "Not ready, with why."}})
+async def readyz(request: Request) -> JSONResponse:
+    """Whether the database answers, how old its last epoch is, and if our role only reads."""
+    api = service(request)
+    limit = api.configuration.max_lag_seconds
+    try:
+        epoch, lag = await _freshness(api)
+        complaint = await api.database.complaint()
+    except (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests) as error:
+        said = " ".join(str(error).split())
+        return JSONResponse({"ready": False, "database": said}, 503)
+    fresh = limit is None or (lag is not None and lag <= limit)
+    return JSONResponse(
+        {
+            "ready": fresh,
+            "database": "ok",
+            "lastEpoch": epoch,
+            "lagSeconds": None if lag is None else round(lag, 3),
+            "fresh": fresh,
+            "warning": complaint,
+        },
+        200 if fresh else 503,
+    )
+
+
+@router.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    api = service(request)
+    epoch, lag = await _freshness(api)
+    api.metrics.last_epoch.set(-1 if epoch is None else epoch)
+    api.metrics.lag.set(math.nan if lag is None else lag)
+    api.metrics.listeners.set(api.stream.watchers)
+    return Response(generate_latest(api.metrics.registry), media_type=CONTENT_TYPE_LATEST)

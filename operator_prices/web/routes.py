@@ -1,0 +1,250 @@
+"""The routes of the new API."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Header, Request, Response
+from psycopg import sql
+from starlette.responses import StreamingResponse
+
+from operator_prices.web import operators as operator_rows
+from operator_prices.web import parameters as given
+from operator_prices.web import queries, worker
+from operator_prices.web.answers import Point
+from operator_prices.web.database import Cursor, Version
+from operator_prices.web.parameters import FORMATS, RefusedError, described
+from operator_prices.web.queries import Served, Span
+from operator_prices.web.returns import DAYS
+from operator_prices.web.service import service
+from operator_prices.web.stream import CONTENT_TYPE
+
+TABLES = tuple(FORMATS.values())
+
+router = APIRouter()
+
+
+def _points(
+    request: Request,
+    *,
+    form: str,
+    epochs: tuple[int | None, int | None],
+    operators: tuple[int, ...] | None,
+    route: str,
+    exists: Callable[[Cursor], Awaitable[None]] | None = None,
+) -> Response:
+    """Share prices of some operators over some epochs; `exists` raises if that is no question."""
+    api = service(request)
+    span = Span(*given.span(*epochs))
+    served = Served()
+
+    async def source(cursor: Cursor, _: Version) -> AsyncIterator[bytes]:
+        if exists:
+            await exists(cursor)
+        if form in ("parquet", "arrow"):
+            rows = worker.written(
+                {
+                    "format": form,
+                    "snapshot": await queries.snapshot(cursor),
+                    "copy": await queries.point_table(cursor, span, operators),
+                    "columns": queries.POINT_KINDS,
+                },
+                api.configuration.database_url,
+            )
+        else:
+            rows = queries.points(cursor, span, operators, csv=form == "csv", served=served)
+        try:
+            async for part in rows:
+                yield part
+        finally:
+            api.counted(route, served)
+
+    return api.answer(
+        request,
+        source,
+        key=f"points {span} {operators} {exists is not None}",
+        form=form,
+        large=True,
+        name="share-prices",
+    )
+
+
+def _operator_table(request: Request, form: str, chosen: tuple[int, ...] | None) -> Response:
+    api = service(request)
+
+    async def source(cursor: Cursor, _: Version) -> AsyncIterator[bytes]:
+        told = await _operators(cursor, chosen)
+        if chosen is not None and not told:
+            raise RefusedError(404, await _no_operator(cursor, chosen[0]))
+        if form == "json":
+            yield orjson.dumps(told if chosen is None else told[0])
+            return
+        rows = [operator_rows.flat(operator) for operator in told]
+        columns = operator_rows.columns()
+        if form == "csv":
+            yield _csv([[name for name, _ in columns], *rows])
+            return
+        task = {"format": form, "rows": rows, "columns": columns}
+        async for part in worker.written(task, api.configuration.database_url):
+            yield part
+
+    return api.answer(request, source, key=f"operators {chosen}", form=form, name="operators")
+
+
+@router.get("/api/epochs/{epoch}", tags=["epochs"], responses=described(404, media=TABLES))
+async def one_epoch(request: Request, epoch: given.Epoch, format: given.Format = None) -> Response:  # noqa: A002
+    """Everything about one epoch; as a table, its operators."""
+    form = given.form(request, format)
+
+    async def exists(cursor: Cursor) -> None:
+        await cursor.execute(
+            sql.SQL("SELECT FROM epoch_documents WHERE epoch = {}").format(sql.Literal(epoch))
+        )
+        if await cursor.fetchone() is None:
+            raise RefusedError(404, await _no_epoch(cursor, epoch))
+
+    if form != "json":
+        return _points(
+            request,
+            form=form,
+            epochs=(epoch, epoch),
+            operators=None,
+            route="/api/epochs/{epoch}",
+            exists=exists,
+        )
+
+    async def missing(cursor: Cursor) -> RefusedError:
+        return RefusedError(404, await _no_epoch(cursor, epoch))
+
+    api = service(request)
+    api.counted("/api/epochs/{epoch}", Served(1))
+    return Point(request, api.database, epoch, missing)
+
+
+@router.get("/api/operators", tags=["operators"], responses=described(media=TABLES))
+async def all_operators(request: Request, format: given.Format = None) -> Response:  # noqa: A002
+    """Every operator ever seen: what it is now, and its returns over 1, 7 and 30 days."""
+    return _operator_table(request, given.form(request, format), None)
+
+
+@router.get("/api/operators/{operator}", tags=["operators"], responses=described(404, media=TABLES))
+async def one_operator(
+    request: Request,
+    operator: given.Operator,
+    format: given.Format = None,  # noqa: A002
+) -> Response:
+    """One operator."""
+    return _operator_table(request, given.form(request, format), (operator,))
+
+
+@router.get(
+    "/api/operators/{operator}/share-prices",
+    tags=["operators"],
+    responses=described(404, media=TABLES),
+)
+async def history(
+    request: Request,
+    operator: given.Operator,
+    first: given.From = None,
+    last: given.To = None,
+    format: given.Format = None,  # noqa: A002
+) -> Response:
+    """An operator's share price, what a share was worth, and its rewards, epoch by epoch."""
+
+    async def exists(cursor: Cursor) -> None:
+        await cursor.execute(
+            sql.SQL("SELECT FROM operators_metadata WHERE operator_id = {}").format(
+                sql.Literal(operator)
+            )
+        )
+        if await cursor.fetchone() is None:
+            raise RefusedError(404, await _no_operator(cursor, operator))
+
+    route = "/api/operators/{operator}/share-prices"
+    form = given.form(request, format)
+    return _points(
+        request,
+        form=form,
+        epochs=(first, last),
+        operators=(operator,),
+        route=route,
+        exists=exists,
+    )
+
+
+@router.get("/api/share-prices", tags=["operators"], responses=described(media=TABLES))
+async def share_prices(
+    request: Request,
+    first: given.From = None,
+    last: given.To = None,
+    operators: given.Operators = None,
+    format: given.Format = None,  # noqa: A002
+) -> Response:
+    """The same for several operators, ordered by epoch and operator."""
+    form, chosen = given.form(request, format), given.listed(operators)
+    return _points(
+        request, form=form, epochs=(first, last), operators=chosen, route="/api/share-prices"
+    )
+
+
+@router.get("/api/stream", tags=["live"], responses={200: {"content": {CONTENT_TYPE: {}}}})
+async def stream(
+    request: Request,
+    last_event_id: Annotated[str | None, Header(description="The last epoch seen.")] = None,
+) -> StreamingResponse:
+    """Server-sent events: `epoch` for each new epoch; a client that comes back misses none."""
+    after = last_event_id or ""
+    known = int(after) if after.isascii() and after.isdecimal() and len(after) < 11 else None  # noqa: PLR2004
+    return StreamingResponse(
+        service(request).stream.watch(known),
+        media_type=CONTENT_TYPE,
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )
+
+
+@router.get("/api/status", tags=["live"], responses=described())
+async def status(request: Request) -> Response:
+    """What is stored, how old it is, and what of it could not be understood."""
+    return service(request).answer(request, _status, key="status")
+
+
+async def _status(cursor: Cursor, _: Version) -> AsyncIterator[bytes]:
+    await cursor.execute(queries.STATUS)
+    if row := await cursor.fetchone():
+        yield row[0].encode()
+
+
+async def _operators(cursor: Cursor, chosen: tuple[int, ...] | None) -> list[dict[str, Any]]:
+    await cursor.execute(
+        queries.OPERATORS.format(
+            days=sql.Literal(list(DAYS)),
+            worth=queries.WORTH,
+            chosen=queries.chosen(chosen, "operator.operator_id"),
+        )
+    )
+    return [operator_rows.published(row) for row in await cursor.fetchall()]
+
+
+async def _no_epoch(cursor: Cursor, epoch: int) -> str:
+    await cursor.execute(queries.SKIPPED.format(epoch=sql.Literal(epoch)))
+    if row := await cursor.fetchone():
+        return f"Epoch {epoch} was skipped: {row[0]}."
+    first, last, rows = await queries.bounds(cursor, Span())
+    stored = f"epochs {first} to {last} are stored" if rows else "no epoch is stored yet"
+    return f"Epoch {epoch} is not stored: {stored}."
+
+
+async def _no_operator(cursor: Cursor, operator: int) -> str:
+    await cursor.execute(sql.SQL("SELECT max(operator_id) FROM operators_metadata"))
+    row = await cursor.fetchone()
+    last = None if row is None else row[0]
+    known = "no operator is" if last is None else f"operators up to {last} are"
+    return f"Operator {operator} is in no stored epoch: {known} known."
+
+
+def _csv(rows: list[list[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

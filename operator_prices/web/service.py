@@ -1,0 +1,52 @@
+"""What the routes share: the database, the cache, the stream, the metrics."""
+
+from fastapi import Request
+
+from operator_prices.web.answers import Answer, Cache, Source
+from operator_prices.web.configuration import Configuration
+from operator_prices.web.database import Database
+from operator_prices.web.metrics import Metrics
+from operator_prices.web.parameters import FORMATS
+from operator_prices.web.queries import Served
+from operator_prices.web.stream import Stream
+
+
+class Service:
+    """One for each application, at its `state.service`."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.database = Database(configuration.database_url)
+        self.cache = Cache(configuration.cache_bytes)
+        self.stream = Stream(self.database)
+        self.metrics = Metrics()
+
+    def answer(
+        self,
+        request: Request,
+        source: Source,
+        *,
+        key: str,
+        form: str = "json",
+        large: bool = False,
+        name: str = "",
+    ) -> Answer:
+        """The answer that `key` and the version of the data determine."""
+        return Answer(
+            request,
+            self.database,
+            self.cache,
+            source,
+            key=f"{form} {key}",
+            media_type=FORMATS[form],
+            large=large,
+            filename=f"{name}.{form}" if form != "json" else None,
+        )
+
+    def counted(self, route: str, served: Served) -> None:
+        self.metrics.rows.labels(route).inc(served.rows)
+
+
+def service(request: Request) -> Service:
+    found: Service = request.app.state.service
+    return found

@@ -1,0 +1,278 @@
+// Line charts of many series, drawn by Bokeh: only as many points as there are pixels reach it.
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+const HUES = ["#3454d1", "#d9822b", "#178a5e", "#b8336a", "#7a52c7", "#0f8ea8", "#6f8f12", "#5b6b8c"];
+const HUES_DARK = ["#8aa2ff", "#ffb468", "#5fd6a0", "#ff8ab8", "#bda2ff", "#58cfe6", "#c3dc6a", "#a9b6d6"];
+
+/** A colour for an operator: its own, one of eight, or one of as many as are needed. */
+export function color(id, own, dark) {
+  if (own) return own;
+  const hues = dark ? HUES_DARK : HUES;
+  if (id < hues.length) return hues[id];
+  return `hsl(${((id * 137.508) % 360).toFixed(1)} ${58 + (id % 3) * 9}% ${dark ? 66 + (id % 2) * 6 : 40 + (id % 2) * 7}%)`;
+}
+
+/** The smallest and largest value of each run of points that share a pixel, in their order. */
+export function thinned(xs, ys, offset, first, last, pixels) {
+  const count = last - first + 1;
+  const outX = [];
+  const outY = [];
+  if (count <= 2 * pixels) {
+    for (let i = first; i <= last; i++) {
+      outX.push(xs[i]);
+      outY.push(ys[offset + i]);
+    }
+    return [outX, outY];
+  }
+  const step = count / pixels;
+  for (let bucket = 0; bucket < pixels; bucket++) {
+    const from = first + Math.floor(bucket * step);
+    const until = Math.min(last + 1, first + Math.floor((bucket + 1) * step));
+    let low = -1;
+    let high = -1;
+    for (let i = from; i < until; i++) {
+      const value = ys[offset + i];
+      if (Number.isNaN(value)) continue;
+      if (low < 0 || value < ys[offset + low]) low = i;
+      if (high < 0 || value > ys[offset + high]) high = i;
+    }
+    if (low < 0) {
+      outX.push(xs[from]);
+      outY.push(NaN);
+      continue;
+    }
+    const [a, b] = low < high ? [low, high] : [high, low];
+    outX.push(xs[a]);
+    outY.push(ys[offset + a]);
+    if (a !== b) {
+      outX.push(xs[b]);
+      outY.push(ys[offset + b]);
+    }
+  }
+  return [outX, outY];
+}
+
+/** The first index whose epoch is at least `epoch`. */
+export function lower(epochs, epoch) {
+  let low = 0;
+  let high = epochs.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (epochs[middle] < epoch) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** One x range for several charts: Bokeh ties a model to one document, so each has its own copy. */
+export class Linked {
+  constructor() {
+    this.start = 0;
+    this.end = 1;
+    this.heard = () => {};
+  }
+
+  /** A copy that tells us when the user moves it; it follows us when its chart is drawn. */
+  copy() {
+    const range = new Bokeh.Range1d({ start: this.start, end: this.end });
+    for (const property of [range.properties.start, range.properties.end]) {
+      property.change.connect(() => this.setv({ start: range.start, end: range.end }));
+    }
+    return range;
+  }
+
+  follow(range) {
+    if (range.start !== this.start || range.end !== this.end) range.setv({ start: this.start, end: this.end });
+  }
+
+  setv({ start, end }) {
+    if (start === this.start && end === this.end) return;
+    this.start = start;
+    this.end = end;
+    this.heard();
+  }
+}
+
+/** How many points all series of a chart may have together: more take longer than a blink to draw. */
+const POINTS = 40_000;
+
+/** A chart whose series come from `read(id index, first, last, pixels)`, over a shared x range. */
+export class Chart {
+  constructor(element, range) {
+    this.element = element;
+    this.range = range;
+    this.x = range.copy();
+    this.y = new Bokeh.Range1d({ start: 0, end: 1 });
+    this.lines = new Bokeh.ColumnDataSource({ data: { xs: [], ys: [], color: [] } });
+    this.marks = new Bokeh.ColumnDataSource({ data: { x: [] } });
+    this.figure = Bokeh.Plotting.figure({
+      x_range: this.x,
+      y_range: this.y,
+      sizing_mode: "stretch_both",
+      toolbar_location: null,
+      tools: [],
+      min_border_left: 64,
+      min_border_right: 12,
+      min_border_top: 6,
+      output_backend: "canvas",
+    });
+    this.spans = new Bokeh.VSpan({ x: { field: "x" }, line_dash: [2, 4], line_width: 1.5 });
+    this.figure.add_glyph(this.spans, this.marks);
+    this.figure.add_glyph(new Bokeh.MultiLine({ xs: { field: "xs" }, ys: { field: "ys" }, line_color: { field: "color" }, line_width: 1.6, line_join: "bevel" }), this.lines);
+    const brush = new Bokeh.BoxZoomTool({ dimensions: "width" });
+    if (matchMedia("(pointer: fine)").matches) {
+      this.figure.add_tools(brush);
+      this.figure.toolbar.active_drag = brush;
+    }
+    this.cross = document.createElement("div");
+    this.cross.className = "cross";
+    this.cross.hidden = true;
+  }
+
+  async show() {
+    this.element.replaceChildren();
+    this.view = await Bokeh.Plotting.show(this.figure, this.element);
+    this.element.append(this.cross);
+  }
+
+  get frame() {
+    return this.view.frame.bbox;
+  }
+
+  /** Into how many parts the width is divided for so many series. */
+  parts(series) {
+    const width = Math.round(this.frame?.width || this.element.clientWidth);
+    return Math.max(120, Math.min(width, Math.floor(POINTS / (2 * Math.max(1, series)))));
+  }
+
+  /** The x under a pixel of the page, or null outside the frame. */
+  at(clientX) {
+    const left = this.element.getBoundingClientRect().left;
+    const x = clientX - left;
+    const box = this.frame;
+    if (x < box.left || x > box.right) return null;
+    return this.range.start + ((x - box.left) / box.width) * (this.range.end - this.range.start);
+  }
+
+  point(epoch) {
+    const box = this.frame;
+    const share = (epoch - this.range.start) / (this.range.end - this.range.start);
+    this.cross.hidden = share < 0 || share > 1;
+    this.cross.style.left = `${box.left + share * box.width}px`;
+    this.cross.style.top = `${box.top}px`;
+    this.cross.style.height = `${box.height}px`;
+  }
+
+  unpoint() {
+    this.cross.hidden = true;
+  }
+
+  draw(series, marks) {
+    let low = Infinity;
+    let high = -Infinity;
+    for (const ys of series.ys) {
+      for (const value of ys) {
+        if (value < low) low = value;
+        if (value > high) high = value;
+      }
+    }
+    if (low <= high) {
+      const room = (high - low) * 0.06 || Math.abs(high) * 1e-6 || 1;
+      this.y.setv({ start: low - (low >= 0 && low - room < 0 ? low : room), end: high + room });
+    }
+    this.range.follow(this.x);
+    this.lines.data = series;
+    this.marks.data = { x: marks };
+  }
+
+  format(kind) {
+    const axis = this.figure.left[0];
+    axis.formatter =
+      kind === "short"
+        ? new Bokeh.NumeralTickFormatter({ format: "0.[00]a" })
+        : new Bokeh.BasicTickFormatter({ precision: "auto", power_limit_high: 7, power_limit_low: -7 });
+  }
+
+  paint() {
+    const figure = this.figure;
+    const [line, grid, soft] = [css("--line"), css("--grid"), css("--soft")];
+    figure.setv({
+      background_fill_color: css("--card"),
+      border_fill_color: css("--card"),
+      outline_line_color: null,
+    });
+    this.spans.line_color = css("--bad");
+    for (const axis of [figure.below[0], figure.left[0]]) {
+      axis.setv({
+        axis_line_color: line,
+        major_tick_line_color: line,
+        minor_tick_line_color: null,
+        major_label_text_color: soft,
+        major_label_text_font: "system-ui, sans-serif",
+        major_label_text_font_size: "12px",
+      });
+    }
+    figure.below[0].formatter = new Bokeh.BasicTickFormatter({ use_scientific: false });
+    for (const one of figure.center) one.setv({ grid_line_color: grid });
+  }
+}
+
+/** A small chart of everything, with a window on it that moves the others. */
+export class Overview {
+  constructor(element, range) {
+    this.element = element;
+    this.whole = new Bokeh.Range1d({ start: 0, end: 1 });
+    this.y = new Bokeh.Range1d({ start: 0, end: 1 });
+    this.source = new Bokeh.ColumnDataSource({ data: { x: [], y: [], zero: [] } });
+    this.figure = Bokeh.Plotting.figure({
+      x_range: this.whole,
+      y_range: this.y,
+      sizing_mode: "stretch_both",
+      toolbar_location: null,
+      tools: [],
+      min_border_left: 64,
+      min_border_right: 12,
+      min_border_top: 2,
+    });
+    this.area = new Bokeh.VArea({ x: { field: "x" }, y1: { field: "zero" }, y2: { field: "y" }, fill_alpha: 0.28 });
+    this.line = new Bokeh.Line({ x: { field: "x" }, y: { field: "y" }, line_width: 1.4 });
+    this.figure.add_glyph(this.area, this.source);
+    this.figure.add_glyph(this.line, this.source);
+    this.range = range;
+    this.window = range.copy();
+    this.tool = new Bokeh.RangeTool({ x_range: this.window });
+    this.figure.add_tools(this.tool);
+  }
+
+  async show() {
+    this.element.replaceChildren();
+    this.view = await Bokeh.Plotting.show(this.figure, this.element);
+  }
+
+  follow() {
+    this.range.follow(this.window);
+  }
+
+  draw(epochs, totals) {
+    const pixels = Math.max(200, this.element.clientWidth);
+    const [x, y] = thinned(epochs, totals, 0, 0, epochs.length - 1, pixels);
+    const known = y.filter((value) => !Number.isNaN(value));
+    const high = known.reduce((a, b) => Math.max(a, b), 0);
+    this.y.setv({ start: 0, end: high * 1.15 || 1 });
+    this.whole.setv({ start: epochs[0] - 0.5, end: epochs[epochs.length - 1] + 0.5 });
+    this.source.data = { x, y, zero: y.map(() => 0) };
+  }
+
+  paint() {
+    const accent = css("--accent");
+    this.figure.setv({ background_fill_color: css("--card"), border_fill_color: css("--card"), outline_line_color: null });
+    this.area.fill_color = accent;
+    this.line.line_color = accent;
+    this.tool.overlay.setv({ fill_color: accent, fill_alpha: 0.12, line_color: accent, line_alpha: 0.8 });
+    const [line, soft] = [css("--line"), css("--soft")];
+    this.figure.left[0].visible = false;
+    this.figure.below[0].setv({ axis_line_color: line, major_tick_line_color: line, minor_tick_line_color: null, major_label_text_color: soft, major_label_text_font: "system-ui, sans-serif", major_label_text_font_size: "11px", formatter: new Bokeh.BasicTickFormatter({ use_scientific: false }) });
+    for (const one of this.figure.center) if ("grid_line_color" in one) one.grid_line_color = null;
+  }
+}
