@@ -1,0 +1,184 @@
+"""Trouble reports itself: runs, checks and the distance to the chain become incidents."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import psycopg
+
+from operator_prices import alerts, store
+from operator_prices.alerts import Incident
+from operator_prices.chain import Chain, ChainError
+from operator_prices.options import Options
+from operator_prices.partitions import windows_of_run
+
+RETRIED = "dagster/will_retry"
+"""The tag of a failed run that Dagster runs again by itself."""
+
+NODE, LAG = "node", "lag"
+"""The incidents that there is only one of."""
+
+
+@dg.run_failure_sensor(
+    description="Keep as incidents the checks that stopped a run, or why else it failed.",
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def failed_runs(
+    context: dg.RunFailureSensorContext,
+    database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Options],
+) -> None:
+    """What Dagster runs again by itself is not reported unless it fails for good."""
+    run = context.dagster_run
+    link = f"{options.ui_url}/runs/{run.run_id}"
+    follow_checks(database, context.instance, run.run_id, link)
+    stopped = any(one.blocking for one in failed_checks(context.instance, run.run_id))
+    if stopped or run.tags.get(RETRIED) == "true":
+        return
+    steps = [event.step_key for event in context.get_step_failure_events() if event.step_key]
+    alerts.begin(
+        database,
+        [
+            Incident(
+                key=run_key(place),
+                what=f"run failed{f' in {steps[0]}' if steps else ''}: {reason(context)}",
+                place=place,
+                link=link,
+            )
+            for place in places(run)
+        ],
+    )
+
+
+@dg.run_status_sensor(
+    description="Keep as incidents the checks that failed; close those that this run mended.",
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def succeeded_runs(
+    context: dg.RunStatusSensorContext,
+    database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Options],
+) -> None:
+    run = context.dagster_run
+    link = f"{options.ui_url}/runs/{run.run_id}"
+    follow_checks(database, context.instance, run.run_id, link)
+    alerts.recover(database, [run_key(place) for place in places(run)])
+
+
+@dg.sensor(
+    description="See how far we are behind the chain, and tell the webhook what began and what is"
+    " over.",
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def alert_webhook(
+    chain: dg.ResourceParam[Chain],
+    database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Options],
+) -> dg.SkipReason:
+    """A webhook that does not answer, and a node that does not, fail the tick."""
+    try:
+        follow_lag(database, chain, options)
+    finally:
+        sent = 0
+        if options.alert_webhook_url is not None:
+            sent = alerts.tell(database, options.alert_webhook_url)
+    if options.alert_webhook_url is None:
+        return dg.SkipReason("ALERT_WEBHOOK_URL is not set: incidents are kept, nobody is told")
+    return dg.SkipReason(f"{sent} messages sent")
+
+
+def follow_lag(database: psycopg.Connection, chain: Chain, options: Options) -> None:
+    """Keep it as an incident that too many epochs wait, or that the node cannot be asked."""
+    try:
+        completed = chain.head().last_completed_epoch
+    except ChainError as error:
+        alerts.begin(
+            database,
+            [Incident(key=NODE, what=str(error), place="the archive node", link=options.ui_url)],
+        )
+        raise
+    alerts.recover(database, [NODE])
+    waiting = [] if completed is None else store.unserved(database, completed)
+    if len(waiting) <= options.lag_limit:
+        alerts.recover(database, [LAG])
+        return
+    alerts.begin(
+        database,
+        [
+            Incident(
+                key=LAG,
+                what=f"{len(waiting)} completed epochs are not served",
+                place=f"from epoch {waiting[0]}; epoch {completed} is the last one completed",
+                link=options.ui_url,
+            )
+        ],
+    )
+
+
+def follow_checks(
+    database: psycopg.Connection, instance: dg.DagsterInstance, run_id: str, link: str
+) -> None:
+    """Keep the checks that failed in a run as incidents, and close those that passed in it."""
+    evaluations = list(check_evaluations(instance, run_id))
+    alerts.recover(database, [check_key(one) for one in evaluations if one.passed])
+    alerts.begin(
+        database,
+        [
+            Incident(
+                key=check_key(one),
+                what=f"check {one.asset_key.to_user_string()}.{one.check_name} failed",
+                place=f"window {one.partition}: {one.description or 'no description'}",
+                link=link,
+            )
+            for one in evaluations
+            if not one.passed and one.severity == dg.AssetCheckSeverity.ERROR
+        ],
+    )
+
+
+def failed_checks(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:
+    return [
+        one
+        for one in check_evaluations(instance, run_id)
+        if not one.passed and one.severity == dg.AssetCheckSeverity.ERROR
+    ]
+
+
+def check_evaluations(
+    instance: dg.DagsterInstance, run_id: str
+) -> Iterator[dg.AssetCheckEvaluation]:
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        event = entry.dagster_event
+        if event is not None:
+            yield event.asset_check_evaluation_data
+
+
+def check_key(evaluation: dg.AssetCheckEvaluation) -> str:
+    asset = evaluation.asset_key.to_user_string()
+    return f"check {asset}.{evaluation.check_name} {evaluation.partition}"
+
+
+def run_key(place: str) -> str:
+    """Whatever ran: a run that succeeds for a window says that the trouble with it is over."""
+    return f"run {place}"
+
+
+def places(run: dg.DagsterRun) -> list[str]:
+    return [f"window {window.key}" for window in windows_of_run(run.tags)] or [
+        f"job {run.job_name}"
+    ]
+
+
+def reason(context: dg.RunFailureSensorContext) -> str:
+    """The innermost cause of the first failed step, in one line."""
+    for event in context.get_step_failure_events():
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        if error is not None:
+            message = error.message.strip().partition(": ")[2] or error.message
+            return " ".join(message.split())[:300]
+    return str(context.failure_event.message)

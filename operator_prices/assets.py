@@ -1,0 +1,164 @@
+"""The asset graph, in the order data flows through it; `ingest`, `frames` and `store` say how."""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+
+import dagster as dg
+import polars as pl
+import psycopg
+
+from operator_prices import frames, picture, store
+from operator_prices.chain import (
+    Chain,
+    ChainError,
+    NodeBehindError,
+    NodeUnreachableError,
+    RateLimitedError,
+)
+from operator_prices.ingest import ingest
+from operator_prices.legacy_assets import legacy_epochs
+from operator_prices.options import Options
+from operator_prices.partitions import windows_of
+from operator_prices.resources import NODE_POOL
+from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, Table
+from operator_prices.verify_chain import verify_chain
+from operator_prices.windowed import Said, materializing, row_counts, windowed
+from operator_prices.windows import EpochWindow
+
+PASSING = (NodeUnreachableError, NodeBehindError, RateLimitedError)
+"""What may be over when the node is asked again."""
+
+RETRIES, FIRST_PAUSE = 3, 10
+"""How often a step is tried again, and the seconds before the first time."""
+
+parsed = partial(windowed, "parsed", {"polars", "postgres"}, code_version="1")
+
+
+class Reading(dg.Config):
+    """How a run reads the chain."""
+
+    verify: bool = False
+    """Look first whether the chain still has the blocks of the stored epochs, and read anew those
+    that it has not."""
+
+
+@windowed(
+    "raw",
+    {"substrate", "postgres"},
+    pool=NODE_POOL,
+)
+def raw_epochs(
+    context: dg.AssetExecutionContext,
+    config: Reading,
+    chain: dg.ResourceParam[Chain],
+    database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Options],
+) -> None:
+    """The chain's state at the close of each completed epoch of the window, in table `epochs`.
+
+    Only what is missing or incomplete is read from the node; what is known once is never lost.
+    """
+    for window in windows_of(context):
+        with (
+            materializing(context, window, options) as said,
+            retried_if_it_may_pass(context.retry_number),
+        ):
+            sent = chain.requests
+            if config.verify:
+                said["left_the_chain"] = verify_chain(chain, database, window.first, window.last)
+            result = ingest(chain, database, window)
+            rows = store.count(database, "epochs", window)
+            said.update(asdict(result) | row_counts(rows, result.changed_rows))
+            said["rpc_requests"] = chain.requests - sent
+
+
+@parsed(deps=[raw_epochs, legacy_epochs])
+def operator_share_prices(
+    context: dg.AssetExecutionContext,
+    database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Options],
+) -> None:
+    """Each operator's share price in perquintills at the close of each epoch, and its source."""
+    parse = frames.operator_share_prices
+    for window in windows_of(context):
+        with materializing(context, window, options) as said:
+            prices = write(database, OPERATOR_SHARE_PRICES, parse, window, said)
+            if not prices.is_empty():
+                said["share_prices"] = shown(picture.share_prices(prices))
+
+
+@parsed(deps=[raw_epochs, legacy_epochs])
+def operator_shares(
+    context: dg.AssetExecutionContext,
+    database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Options],
+) -> None:
+    """Each operator's shares, stake, reward, tax and status at the end block of each epoch."""
+    for window in windows_of(context):
+        with materializing(context, window, options) as said:
+            write(database, OPERATOR_SHARES, frames.operator_shares, window, said)
+
+
+@parsed(deps=[raw_epochs, legacy_epochs])
+def operators_metadata(
+    context: dg.AssetExecutionContext,
+    database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Options],
+) -> None:
+    """One row per operator ever seen: when, by whom, on what terms; names are left to people."""
+    for window in windows_of(context):
+        with materializing(context, window, options) as said:
+            operators = frames.operators_metadata(store.read(database, EPOCHS, window))
+            said.update(row_counts(operators.height, store.merge_operators(database, operators)))
+
+
+@windowed("serving", {"postgres"}, deps=[raw_epochs, operator_share_prices, operator_shares])
+def comprehensive_analytics(
+    context: dg.AssetExecutionContext,
+    database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Options],
+) -> None:
+    """One row per epoch with everything about it, refreshed for the epochs of the window alone."""
+    for window in windows_of(context):
+        with materializing(context, window, options) as said:
+            changed = store.refresh_analytics(database, window)
+            said.update(
+                row_counts(store.count(database, "comprehensive_analytics", window), changed)
+            )
+
+
+@contextmanager
+def retried_if_it_may_pass(tries: int) -> Iterator[None]:
+    """Have a step tried again when the node's failure may pass, after 10, 20 and 40 seconds.
+
+    Not a `RetryPolicy`: Dagster applies one to a cancelled step, too, which then cannot be stopped.
+    """
+    try:
+        yield
+    except PASSING as error:
+        raise dg.RetryRequested(RETRIES, FIRST_PAUSE * 2**tries) from error
+    except ChainError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def write(
+    database: psycopg.Connection,
+    table: Table,
+    parse: Callable[[pl.DataFrame], pl.DataFrame],
+    window: EpochWindow,
+    said: Said,
+) -> pl.DataFrame:
+    """Write what the window's raw epochs say; what cannot be true is refused before it is there."""
+    frame = parse(store.read(database, EPOCHS, window))
+    if wrong := frames.impossible(table, frame):
+        raise dg.Failure(f"{table.name} was not written: {wrong}", allow_retries=False)
+    said.update(row_counts(frame.height, store.write(database, table, frame)))
+    return frame
+
+
+def shown(png: bytes) -> dg.MarkdownMetadataValue:
+    """A picture that the UI shows among the metadata."""
+    return dg.MetadataValue.md(f"![share prices](data:image/png;base64,{b64encode(png).decode()})")

@@ -1,0 +1,109 @@
+"""Backfills from the command line: which windows a range of epochs means, run one by one."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from operator_prices import instance, services, store
+from operator_prices.errors import ExplainedError
+from operator_prices.runs import WindowRun, run_windows
+from operator_prices.settings import Settings
+from operator_prices.verify_chain import verify_chain
+from operator_prices.windows import EpochWindow, between
+
+
+class NothingToBackfillError(ExplainedError):
+    """A range of epochs of which none is completed."""
+
+
+@dataclass(slots=True)
+class Backfilled:
+    """What a backfill came to."""
+
+    epochs_read: int = 0
+    rpc_requests: int = 0
+    changed_rows: Counter[str] = field(default_factory=Counter)
+    incomplete: Sequence[int] = ()
+    """Epochs of the range of which something is in quarantine."""
+
+    def add(self, run: WindowRun) -> None:
+        self.epochs_read += run.epochs_read
+        self.rpc_requests += run.rpc_requests
+        self.changed_rows.update(run.changed_rows)
+
+
+Progress = Callable[[Sequence[EpochWindow]], AbstractContextManager[Callable[[WindowRun], None]]]
+"""Told the windows that will run; lasts as long as they do, and is told of each that is done."""
+
+
+def backfill_range(
+    settings: Settings,
+    first: int,
+    last: int | None,
+    assets: Sequence[str] | None = None,
+    *,
+    progress: Progress,
+) -> Backfilled:
+    """Run every window that holds a completed epoch of `first..last`; None is the last completed.
+
+    Only `assets` are materialized, if they are named.
+
+    Raises `NothingToBackfillError`, `RunFailedError`, `ChainError`.
+    """
+    completed = services.head(settings).last_completed_epoch
+    if completed is None or first > completed:
+        raise NothingToBackfillError(
+            f"Epoch {first} is not completed yet; the last completed one is"
+            f" {'none' if completed is None else completed}."
+        )
+    final = completed if last is None else min(last, completed)
+    return _run(settings, list(between(first, final)), (first, final), progress, assets)
+
+
+def backfill_missing(settings: Settings, *, progress: Progress) -> Backfilled:
+    """Run the windows that are behind the chain, and no others."""
+    completed = services.head(settings).last_completed_epoch
+    if completed is None:
+        return Backfilled()
+    with store.connect(str(settings.database_url)) as connection:
+        behind = store.windows_behind(connection, completed)
+    return _run(settings, behind, (0, completed), progress)
+
+
+def verify_range(
+    settings: Settings, first: int, last: int | None, *, progress: Progress
+) -> tuple[list[int], Backfilled]:
+    """The stored epochs of `first..last` that left the chain, and what re-reading them did."""
+    with services.chain(settings) as chain, store.connect(str(settings.database_url)) as connection:
+        final = store.last_epoch(connection) if last is None else last
+        left = verify_chain(chain, connection, first, final)
+    windows = sorted({EpochWindow.containing(epoch) for epoch in left})
+    return left, _run(settings, windows, (first, final), progress)
+
+
+def count_entries(settings: Settings, first: int, last: int | None) -> int:
+    """Count the map entries of the epochs of `first..last` that lack it; return how many."""
+    with services.chain(settings) as chain, store.connect(str(settings.database_url)) as connection:
+        final = store.last_epoch(connection) if last is None else last
+        uncounted = store.uncounted(connection, first, final)
+        for epoch, end_hash in uncounted:
+            store.keep_counts(connection, epoch, chain.count(end_hash))
+    return len(uncounted)
+
+
+def _run(
+    settings: Settings,
+    windows: Sequence[EpochWindow],
+    span: tuple[int, int],
+    progress: Progress,
+    assets: Sequence[str] | None = None,
+) -> Backfilled:
+    done = Backfilled()
+    with instance.opened(settings) as dagster, progress(windows) as tell:
+        for run in run_windows(dagster, windows, assets):
+            done.add(run)
+            tell(run)
+    with store.connect(str(settings.database_url)) as connection:
+        done.incomplete = store.incomplete(connection, *span)
+    return done

@@ -1,0 +1,196 @@
+"""What the pipeline asks of a chain: the port, the types that cross it, and its errors."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from operator_prices.errors import ExplainedError
+from operator_prices.tables import AMOUNT
+
+EPOCH_FACTS = pl.Schema(
+    {
+        "epoch": pl.UInt32(),
+        "end_block": pl.UInt32(),
+        "end_hash": pl.String(),
+        "timestamp": pl.UInt64(),
+        "spec_version": pl.UInt32(),
+        "total_stake": AMOUNT,
+        "treasury_funds": AMOUNT,
+        "chain_rewards": AMOUNT,
+        "transition_block": pl.UInt32(),
+        "transition_hash": pl.String(),
+        "transition_timestamp": pl.UInt64(),
+        "transition_spec_version": pl.UInt32(),
+        "total_stake_after": AMOUNT,
+        "treasury_funds_after": AMOUNT,
+        "chain_rewards_after": AMOUNT,
+        "deposits_count": pl.UInt64(),
+        "withdrawals_count": pl.UInt64(),
+        "bundles_count": pl.UInt64(),
+    }
+)
+"""One row per epoch, at its end block and (`transition_*`, `*_after`) at its transition block.
+
+Amounts in Shannons, timestamps in Unix milliseconds. Null is unknown, never zero.
+"""
+
+OPERATOR_FACTS = pl.Schema(
+    {
+        "epoch": pl.UInt32(),
+        "operator_id": pl.UInt64(),
+        "owner": pl.String(),
+        "signing_key": pl.String(),
+        "minimum_nominator_stake": AMOUNT,
+        "nomination_tax": pl.UInt8(),
+        "stake": AMOUNT,
+        "shares": AMOUNT,
+        "status": pl.String(),
+        "deposits_in_epoch": AMOUNT,
+        "withdrawals_in_epoch": AMOUNT,
+        "storage_fee_deposit": AMOUNT,
+        "active_stake": AMOUNT,
+        "reward": AMOUNT,
+        "stake_after": AMOUNT,
+        "shares_after": AMOUNT,
+        "status_after": pl.String(),
+    }
+)
+"""One row per epoch and operator of the domain present at the end block.
+
+`*_after` is what the transition block shows of it, null where it is gone by then.
+"""
+
+PRICE_FACTS = pl.Schema(
+    {"epoch": pl.UInt32(), "operator_id": pl.UInt64(), "share_price_perq": pl.UInt64()}
+)
+"""One row per price of an epoch that the chain stored at the epoch's transition block."""
+
+STAKING = pl.Schema(
+    {
+        "epoch": pl.UInt32(),
+        "operator_id": pl.UInt64(),
+        "active_stake": AMOUNT,
+        "reward": AMOUNT,
+        "is_next": pl.Boolean(),
+    }
+)
+"""One row per operator that the staking summary of the end block names, null where it does not:
+its active stake, its rewards of the epoch, and whether it is to be active in the next one."""
+
+QUARANTINED = pl.Schema(
+    {
+        "epoch": pl.UInt32(),
+        "block_hash": pl.String(),
+        "item": pl.String(),
+        "storage_key": pl.String(),
+        "operator_id": pl.UInt64(),
+        "spec_version": pl.UInt32(),
+        "raw": pl.String(),
+        "reason": pl.String(),
+    }
+)
+"""One row per value that could not be understood, with its raw hex and the reason."""
+
+SKIPPED = pl.Schema({"epoch": pl.UInt32(), "block": pl.UInt32(), "block_hash": pl.String()})
+"""One row per epoch that has no end block, since one block moved the index by more than one."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochStates:
+    """What the chain held at the close of some epochs."""
+
+    epochs: pl.DataFrame
+    operators: pl.DataFrame
+    prices: pl.DataFrame
+    staking: pl.DataFrame
+    quarantined: pl.DataFrame
+    skipped: pl.DataFrame
+
+    @classmethod
+    def empty(cls) -> "EpochStates":
+        """No epochs at all."""
+        return cls(
+            *(
+                pl.DataFrame(schema=schema)
+                for schema in (
+                    EPOCH_FACTS,
+                    OPERATOR_FACTS,
+                    PRICE_FACTS,
+                    STAKING,
+                    QUARANTINED,
+                    SKIPPED,
+                )
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a chain is: its best block, and the block and epoch deep enough to be kept."""
+
+    best_block: int
+    gate_block: int
+    last_completed_epoch: int | None
+
+
+class Chain(Protocol):
+    """A domain of a chain, read epoch by epoch."""
+
+    @property
+    def genesis_hash(self) -> str: ...
+
+    @property
+    def domain_id(self) -> int: ...
+
+    @property
+    def requests(self) -> int:
+        """Requests sent to the node so far."""
+
+    def head(self) -> Head: ...
+
+    def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
+        """The hashes of `blocks` on the chain as it is now, None where it is not that long."""
+
+    def count(self, block_hash: str) -> dict[str, int]:
+        """How many entries the maps of deposits, withdrawals and bundles have, listed in pages."""
+
+    def read(self, epochs: Iterable[int]) -> EpochStates:
+        """Read completed epochs; an epoch that is not completed raises `ValueError`."""
+
+
+class ChainError(ExplainedError):
+    """A chain that cannot be read, said in one sentence with the fix."""
+
+
+class NodeUnreachableError(ChainError):
+    """No answer came from any endpoint."""
+
+
+class NotASubstrateNodeError(ChainError):
+    """The endpoint answers, but not as a Substrate node does."""
+
+
+class RateLimitedError(ChainError):
+    """The endpoint refuses to answer as often as it is asked."""
+
+
+class ArchiveNeededError(ChainError):
+    """The node has thrown away the state that is asked for."""
+
+
+class NodeBehindError(ChainError):
+    """The node does not know the block that is asked for, yet or any more."""
+
+
+class WrongChainError(ChainError):
+    """The node serves another chain than the one the data is of."""
+
+
+class DomainMissingError(ChainError):
+    """The domain does not exist at the block that is deep enough to be kept."""
+
+
+class RefusedError(ChainError):
+    """The node refused a request for a reason that will not pass."""

@@ -1,0 +1,278 @@
+"""What must hold of stored data. A check is a query for offenders: the files of `sql/checks`."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import dagster as dg
+import psycopg
+
+from operator_prices import assets, store
+from operator_prices.chain import Chain
+from operator_prices.options import Options
+from operator_prices.partitions import epoch_windows, windows_of
+from operator_prices.resources import NODE_POOL
+from operator_prices.verify_chain import left_the_chain
+from operator_prices.windows import EpochWindow
+
+SHOWN = 20
+"""As many offenders are in the metadata of a check; all are counted."""
+
+Offenders = Sequence[Mapping[str, object]]
+
+
+def check(
+    name: str,
+    description: str,
+    asset: dg.AssetsDefinition,
+    *,
+    blocking: bool = False,
+    additional_deps: Iterable[dg.AssetsDefinition] = (),
+) -> dg.AssetCheckSpec:
+    """A check of each window. What fails a blocking one does not flow on."""
+    return dg.AssetCheckSpec(
+        name,
+        asset=asset,
+        description=description,
+        blocking=blocking,
+        additional_deps=list(additional_deps),
+        partitions_def=epoch_windows,
+    )
+
+
+WARNINGS = {"quarantine_empty", "price_as_recomputed", "stake_per_share_never_falls"}
+"""Checks of what is remarkable, and need not be wrong."""
+
+RAW = [
+    check(
+        "no_gaps",
+        "Every epoch of the window is stored, up to the last one stored, or known to be skipped.",
+        assets.raw_epochs,
+        blocking=True,
+    ),
+    check(
+        "blocks_in_order",
+        "An epoch's transition block follows its end block, and both are above the epoch before.",
+        assets.raw_epochs,
+        blocking=True,
+    ),
+    check(
+        "operators_once",
+        "No raw epoch lists or prices an operator twice.",
+        assets.raw_epochs,
+        blocking=True,
+    ),
+    check(
+        "active_stakes_add_up",
+        "The stakes of the current operators add up to the total stake of the staking summary.",
+        assets.raw_epochs,
+        blocking=True,
+    ),
+    check(
+        "quarantine_empty",
+        "Nothing of the window could not be understood.",
+        assets.raw_epochs,
+    ),
+]
+
+PRICES = [
+    check(
+        "price_is_a_price",
+        "A price is above zero, and at most 1: the chain never mints more shares than stake.",
+        assets.operator_share_prices,
+        blocking=True,
+    ),
+    check(
+        "price_not_above_recomputed",
+        "No price is above the one that shares, stake, reward and tax imply: rewards that the"
+        " transition block adds can only lower it.",
+        assets.operator_share_prices,
+        blocking=True,
+        additional_deps=[assets.operator_shares],
+    ),
+    check(
+        "price_as_recomputed",
+        "No price is 10^9 or more below the one that shares, stake, reward and tax imply. Less is"
+        " the rounding of a Perbill; more are rewards that the transition block added, as a rule.",
+        assets.operator_share_prices,
+        additional_deps=[assets.operator_shares],
+    ),
+    check(
+        "prices_as_in_raw",
+        "The prices read from the chain are those of the raw JSON, read independently in SQL.",
+        assets.operator_share_prices,
+        blocking=True,
+        additional_deps=[assets.raw_epochs],
+    ),
+]
+
+SHARES = [
+    check(
+        "shares_at_most_stake",
+        "No operator has more shares than stake.",
+        assets.operator_shares,
+        blocking=True,
+    ),
+    check(
+        "shares_as_in_raw",
+        "The table says of every operator what the raw JSON says, read independently in SQL.",
+        assets.operator_shares,
+        blocking=True,
+        additional_deps=[assets.raw_epochs],
+    ),
+    check(
+        "stake_per_share_never_falls",
+        "What a share is worth falls by a slash alone.",
+        assets.operator_shares,
+    ),
+]
+
+METADATA = [
+    check(
+        "metadata_complete",
+        "The list of operators knows every operator of the window, and all about it.",
+        assets.operators_metadata,
+        additional_deps=[assets.operator_shares],
+    ),
+]
+
+ON_THE_CHAIN = check(
+    "on_the_chain",
+    "The chain has the end block of every epoch, followed by its transition block: the hashes are"
+    " what the node says now.",
+    assets.raw_epochs,
+    blocking=True,
+)
+
+UP_TO_DATE = check(
+    "up_to_date",
+    "Of the epochs that the chain has completed, no more than LAG_LIMIT wait to be served.",
+    assets.comprehensive_analytics,
+)
+
+ANALYTICS = [
+    check(
+        "rows_as_epochs",
+        "The view has one row for each raw epoch, and it says what the tables say.",
+        assets.comprehensive_analytics,
+    ),
+]
+
+
+Offending = Callable[[dg.AssetCheckSpec, EpochWindow], Offenders]
+
+
+def look(
+    context: dg.AssetCheckExecutionContext,
+    specs: Sequence[dg.AssetCheckSpec],
+    found: Offending,
+    *,
+    tolerated: int = 0,
+) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+    """Evaluate those of the checks that were asked for, in each window.
+
+    Each evaluation names its window: an `AssetCheckResult` has none to name, and in a run of
+    several windows it would leave all of them waiting for their verdict for ever.
+    """
+    chosen = context.op_execution_context.selected_asset_check_keys
+    for spec in specs:
+        if spec.key in chosen:
+            for window in windows_of(context):
+                offenders = found(spec, window)
+                yield evaluation(spec, window, offenders, passed=len(offenders) <= tolerated)
+            yield dg.Output(None, output_name=spec.get_python_identifier())
+
+
+@dg.multi_asset_check(specs=[*RAW, ON_THE_CHAIN], can_subset=True, pool=NODE_POOL)
+def raw_epochs_checks(
+    context: dg.AssetCheckExecutionContext,
+    chain: dg.ResourceParam[Chain],
+    database: dg.ResourceParam[psycopg.Connection],
+) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+    """Look at the raw epochs, and ask the node for the hashes of all their blocks."""
+
+    def off_the_chain(_: dg.AssetCheckSpec, window: EpochWindow) -> Offenders:
+        gone = left_the_chain(chain, database, window.first, window.last)
+        return [
+            {"epoch": one.epoch, "fault": f"block {one.block}", "stored": one.stored}
+            | {"expected": one.on_chain}
+            for one in gone
+        ]
+
+    yield from look(context, RAW, queried(database))
+    yield from look(context, [ON_THE_CHAIN], off_the_chain)
+
+
+@dg.multi_asset_check(specs=[*PRICES, *SHARES, *METADATA], can_subset=True)
+def parsed_checks(
+    context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[psycopg.Connection]
+) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+    """Look at what was parsed of the raw epochs."""
+    yield from look(context, [*PRICES, *SHARES, *METADATA], queried(database))
+
+
+@dg.multi_asset_check(specs=[*ANALYTICS, UP_TO_DATE], can_subset=True, pool=NODE_POOL)
+def analytics_checks(
+    context: dg.AssetCheckExecutionContext,
+    chain: dg.ResourceParam[Chain],
+    database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Options],
+) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+    """Look at what is served, and how far it is behind the head of the chain."""
+
+    def waiting(_: dg.AssetCheckSpec, window: EpochWindow) -> Offenders:
+        completed = chain.head().last_completed_epoch
+        unserved = [] if completed is None else store.unserved(database, completed)
+        return [{"epoch": one} for one in unserved if window.first <= one <= window.last]
+
+    yield from look(context, ANALYTICS, queried(database))
+    yield from look(context, [UP_TO_DATE], waiting, tolerated=options.lag_limit)
+
+
+def queried(database: psycopg.Connection) -> Offending:
+    """Offenders are what the check's query finds."""
+    return lambda spec, window: store.offenders(database, spec.name, window)
+
+
+def evaluation(
+    spec: dg.AssetCheckSpec,
+    window: EpochWindow,
+    offenders: Offenders,
+    *,
+    passed: bool,
+) -> dg.AssetCheckEvaluation:
+    """What was found in one window."""
+    warning = spec.name in WARNINGS
+    return dg.AssetCheckEvaluation(
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        passed=passed,
+        partition=window.key,
+        blocking=spec.blocking,
+        severity=dg.AssetCheckSeverity.WARN if warning else dg.AssetCheckSeverity.ERROR,
+        description=None if passed else in_words(offenders),
+        metadata={
+            "offenders": len(offenders),
+            "first": dg.MetadataValue.json([dict(one) for one in offenders[:SHOWN]]),
+        },
+    )
+
+
+def in_words(offenders: Offenders) -> str:
+    """The first offenders, as an alert says them.
+
+    >>> in_words([{"epoch": 7, "operator_id": 3, "stored": "5", "expected": "4"}])
+    'epoch 7, operator 3: 5 instead of 4'
+    """
+    said = []
+    for one in offenders[:3]:
+        text = f"epoch {one['epoch']}"
+        if one.get("operator_id") is not None:
+            text += f", operator {one['operator_id']}"
+        if one.get("fault"):
+            text += f", {one['fault']}"
+        if one.get("stored") is not None or one.get("expected") is not None:
+            text += (
+                f": {one.get('stored') or 'nothing'} instead of {one.get('expected') or 'nothing'}"
+            )
+        said.append(text)
+    rest = len(offenders) - len(said)
+    return "; ".join(said) + (f"; and {rest} more" if rest > 0 else "")

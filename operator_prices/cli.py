@@ -1,0 +1,389 @@
+"""The command line: what can be asked for, and how each answer ends."""
+
+import re
+import sys
+import traceback
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Annotated
+
+import typer
+
+from operator_prices import backups, migrations, moving, services, store
+from operator_prices.cli_options import DEFAULT_DATA_DIR, DatabaseUrl, DataDir, DomainId
+from operator_prices.console import Console
+from operator_prices.embedded import EmbeddedPostgresError
+from operator_prices.errors import ExplainedError
+from operator_prices.migrations import MigrationError
+from operator_prices.processes import SupervisionError, require_port_free, stoppable
+from operator_prices.settings import Settings
+
+INCOMPLETE = 3
+"""The exit code when something could not be understood and is in quarantine."""
+
+EXPECTED = (ExplainedError, EmbeddedPostgresError, MigrationError, SupervisionError)
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
+
+class UnknownOperatorError(ExplainedError):
+    """An operator that no stored epoch shows."""
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="""
+The share prices of Autonomys operators, epoch by epoch, from an archive node to Postgres.
+
+Every command works by itself: it uses the database and the node that its settings name, else the
+ones embedded in the data directory, which it starts for as long as it needs them.
+
+Exit codes: **0** done, **1** it could not be done and one sentence says why, **2** a wrong option,
+**3** done, but some values could not be understood and are in quarantine, **130** interrupted.
+""",
+)
+operators = typer.Typer(no_args_is_help=True, help="What people may say of operators.")
+app.add_typer(operators, name="operators")
+app.add_typer(moving.app)
+
+NodeUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="ARCHIVE_NODE_URL",
+        help="The archive node to read; several, separated by commas, stand in for each other.",
+        show_default="the development chain",
+    ),
+]
+UiPort = Annotated[int, typer.Option(envvar="UI_PORT", help="The port of the Dagster UI.")]
+ApiPort = Annotated[
+    int, typer.Option(envvar="API_PORT", help="The port of the API and the dashboard.")
+]
+ApiDatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="API_DATABASE_URL",
+        help="The same Postgres for the API, with the role operator_prices_reader.",
+        show_default="that of DATABASE_URL",
+    ),
+]
+CorsOrigins = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CORS_ORIGINS",
+        help="Sites whose pages may ask the API, separated by commas.",
+        show_default="none",
+    ),
+]
+ReadPath = Annotated[
+    str | None,
+    typer.Option(
+        envvar="READ_PATH",
+        help="How /api/epochs reads unless asked otherwise: `tables`, or `json` as of old.",
+        show_default="tables",
+    ),
+]
+
+
+@app.command()
+def up(
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    database_url: DatabaseUrl = None,
+    archive_node_url: NodeUrl = None,
+    domain_id: DomainId = 0,
+    ui_port: UiPort = 3000,
+    api_port: ApiPort = 8000,
+    api_database_url: ApiDatabaseUrl = None,
+    cors_origins: CorsOrigins = None,
+    read_path: ReadPath = None,
+    once: Annotated[bool, typer.Option("--once", help="Exit after the summary.")] = False,
+) -> None:
+    """Start everything, fill the tables, serve the Dagster UI and the dashboard until Ctrl-C."""
+    from operator_prices import up as everything  # noqa: PLC0415
+
+    settings = Settings(
+        data_dir=data_dir.resolve(),
+        database_url=database_url,
+        archive_node_url=archive_node_url,
+        domain_id=domain_id,
+        ui_port=ui_port,
+        api_port=api_port,
+        api_database_url=api_database_url,
+        cors_origins=cors_origins,
+        read_path=read_path,
+    )
+    if not everything.up(settings, Console(), once=once):
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def serve(
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    database_url: DatabaseUrl = None,
+    api_port: ApiPort = 8000,
+    api_database_url: ApiDatabaseUrl = None,
+    cors_origins: CorsOrigins = None,
+    read_path: ReadPath = None,
+) -> None:
+    """Serve the API and the dashboard alone, until Ctrl-C."""
+    from operator_prices.web import launch  # noqa: PLC0415
+
+    settings = Settings(
+        data_dir=data_dir.resolve(),
+        database_url=database_url,
+        api_port=api_port,
+        api_database_url=api_database_url,
+        cors_origins=cors_origins,
+        read_path=read_path,
+    )
+    require_port_free(services.HOST, api_port, "API_PORT")
+    if api_database_url is not None:
+        raise typer.Exit(launch.run(settings, embedded=False))
+    with services.migrated(settings) as stored:
+        raise typer.Exit(launch.run(stored, embedded=database_url is None))
+
+
+@app.command()
+def migrate(
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    database_url: DatabaseUrl = None,
+    no_backup: Annotated[
+        bool, typer.Option("--no-backup", help="Do not write a backup of the data first.")
+    ] = False,
+) -> None:
+    """Apply the migrations that the database lacks; readers of old tables are not stopped."""
+    with services.database(_stored(data_dir, database_url)) as settings:
+        dsn = str(settings.database_url)
+        kept = None if no_backup else backups.before_migration(dsn, settings.data_dir)
+        if kept is not None:
+            Console().say(f"Backup before the migrations: {kept}")
+        applied = migrations.migrate(dsn)
+    Console().say(f"Applied: {', '.join(applied) or 'nothing, the database is up to date'}")
+
+
+@app.command()
+def rollback(*, data_dir: DataDir = DEFAULT_DATA_DIR, database_url: DatabaseUrl = None) -> None:
+    """Take all migrations back: what was there before is there again, what was added is gone."""
+    with services.database(_stored(data_dir, database_url)) as settings:
+        taken = migrations.rollback(str(settings.database_url))
+    Console().say(f"Taken back: {', '.join(taken) or 'nothing, no migration was applied'}")
+
+
+@app.command()
+def backfill(
+    *,
+    first: Annotated[int, typer.Option("--from", min=0, help="The first epoch.")],
+    last: Annotated[str, typer.Option("--to", help="The last epoch, or `latest`.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    database_url: DatabaseUrl = None,
+    archive_node_url: NodeUrl = None,
+    domain_id: DomainId = 0,
+    counts: Annotated[
+        bool,
+        typer.Option(
+            "--counts", help="Count deposits, withdrawals and bundles too: many requests."
+        ),
+    ] = False,
+    assets: Annotated[
+        str | None,
+        typer.Option(
+            help="Only these assets, separated by commas: without `raw_epochs` what is stored is"
+            " parsed again and the chain is not read.",
+            show_default="all",
+        ),
+    ] = None,
+) -> None:
+    """Run the windows that hold these epochs; only missing or incomplete epochs are read."""
+    from operator_prices.backfill import backfill_range, count_entries  # noqa: PLC0415
+
+    final = _last_epoch(last, first)
+    console = Console()
+    asked = Settings(
+        data_dir=data_dir.resolve(),
+        database_url=database_url,
+        archive_node_url=archive_node_url,
+        domain_id=domain_id,
+    )
+    with services.database(asked) as stored:
+        if kept := backups.before_migration(str(stored.database_url), stored.data_dir):
+            console.say(f"Backup before the migrations: {kept}")
+        migrations.migrate(str(stored.database_url))
+        with services.node(stored) as settings:
+            done = backfill_range(
+                settings, first, final, _assets(assets), progress=console.progress
+            )
+            counted = count_entries(settings, first, final) if counts else None
+    console.backfilled(done)
+    if counted is not None:
+        console.say(f"Counted the deposits, withdrawals and bundles of {counted} epochs")
+    if done.incomplete:
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command("verify-chain")
+def verify_chain(
+    *,
+    first: Annotated[int, typer.Option("--from", min=0, help="The first epoch.")] = 0,
+    last: Annotated[str, typer.Option("--to", help="The last epoch, or `latest`.")] = "latest",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    database_url: DatabaseUrl = None,
+    archive_node_url: NodeUrl = None,
+    domain_id: DomainId = 0,
+) -> None:
+    """Compare stored block hashes with the chain; re-read the epochs whose block left it."""
+    from operator_prices.backfill import verify_range  # noqa: PLC0415
+
+    final = _last_epoch(last, first)
+    console = Console()
+    asked = Settings(
+        data_dir=data_dir.resolve(),
+        database_url=database_url,
+        archive_node_url=archive_node_url,
+        domain_id=domain_id,
+    )
+    with services.migrated(asked) as stored, services.node(stored) as settings:
+        left, done = verify_range(settings, first, final, progress=console.progress)
+    console.verified(left, done)
+    if done.incomplete:
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def status(
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    database_url: DatabaseUrl = None,
+    archive_node_url: NodeUrl = None,
+    domain_id: DomainId = 0,
+) -> None:
+    """Show the chain's head, the last completed epoch, what is stored, and what is missing."""
+    asked = Settings(
+        data_dir=data_dir.resolve(),
+        database_url=database_url,
+        archive_node_url=archive_node_url,
+        domain_id=domain_id,
+    )
+    with (
+        services.migrated(asked) as stored,
+        services.node(stored) as settings,
+        store.connect(str(settings.database_url)) as connection,
+    ):
+        Console().status(services.head(settings), store.summary(connection))
+
+
+@app.command()
+def devchain(
+    *,
+    port: Annotated[int, typer.Option(help="0 picks a free one.")] = 9944,
+    epochs: Annotated[int, typer.Option(help="History to begin with.")] = services.EPOCHS,
+    operators: Annotated[int, typer.Option(help="Operators over the whole history.")] = 8,
+    seed: Annotated[int, typer.Option(help="Another seed is another chain.")] = 1,
+    seconds_per_block: Annotated[float, typer.Option(help="Pace of new blocks, 0 for none.")] = 0.5,
+    metadata: Annotated[
+        Path | None, typer.Option(help="V14 metadata to serve instead of our own.")
+    ] = None,
+    latency: Annotated[float, typer.Option(help="Milliseconds before each answer.")] = 0,
+) -> None:
+    """Serve the development chain by itself, until Ctrl-C."""
+    from operator_prices.devchain.__main__ import main as serve  # noqa: PLC0415
+
+    chosen = {
+        "--port": port,
+        "--epochs": epochs,
+        "--operators": operators,
+        "--seed": seed,
+        "--seconds-per-block": seconds_per_block,
+        "--latency": latency,
+        "--metadata": metadata,
+    }
+    arguments = [str(part) for pair in chosen.items() if pair[1] is not None for part in pair]
+    raise typer.Exit(serve(arguments))
+
+
+@operators.command("set")
+def set_operator(
+    operator_id: Annotated[int, typer.Argument(min=0, metavar="ID")],
+    *,
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    color: Annotated[str | None, typer.Option(help="How charts draw it, as #rrggbb.")] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Name an operator and choose its colour; the pipeline never overwrites either."""
+    if name is None and color is None:
+        raise typer.BadParameter("say --name, --color or both")
+    if color is not None and not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+        raise typer.BadParameter(f"{color!r} is no colour like #1f77b4", param_hint="--color")
+    with (
+        services.migrated(_stored(data_dir, database_url)) as settings,
+        store.connect(str(settings.database_url)) as connection,
+    ):
+        if not store.name_operator(connection, operator_id, name, color):
+            raise UnknownOperatorError(
+                f"Operator {operator_id} is in no stored epoch: backfill an epoch that has it,"
+                " or correct the id."
+            )
+    Console().say(f"Operator {operator_id} is set.")
+
+
+def main() -> None:
+    """Run the command line; whatever goes wrong ends in one sentence and an exit code."""
+    console = Console()
+    try:
+        with stoppable():
+            app()
+    except EXPECTED as error:
+        console.complain(" ".join(str(error).split()))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.complain("Stopped.")
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the edge: the details go to a file, not to the user
+        log = _kept(traceback.format_exc())
+        console.complain(
+            f"{type(error).__name__}: {' '.join(str(error).split())} (this should not happen; the"
+            f" details are in {log})"
+        )
+        sys.exit(1)
+
+
+def _stored(data_dir: Path, database_url: str | None) -> Settings:
+    return Settings(data_dir=data_dir.resolve(), database_url=database_url)
+
+
+def _last_epoch(text: str, first: int) -> int | None:
+    """The last epoch of a range; None stands for the last completed one."""
+    if text == "latest":
+        return None
+    if not text.isdecimal() or int(text) < first:
+        raise typer.BadParameter(
+            f"{text!r} is neither `latest` nor an epoch from {first} on", param_hint="--to"
+        )
+    return int(text)
+
+
+def _assets(text: str | None) -> list[str] | None:
+    """The names in a list of assets, all of which must exist."""
+    from operator_prices.columns import COLUMNS  # noqa: PLC0415
+
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in COLUMNS]:
+        raise typer.BadParameter(
+            f"{', '.join(map(repr, unknown))} is none of {', '.join(COLUMNS)}",
+            param_hint="--assets",
+        )
+    return names
+
+
+def _kept(details: str) -> Path:
+    with NamedTemporaryFile("w", prefix="operator-prices-", suffix=".log", delete=False) as log:
+        log.write(details)
+    return Path(log.name)

@@ -1,0 +1,56 @@
+"""The code location: all there is, tied to the outside world by the environment alone."""
+
+import dagster as dg
+
+from operator_prices import (
+    VERSION,
+    alert_sensors,
+    assets,
+    checks,
+    jobs,
+    legacy_assets,
+    parity_checks,
+    resources,
+    schedules,
+    sensors,
+)
+
+database_url = dg.EnvVar("DATABASE_URL")
+
+defs = dg.Definitions(
+    assets=[
+        legacy_assets.legacy_epochs,
+        assets.raw_epochs,
+        assets.operator_share_prices,
+        assets.operator_shares,
+        assets.operators_metadata,
+        assets.comprehensive_analytics,
+    ],
+    asset_checks=[
+        checks.raw_epochs_checks,
+        checks.parsed_checks,
+        checks.analytics_checks,
+        parity_checks.parity,
+    ],
+    jobs=[jobs.ingest_epochs, jobs.import_legacy, jobs.verify_parity, jobs.delete_old_runs],
+    schedules=[
+        schedules.daily_verification,
+        schedules.hourly_freshness,
+        schedules.daily_cleanup,
+    ],
+    sensors=[
+        sensors.completed_epochs,
+        alert_sensors.failed_runs,
+        alert_sensors.succeeded_runs,
+        alert_sensors.alert_webhook,
+    ],
+    executor=dg.in_process_executor,
+    resources={
+        "chain": resources.ArchiveNode(
+            url=dg.EnvVar("ARCHIVE_NODE_URL"), data_dir=dg.EnvVar("DATA_DIR")
+        ),
+        "database": resources.Database(dsn=database_url),
+        "options": resources.environment,
+    },
+    metadata={"version": VERSION},
+)

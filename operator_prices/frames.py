@@ -1,0 +1,424 @@
+"""From chain states to raw epochs and from raw epochs to tables: Polars in, Polars out, no I/O."""
+
+from collections.abc import Callable
+
+import polars as pl
+
+from operator_prices.chain import EpochStates
+from operator_prices.tables import (
+    AMOUNT,
+    EPOCHS,
+    OPERATOR_SHARE_PRICES,
+    OPERATOR_SHARES,
+    OPERATORS_METADATA,
+    Table,
+)
+
+ONE = 10**18
+"""A share price of 1: the chain counts in perquintills."""
+
+OPERATOR_VALUE = {
+    "signingKey": "signing_key",
+    "minimumNominatorStake": "minimum_nominator_stake",
+    "nominationTax": "nomination_tax",
+    "currentTotalStake": "stake",
+    "currentTotalShares": "shares",
+    "partialStatus": "status",
+    "depositsInEpoch": "deposits_in_epoch",
+    "withdrawalsInEpoch": "withdrawals_in_epoch",
+    "totalStorageFeeDeposit": "storage_fee_deposit",
+}
+"""The fields of an operator in a raw epoch, by the names that the old system gave them."""
+
+OPERATORS_SECTION = pl.Struct(
+    {
+        "key": pl.List(pl.String),
+        "value": pl.Struct(
+            {
+                "signingKey": pl.String,
+                "minimumNominatorStake": pl.String,
+                "nominationTax": pl.UInt8,
+                "currentTotalStake": pl.String,
+                "currentTotalShares": pl.String,
+                "partialStatus": pl.String,
+                "totalStorageFeeDeposit": pl.String,
+            }
+        ),
+        "owner": pl.String,
+        "activeStake": pl.String,
+        "reward": pl.String,
+        "after": pl.Struct({"currentTotalStake": pl.String, "currentTotalShares": pl.String}),
+    }
+)
+PRICES_SECTION = pl.Struct({"key": pl.List(pl.String), "value": pl.String})
+QUARANTINED_SECTION = pl.Struct({"item": pl.String, "operatorId": pl.String})
+DOCUMENT = pl.Struct(
+    {
+        "operators": pl.Struct({"entries": pl.List(OPERATORS_SECTION)}),
+        "operatorEpochSharePrice": pl.Struct({"entries": pl.List(PRICES_SECTION)}),
+        "quarantined": pl.List(QUARANTINED_SECTION),
+    }
+)
+"""What the tables need of a raw epoch."""
+
+DECODED = 25
+"""As many documents are decoded at a time."""
+
+
+class UnreadableRawEpochError(ValueError):
+    """Raw epochs that are no document of this pipeline."""
+
+
+# ---- from the chain to raw epochs
+
+
+def raw_epochs(states: EpochStates, domain_id: int) -> pl.DataFrame:
+    """One row per epoch with the columns of table `epochs`; `data` is its own facts as JSON.
+
+    Names are those of the old system, keys are true keys, amounts exact decimal strings; what is
+    unknown is null, and what could not be understood is named under `quarantined`.
+    """
+    incomplete = states.quarantined.select("epoch").unique()
+    return (
+        states.epochs.join(_operators_section(states, domain_id), on="epoch", how="left")
+        .join(_staking_section(states), on="epoch", how="left")
+        .join(_prices_section(states, domain_id), on="epoch", how="left")
+        .join(_quarantined_section(states), on="epoch", how="left")
+        .with_columns(
+            data=_document(domain_id),
+            domain_id=pl.lit(domain_id),
+            source=pl.lit("chain"),
+            complete=~pl.col("epoch").is_in(incomplete.to_series().implode()),
+        )
+        .select(pl.col(name).cast(dtype) for name, dtype in EPOCHS.columns.items())
+    )
+
+
+def _document(domain_id: int) -> pl.Expr:
+    summary = _object(
+        currentEpochIndex=_quoted("epoch"),
+        currentTotalStake=_quoted("total_stake"),
+        currentOperators=_braced("current_operators"),
+        nextOperators=_bracketed("next_operators"),
+        currentEpochRewards=_braced("current_epoch_rewards"),
+    )
+    transition = _object(
+        block=_plain("transition_block"),
+        hash=_quoted("transition_hash"),
+        timestamp=_plain("transition_timestamp"),
+        specVersion=_plain("transition_spec_version"),
+        totalStake=_quoted("total_stake_after"),
+        accumulatedTreasuryFunds=_quoted("treasury_funds_after"),
+        domainChainRewards=_quoted("chain_rewards_after"),
+    )
+    return _object(
+        epoch=_plain("epoch"),
+        endBlock=_plain("end_block"),
+        endHash=_quoted("end_hash"),
+        timestamp=_plain("timestamp"),
+        domainId=pl.lit(str(domain_id)),
+        specVersion=_plain("spec_version"),
+        domainStakingSummary=pl.when(pl.col("total_stake").is_not_null())
+        .then(summary)
+        .otherwise(pl.lit("null")),
+        accumulatedTreasuryFunds=_quoted("treasury_funds"),
+        domainChainRewards=_quoted("chain_rewards"),
+        deposits=_object(count=_plain("deposits_count")),
+        withdrawals=_object(count=_plain("withdrawals_count")),
+        successfulBundles=_object(count=_plain("bundles_count")),
+        operatorEpochSharePrice=_object(entries=_bracketed("prices")),
+        operators=_object(entries=_bracketed("operators")),
+        transition=transition,
+        quarantined=_bracketed("quarantined"),
+    )
+
+
+def _object(**members: pl.Expr) -> pl.Expr:
+    parts: list[pl.Expr] = []
+    for name, value in members.items():
+        parts += [pl.lit(f'{"," if parts else "{"}"{name}":'), value]
+    return pl.concat_str(*parts, pl.lit("}"))
+
+
+def _plain(column: str) -> pl.Expr:
+    return pl.col(column).cast(pl.String).fill_null("null")
+
+
+def _quoted(column: str) -> pl.Expr:
+    return pl.format('"{}"', pl.col(column)).fill_null("null")
+
+
+def _braced(column: str) -> pl.Expr:
+    return pl.concat_str(pl.lit("{"), pl.col(column).fill_null(""), pl.lit("}"))
+
+
+def _bracketed(column: str) -> pl.Expr:
+    return pl.concat_str(pl.lit("["), pl.col(column).fill_null(""), pl.lit("]"))
+
+
+def _text(column: str, dtype: pl.DataType) -> pl.Expr:
+    """Amounts and ids as decimal text, which JSON cannot round."""
+    return pl.col(column).cast(pl.String) if dtype in (AMOUNT, pl.UInt64()) else pl.col(column)
+
+
+def _operators_section(states: EpochStates, domain_id: int) -> pl.DataFrame:
+    schema = states.operators.schema
+    value = [_text(column, schema[column]).alias(name) for name, column in OPERATOR_VALUE.items()]
+    after = pl.struct(
+        currentTotalStake=pl.col("stake_after").cast(pl.String),
+        currentTotalShares=pl.col("shares_after").cast(pl.String),
+        partialStatus="status_after",
+    ).struct.json_encode()
+    entry = _object(
+        key=pl.format('["{}"]', "operator_id"),
+        value=pl.struct(*value, currentDomainId=pl.lit(domain_id)).struct.json_encode(),
+        owner=_quoted("owner"),
+        activeStake=_quoted("active_stake"),
+        reward=_quoted("reward"),
+        after=pl.when(pl.col("stake_after").is_null()).then(pl.lit("null")).otherwise(after),
+    )
+    return _joined(states.operators, operators=entry)
+
+
+def _staking_section(states: EpochStates) -> pl.DataFrame:
+    return _joined(
+        states.staking,
+        current_operators=pl.format('"{}":"{}"', "operator_id", "active_stake"),
+        current_epoch_rewards=pl.format('"{}":"{}"', "operator_id", "reward"),
+        next_operators=pl.format('"{}"', "operator_id").filter(pl.col("is_next")),
+    )
+
+
+def _prices_section(states: EpochStates, domain_id: int) -> pl.DataFrame:
+    entry = _object(
+        key=pl.format('["{}","[{},{}]"]', "operator_id", pl.lit(domain_id), "epoch"),
+        value=_quoted("share_price_perq"),
+    )
+    return _joined(states.prices, prices=entry)
+
+
+def _quarantined_section(states: EpochStates) -> pl.DataFrame:
+    entry = pl.struct(
+        "item",
+        "reason",
+        operatorId=pl.col("operator_id").cast(pl.String),
+        storageKey="storage_key",
+    ).struct.json_encode()
+    return _joined(states.quarantined, quarantined=entry)
+
+
+def _joined(rows: pl.DataFrame, **entries: pl.Expr) -> pl.DataFrame:
+    """One row per epoch, with its entries in the order of operators, separated by commas."""
+    return (
+        rows.sort("epoch", "operator_id")
+        .group_by("epoch", maintain_order=True)
+        .agg(entry.str.join(",").alias(name) for name, entry in entries.items())
+    )
+
+
+# ---- from raw epochs to tables
+
+
+def operator_share_prices(raw: pl.DataFrame) -> pl.DataFrame:
+    """One row per epoch and operator that has a price, with the columns of its table.
+
+    The stored price where the chain stored one (`chain`, or `epochs_json` where a legacy snapshot
+    tells of it), else the price that the end block's state implies (`derived`); none for an
+    operator whose stored price is in quarantine.
+    """
+    return _by_slices(raw, _operator_share_prices)
+
+
+def _operator_share_prices(raw: pl.DataFrame) -> pl.DataFrame:
+    documents = _documents(raw)
+    stored = _section(documents, "operatorEpochSharePrice").select(
+        "epoch",
+        _operator_id(),
+        share_price_perq=pl.col("value").cast(pl.UInt64),
+        source=pl.when(pl.col("source") == "legacy")
+        .then(pl.lit("epochs_json"))
+        .otherwise(pl.lit("chain")),
+    )
+    withheld = (
+        documents.select("epoch", pl.col("document").struct.field("quarantined"))
+        .explode("quarantined", empty_as_null=False, keep_nulls=False)
+        .unnest("quarantined")
+        .filter(pl.col("item") == "OperatorEpochSharePrice")
+        .select("epoch", operator_id=pl.col("operatorId").cast(pl.UInt64))
+    )
+    of_operator = ["epoch", "operator_id"]
+    derived = derived_prices(
+        _of_operators(documents)
+        .join(stored, on=of_operator, how="anti")
+        .join(withheld, on=of_operator, how="anti")
+    ).with_columns(source=pl.lit("derived"))
+    columns = OPERATOR_SHARE_PRICES.columns
+    return pl.concat([stored, derived]).select(
+        pl.col(name).cast(dtype) for name, dtype in columns.items()
+    )
+
+
+def operator_shares(raw: pl.DataFrame) -> pl.DataFrame:
+    """One row per epoch and operator present at its end block, with the columns of its table."""
+    return _by_slices(raw, _operators).select(
+        pl.col(name).cast(dtype) for name, dtype in OPERATOR_SHARES.columns.items()
+    )
+
+
+def operators_metadata(raw: pl.DataFrame) -> pl.DataFrame:
+    """One row per operator seen in these epochs, with what the last of them says of it."""
+    return (
+        _by_slices(raw, _operators)
+        .sort("epoch")
+        .group_by("operator_id")
+        .agg(
+            pl.col("epoch").min().alias("first_seen_epoch"),
+            pl.col("epoch").max().alias("last_seen_epoch"),
+            pl.col(
+                "owner", "signing_key", "nomination_tax", "minimum_nominator_stake", "status"
+            ).last(),
+        )
+        .sort("operator_id")
+        .select(pl.col(name).cast(dtype) for name, dtype in OPERATORS_METADATA.columns.items())
+    )
+
+
+def impossible(table: Table, rows: pl.DataFrame) -> str:
+    """What makes rows unfit to be written, in words that name an offender; empty if nothing does.
+
+    Two rows of one key, a price that is not in 1..10^18, or more shares than stake.
+    """
+    found = []
+    faults = [("is there twice", rows.select(table.key).is_duplicated())]
+    if "share_price_perq" in rows.columns:
+        price = pl.col("share_price_perq")
+        faults.append(
+            ("has no price in 1..10^18", ~rows.select(price.is_between(1, ONE)).to_series())
+        )
+    if "shares_raw" in rows.columns:
+        more = (pl.col("shares_raw") > pl.col("stake_raw")).fill_null(value=False)
+        faults.append(("has more shares than stake", rows.select(more).to_series()))
+    for fault, mask in faults:
+        if mask.any():
+            first = rows.filter(mask).row(0, named=True)
+            of = " ".join(f"{name} {first[name]}" for name in table.key)
+            found.append(f"{of} {fault} (and {mask.sum() - 1} other rows)")
+    return "; ".join(found)
+
+
+def derived_prices(operators: pl.DataFrame) -> pl.DataFrame:
+    """The price at the close of an epoch that the end block's state implies, in perquintills.
+
+    `floor(shares * 10^18 / (stake + reward - floor(reward * tax / 100)))`, as the pallet's
+    finalization computes it; none without shares or stake, with an unknown reward, or where the
+    result is no price (above 10^18 or zero). Columns: epoch, operator_id, share_price_perq.
+    """
+    known = operators.filter(pl.col("reward_raw").is_not_null(), pl.col("shares_raw") > 0)
+    fits = pl.max_horizontal("shares_raw", "stake_raw", "reward_raw") < pl.lit(2**96, AMOUNT)
+    reward = pl.col("reward_raw")
+    tax = reward * pl.col("nomination_tax").cast(AMOUNT) // pl.lit(100, AMOUNT)
+    fast = (
+        known.filter(fits)
+        .with_columns(worth=pl.col("stake_raw") + reward - tax)
+        .filter(pl.col("worth") > 0)
+        .with_columns(price=_divided(pl.col("shares_raw"), pl.col("worth")))
+        .select("epoch", "operator_id", pl.col("price"))
+    )
+    wide = [
+        (epoch, operator, price)
+        for epoch, operator, shares, stake, reward, tax in known.filter(~fits)
+        .select("epoch", "operator_id", "shares_raw", "stake_raw", "reward_raw", "nomination_tax")
+        .iter_rows()
+        if (worth := stake + reward - reward * tax // 100)
+        and (price := shares * ONE // worth) <= ONE
+    ]
+    return (
+        pl.concat([fast, pl.DataFrame(wide, schema=fast.schema, orient="row")])
+        .filter(pl.col("price").is_between(1, ONE))
+        .select("epoch", "operator_id", share_price_perq=pl.col("price").cast(pl.UInt64))
+    )
+
+
+def _divided(shares: pl.Expr, worth: pl.Expr) -> pl.Expr:
+    """`floor(shares * 10^18 / worth)`: two steps of 10^9, since the product exceeds 128 bits."""
+    billion = pl.lit(10**9, AMOUNT)
+    scaled = shares * billion
+    return scaled // worth * billion + scaled % worth * billion // worth
+
+
+def _by_slices(raw: pl.DataFrame, parse: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    """What `parse` makes of some epochs at a time: decoded, they take twenty times their size."""
+    return pl.concat(
+        parse(raw[first : first + DECODED]) for first in range(0, max(1, raw.height), DECODED)
+    )
+
+
+def _operators(raw: pl.DataFrame) -> pl.DataFrame:
+    return _of_operators(_documents(raw))
+
+
+def _of_operators(documents: pl.DataFrame) -> pl.DataFrame:
+    return _section(documents, "operators").select(
+        "epoch",
+        "source",
+        _operator_id(),
+        "owner",
+        signing_key=_value("signingKey"),
+        minimum_nominator_stake=_amount(_value("minimumNominatorStake")),
+        nomination_tax=_value("nominationTax"),
+        status=_value("partialStatus"),
+        stake_raw=_amount(_value("currentTotalStake")),
+        shares_raw=_amount(_value("currentTotalShares")),
+        storage_fee_deposit_raw=_amount(_value("totalStorageFeeDeposit")),
+        active_stake_raw=_amount(pl.col("activeStake")),
+        reward_raw=_amount(pl.col("reward")),
+        stake_after_raw=_amount(pl.col("after").struct.field("currentTotalStake")),
+        shares_after_raw=_amount(pl.col("after").struct.field("currentTotalShares")),
+    )
+
+
+def _section(documents: pl.DataFrame, name: str) -> pl.DataFrame:
+    section = pl.col("document").struct.field(name).struct.field("entries")
+    return (
+        documents.select("epoch", "source", entry=section)
+        .explode("entry", empty_as_null=False, keep_nulls=False)
+        .unnest("entry")
+    )
+
+
+def _operator_id() -> pl.Expr:
+    return pl.col("key").list.first().cast(pl.UInt64).alias("operator_id")
+
+
+def _value(name: str) -> pl.Expr:
+    return pl.col("value").struct.field(name)
+
+
+def _amount(text: pl.Expr) -> pl.Expr:
+    return text.str.to_integer(base=10, dtype=AMOUNT, strict=True)
+
+
+def _documents(raw: pl.DataFrame) -> pl.DataFrame:
+    """Decode `data` of each row, sure of which document belongs to which epoch.
+
+    Polars joins all rows into one JSON document, so each row is wrapped with its number and must
+    come back under it.
+    """
+    wrapped = pl.concat_str(
+        pl.lit('{"i":'), pl.int_range(pl.len()), pl.lit(',"r":'), pl.col("data"), pl.lit("}")
+    )
+    dtype = pl.Struct({"i": pl.Int64, "r": DOCUMENT})
+    try:
+        decoded = raw.select("epoch", "source", wrapped.str.json_decode(dtype).alias("document"))
+    except pl.exceptions.PolarsError as error:
+        raise UnreadableRawEpochError(
+            f"a raw epoch of {_listed(raw)} is no document of this pipeline: {error}"
+        ) from error
+    numbers = decoded.select(pl.col("document").struct.field("i")).to_series()
+    if not numbers.equals(pl.int_range(raw.height, eager=True)):
+        raise UnreadableRawEpochError(f"a raw epoch of {_listed(raw)} is broken JSON")
+    return decoded.with_columns(pl.col("document").struct.field("r").alias("document"))
+
+
+def _listed(raw: pl.DataFrame) -> str:
+    return f"{raw.item(0, 'epoch')}..{raw.item(-1, 'epoch')}"

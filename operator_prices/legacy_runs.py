@@ -1,0 +1,92 @@
+"""The import from the command line: which windows a source has, run one by one."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from operator_prices import instance, store
+from operator_prices.legacy.importing import in_quarantine
+from operator_prices.legacy.sources import IN_PLACE, described, opened
+from operator_prices.runs import import_windows
+from operator_prices.settings import Settings
+from operator_prices.windows import EpochWindow, between
+
+
+@dataclass(slots=True)
+class ImportedSource:
+    """What the import of a source came to."""
+
+    source: str
+    windows: int = 0
+    windows_done_before: int = 0
+    rows: int = 0
+    epochs: int = 0
+    operators: int = 0
+    prices: int = 0
+    changed_epochs: int = 0
+    changed_prices: int = 0
+    foreign: int = 0
+    quarantined: int = 0
+    """Of all windows of the source, those that were imported before included."""
+    reasons: Sequence[tuple[str, str, int, int]] = ()
+    """Item, reason, how many, and the first epoch with one."""
+    touched: set[str] = field(default_factory=set)
+
+    def add(self, said: dict[str, object]) -> None:
+        """Add what the run of one window says."""
+        self.windows += 1
+        if said["already_done"]:
+            self.windows_done_before += 1
+        for name in (
+            "rows",
+            "epochs",
+            "operators",
+            "prices",
+            "changed_epochs",
+            "changed_prices",
+            "foreign",
+        ):
+            setattr(self, name, getattr(self, name) + int(str(said[name])))
+        touched = said["touched"]
+        if isinstance(touched, list):
+            self.touched.update(map(str, touched))
+
+
+Progress = Callable[
+    [Sequence[EpochWindow]],
+    AbstractContextManager[Callable[[EpochWindow, dict[str, object]], None]],
+]
+
+
+def import_source(
+    settings: Settings, place: str, *, keep_raw: bool, reduce: bool, progress: Progress
+) -> ImportedSource:
+    """Import all windows of the source at `place`, in ascending order.
+
+    Windows that are done are passed over; other windows of which a price becomes known on the way
+    are run once more. Raises `UnusableSourceError`, `OtherDomainError`, `RunFailedError`.
+    """
+    place = place if place == IN_PLACE or "://" in place else str(Path(place).resolve())
+    done = ImportedSource(described(place))
+    with store.connect(str(settings.database_url)) as database, opened(place, database) as source:
+        span = source.span()
+    windows = [] if span is None else list(between(*span))
+    config = {
+        "source": place,
+        "domain_id": settings.domain_id,
+        "keep_raw": keep_raw,
+        "reduce": reduce,
+    }
+    with instance.opened(settings) as dagster, progress(windows) as tell:
+        for window, said in import_windows(dagster, windows, config):
+            done.add(said)
+            tell(window, said)
+        again = [EpochWindow.parse(key) for key in sorted(done.touched)]
+        for _ in import_windows(dagster, again, config):
+            pass
+    if span is not None:
+        with store.connect(str(settings.database_url)) as database:
+            done.reasons = in_quarantine(database, *span)
+            done.quarantined = sum(count for _, _, count, _ in done.reasons)
+    return done

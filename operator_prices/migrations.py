@@ -1,0 +1,145 @@
+"""The schema, forward and back: the files of `sql/`, each applied once and in order, by yoyo."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import escape
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import DatabaseURI
+from yoyo.migrations import MigrationList, default_migration_table, read_migrations
+
+SQL = Path(__file__).parents[1] / "sql"
+QUERIES = {"05_verify_migration"}
+"""Numbered files that are no migrations."""
+
+LOCK = 0x6F705F6D69677261
+"""The advisory lock of whoever migrates: the server lets go of it when that process dies."""
+
+PATIENCE = "60s"
+"""How long to wait for another process that migrates."""
+
+LOCK_TIMEOUT = "2s"
+"""How long a migration waits for a busy table, and so how long it may hold up those behind it."""
+
+
+class MigrationError(Exception):
+    """One sentence: what stands in the way, that nothing of it was kept, and what to do."""
+
+
+def pending(dsn: str) -> list[str]:
+    """The migrations that the database lacks, in order; changes nothing."""
+    with _backend(dsn) as backend:
+        known = read()
+        if backend.migration_table in backend.list_tables():
+            known = backend.to_apply(known)
+        return [migration.id for migration in known]
+
+
+def migrate(dsn: str) -> list[str]:
+    """Apply what the database lacks, each migration in one transaction; return their names.
+
+    Raises `MigrationError`, and `psycopg.OperationalError` if no server answers.
+    """
+    with _alone(dsn) as backend:
+        lacking = backend.to_apply(read())
+        for migration in lacking:
+            with _whole(backend, migration.id):
+                migration.process_steps(backend, "apply")
+                backend.mark_one(migration, log=False)
+        return [migration.id for migration in lacking]
+
+
+def rollback(dsn: str) -> list[str]:
+    """Take every migration back, the last one first; return their names.
+
+    Afterwards the database holds what it held before the first `migrate`, and nothing else.
+    Raises as `migrate` does.
+    """
+    with _alone(dsn) as backend:
+        applied = backend.to_rollback(read())
+        for migration in applied:
+            with _whole(backend, migration.id):
+                migration.process_steps(backend, "rollback")
+                backend.unmark_one(migration, log=False)
+        with _whole(backend, "Removing the list of migrations"):
+            for table in _bookkeeping(backend):
+                backend.execute(f"DROP TABLE IF EXISTS {backend.quote_identifier(table)}")
+        return [migration.id for migration in applied]
+
+
+def read() -> MigrationList:
+    return read_migrations(escape(str(SQL))).filter(lambda found: found.id not in QUERIES)
+
+
+@contextmanager
+def _backend(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
+    """A connection as yoyo wants it, from anything that psycopg understands.
+
+    Yoyo's own parser knows neither conninfo strings nor all forms of a URL.
+    """
+    arguments = conninfo_to_dict(dsn, fallback_application_name="operator-prices migrate")
+    uri = DatabaseURI("postgresql+psycopg", None, None, None, None, None, arguments)
+    with PostgresqlPsycopgBackend(uri, default_migration_table) as backend:
+        yield backend
+
+
+@contextmanager
+def _alone(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
+    """A connection that no other migration or rollback runs beside, ready for yoyo."""
+    with _backend(dsn) as backend:
+        connection = backend.connection
+        connection.execute("SELECT set_config('lock_timeout', %s, false)", [PATIENCE])
+        try:
+            connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        except psycopg.errors.LockNotAvailable as error:
+            raise MigrationError(
+                f"Another process has been migrating this database for {PATIENCE}:"
+                " wait until it is done, then try again."
+            ) from error
+        connection.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
+        connection.execute("SET statement_timeout = 0")  # a rollback may restore many rows
+        with _sentence("Preparing the list of migrations"):
+            backend.create_lock_table()
+            backend.break_lock()  # ours is the advisory lock: a row here is of a killed process
+            backend.ensure_internal_schema_updated()
+        known = {migration.hash for migration in read()}
+        rows = connection.execute(f"SELECT * FROM {backend.migration_table_quoted}")  # noqa: S608
+        if newer := sorted(name for key, name, _ in rows if key not in known):
+            raise MigrationError(
+                f"This database was migrated by another version of operator-prices, which also has"
+                f" {', '.join(newer)}: use that version."
+            )
+        yield backend
+
+
+@contextmanager
+def _whole(backend: PostgresqlPsycopgBackend, what: str) -> Iterator[None]:
+    """One transaction for a migration and for its mark, which yoyo would set in a second one.
+
+    A process killed between the two would leave a migration to be applied twice.
+    """
+    with _sentence(what), backend.transaction():
+        yield
+
+
+@contextmanager
+def _sentence(what: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as error:
+        raise MigrationError(
+            f"{what} waited {LOCK_TIMEOUT} for a table that a long query or an open transaction"
+            " holds, and nothing of it was kept: end that (pg_stat_activity lists it) or try again"
+            " when it is done."
+        ) from error
+    except psycopg.Error as error:
+        fact = error.diag.message_primary or str(error)
+        fix = f" {error.diag.message_hint}" if error.diag.message_hint else ""
+        raise MigrationError(f"{what} failed, and nothing of it was kept: {fact}.{fix}") from error
+
+
+def _bookkeeping(backend: PostgresqlPsycopgBackend) -> tuple[str, ...]:
+    return (backend.migration_table, backend.log_table, backend.version_table, backend.lock_table)

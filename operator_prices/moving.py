@@ -1,0 +1,169 @@
+"""The commands that move data in and out: import, export, backup, restore, and what proves them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from operator_prices import backups, services, store
+from operator_prices.cli_options import DEFAULT_DATA_DIR, DatabaseUrl, DataDir, DomainId
+from operator_prices.console import Console
+from operator_prices.errors import ExplainedError
+from operator_prices.settings import Settings
+
+LEAN = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072", "POLARS_MAX_THREADS": "1"}
+"""What keeps memory flat over a long import; libraries read it when they are loaded."""
+
+QUARANTINED = 3
+"""The exit code of a strict import that could not understand everything."""
+
+app = typer.Typer()
+
+
+class OffendersFoundError(ExplainedError):
+    """Stored data that is not as it should be."""
+
+
+@app.command("import-legacy")
+def import_legacy(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A SQLite file of the old system or a Postgres URL; it is only read.",
+            show_default="the database's own table epochs",
+        ),
+    ] = "",
+    *,
+    keep_raw: Annotated[
+        bool, typer.Option("--keep-raw", help="Keep the rows of SOURCE as they are, not reduced.")
+    ] = False,
+    reduce: Annotated[
+        bool, typer.Option("--reduce", help="Without SOURCE: reduce the rows of our own table.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 if something is in quarantine.")
+    ] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    database_url: DatabaseUrl = None,
+    domain_id: DomainId = 0,
+) -> None:
+    """Bring in the snapshots of the old system, window by window; a second time it goes on."""
+    from operator_prices.legacy_runs import import_source  # noqa: PLC0415
+
+    if source and reduce:
+        raise typer.BadParameter("a SOURCE is reduced as it is; say --keep-raw if not")
+    if keep_raw and not source:
+        raise typer.BadParameter("--keep-raw is for a SOURCE; without one say --reduce or nothing")
+    _start_lean()
+    console = Console()
+    asked = Settings(data_dir=data_dir.resolve(), database_url=database_url, domain_id=domain_id)
+    with services.migrated(asked) as settings:
+        done = import_source(
+            settings, source, keep_raw=keep_raw, reduce=reduce, progress=console.import_progress
+        )
+    console.imported(done)
+    if strict and done.quarantined:
+        raise typer.Exit(QUARANTINED)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to; a file of that name is replaced.")],
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write the whole database to FILE, as pg_dump does in its custom format."""
+    with services.database(_stored(data_dir, database_url)) as settings:
+        size = backups.backup(str(settings.database_url), file)
+    Console().say(f"Backup: {file} ({size:,} bytes)")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `backup` or `migrate` wrote.")],
+    *,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace what the database holds.")
+    ] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make the database hold what FILE holds, in one transaction."""
+    with services.database(_stored(data_dir, database_url)) as settings:
+        backups.restore(str(settings.database_url), file, replace=replace)
+    Console().say(f"Restored: {file}")
+
+
+@app.command("export-sqlite")
+def export_sqlite(
+    file: Annotated[Path, typer.Argument(help="The SQLite file to write.")],
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write the raw epochs to a SQLite file of the old layout, which import-legacy reads back."""
+    from operator_prices.legacy.exporting import export  # noqa: PLC0415
+
+    with (
+        services.migrated(_stored(data_dir, database_url)) as settings,
+        store.connect(str(settings.database_url)) as connection,
+    ):
+        epochs = export(connection, file)
+    Console().say(f"Exported: {epochs:,} epochs to {file}")
+
+
+@app.command()
+def verify(*, data_dir: DataDir = DEFAULT_DATA_DIR, database_url: DatabaseUrl = None) -> None:
+    """Check what is stored: complete, as the raw JSON says, possible, and as the old view says."""
+    from operator_prices.verify import verify as findings  # noqa: PLC0415
+
+    with (
+        services.migrated(_stored(data_dir, database_url)) as settings,
+        store.connect(str(settings.database_url)) as connection,
+    ):
+        found = list(findings(connection))
+    Console().findings(found)
+    if failed := [finding.name for finding in found if not finding.passed]:
+        raise OffendersFoundError(
+            f"{len(failed)} of {sum(finding.is_check for finding in found)} checks found offenders:"
+            f" {', '.join(failed)}; docs/migration.md says what each of them means."
+        )
+
+
+@app.command("compare-paths")
+def compare_paths(
+    *,
+    first: Annotated[int, typer.Option("--from", min=0, help="The first epoch.")],
+    last: Annotated[int, typer.Option("--to", min=0, help="The last epoch.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Read these epochs from the tables and from the JSON, and report every difference."""
+    from operator_prices.paths import compare  # noqa: PLC0415
+
+    if last < first:
+        raise typer.BadParameter(f"{last} is before {first}", param_hint="--to")
+    with (
+        services.migrated(_stored(data_dir, database_url)) as settings,
+        store.connect(str(settings.database_url)) as connection,
+    ):
+        count = Console().differences(compare(connection, first, last))
+    if count:
+        raise OffendersFoundError(
+            f"The two ways to read the epochs {first} to {last} differ in {count} values: keep"
+            " READ_PATH=json until `operator-prices verify` says why."
+        )
+
+
+def _start_lean() -> None:
+    """Begin anew as the same process with the environment `LEAN`, where that is not so already."""
+    if LEAN.keys() - os.environ.keys():
+        again = [sys.executable, "-c", "from operator_prices.cli import main; main()"]
+        os.execve(sys.executable, [*again, *sys.argv[1:]], LEAN | os.environ)  # noqa: S606
+
+
+def _stored(data_dir: Path, database_url: str | None) -> Settings:
+    return Settings(data_dir=data_dir.resolve(), database_url=database_url)

@@ -1,0 +1,236 @@
+"""Two ways to read what `/api/epochs` publishes: from the tables, or from the stored JSON.
+
+The rows have the shape of the old API: big integers are decimal text, unknown is None.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, Literal
+
+import orjson
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from operator_prices.legacy.snapshots import ONE, Reader, Row, Snapshot
+from operator_prices.windows import EpochWindow, between
+
+Path = Literal["tables", "json"]
+
+ALWAYS = ("0", "1", "2", "3")
+"""The operators that the old API always had a key for."""
+
+FROM_TABLES = """
+SELECT epoch, coalesce(domain_id, 0) AS domain_id, end_block, timestamp,
+       total_stake_raw::text AS total_stake, storage_fee_fund_raw::text AS storage_fees,
+       operator_stakes_json AS stakes, operator_rewards_json AS rewards,
+       operator_share_prices_json AS prices, operator_count AS operators
+FROM epoch_analytics WHERE epoch BETWEEN %s AND %s ORDER BY epoch
+"""
+
+FROM_JSON = """
+SELECT epoch, end_block, end_hash, timestamp, data::text, source,
+       coalesce(domain_id, (SELECT domain_id FROM chain_identity), 0)
+FROM epochs WHERE epoch BETWEEN %s AND %s ORDER BY epoch
+"""
+
+FOLLOWING = """
+SELECT epoch, end_block, end_hash, timestamp, data::text
+FROM epochs WHERE epoch > %s AND source IS DISTINCT FROM 'chain' ORDER BY epoch LIMIT 1
+"""
+
+
+def read_epochs(
+    connection: Connection, first: int, last: int, *, path: Path = "tables"
+) -> Iterator[dict[str, Any]]:
+    """One row per epoch of `first..last`, in ascending order.
+
+    `tables` reads what the pipeline wrote. `json` is the old way, done right: it parses the JSON of
+    each epoch, whichever shape it has, takes the prices of an epoch from the snapshots after it,
+    and derives those that no snapshot tells.
+    """
+    return (
+        _from_tables(connection, first, last)
+        if path == "tables"
+        else _from_json(connection, first, last)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A value of an epoch that the two ways do not agree on."""
+
+    epoch: int
+    name: str
+    tables: object
+    json: object
+
+
+def compare(connection: Connection, first: int, last: int) -> Iterator[Difference]:
+    """Everything that the two ways say differently of the epochs `first..last`."""
+    for window in between(first, last):
+        start, end = max(first, window.first), min(last, window.last)
+        one = {row["epoch"]: row for row in _from_tables(connection, start, end)}
+        two = {row["epoch"]: row for row in _from_json(connection, start, end)}
+        for epoch in sorted(one.keys() | two.keys()):
+            if epoch not in one or epoch not in two:
+                yield Difference(epoch, "epoch", epoch in one, epoch in two)
+            else:
+                yield from _differences(epoch, "", one[epoch], two[epoch])
+
+
+def _differences(epoch: int, name: str, one: object, two: object) -> Iterator[Difference]:
+    if isinstance(one, dict) and isinstance(two, dict):
+        for key in sorted(one.keys() | two.keys()):
+            inner = f"{name}.{key}" if name else key
+            yield from _differences(epoch, inner, one.get(key), two.get(key))
+    elif isinstance(one, list) and isinstance(two, list):
+        if one != two:
+            pairs = zip_longest(one, two)
+            wrong = [pair for pair in pairs if pair[0] != pair[1]]
+            yield Difference(epoch, name, [pair[0] for pair in wrong], [pair[1] for pair in wrong])
+    elif one != two:
+        yield Difference(epoch, name, one, two)
+
+
+def _from_tables(connection: Connection, first: int, last: int) -> Iterator[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        for row in cursor.execute(FROM_TABLES, [first, last]):
+            yield _row(**row)
+
+
+def _from_json(connection: Connection, first: int, last: int) -> Iterator[dict[str, Any]]:
+    for window in between(first, last):
+        start, end = max(first, window.first), min(last, window.last)
+        yield from _parsed(connection, EpochWindow.containing(start), start, end)
+
+
+def _parsed(
+    connection: Connection, window: EpochWindow, first: int, last: int
+) -> Iterator[dict[str, Any]]:
+    """The epochs `first..last` of one window, whose snapshots are all read for their prices."""
+    readers: dict[int, Reader] = {}
+    snapshots: list[tuple[Snapshot, int]] = []
+    own: dict[int, Mapping[int, int | None]] = {}
+    domain = 0
+    for *columns, source, domain in connection.execute(FROM_JSON, [first, window.last]):
+        row = Row._make(columns)
+        reader = readers.setdefault(domain, Reader(domain))
+        if source == "chain":
+            reader = Reader(domain)
+        snapshot = reader.read(row)
+        if source == "chain":
+            own[row.epoch] = {
+                operator: price
+                for (epoch, operator), (price, _) in reader.prices.items()
+                if epoch == row.epoch
+            }
+        if snapshot is not None and row.epoch <= last:
+            snapshots.append((snapshot, domain))
+    following = connection.execute(FOLLOWING, [window.last]).fetchone()
+    if following is not None:
+        readers.setdefault(domain, Reader(domain)).read_prices(Row._make(following))
+    for snapshot, of_domain in snapshots:
+        told = {
+            operator: price
+            for (epoch, operator), (price, _) in readers[of_domain].prices.items()
+            if epoch == snapshot.epoch
+        }
+        prices = told | dict(own.get(snapshot.epoch, {}))
+        yield _read_document(snapshot, prices, of_domain)
+
+
+def _read_document(
+    snapshot: Snapshot, prices: Mapping[int, int | None], domain_id: int
+) -> dict[str, Any]:
+    text, complete = snapshot.document(prices, domain_id)
+    document = orjson.loads(text)
+    entries = document["operators"]["entries"]
+    found = {str(entry["key"][0]) for entry in entries}
+    misfits = document["quarantined"]
+    every = not any(
+        misfit["item"] == "Operators" and misfit.get("operatorId") not in found
+        for misfit in misfits
+    )
+    known = complete or bool(entries)
+    withheld = {
+        misfit.get("operatorId")
+        for misfit in misfits
+        if misfit["item"] == "OperatorEpochSharePrice"
+    }
+    priced = {str(operator): str(price) for operator, price in prices.items() if price is not None}
+    for entry in entries:
+        operator = str(entry["key"][0])
+        if operator not in priced and operator not in withheld:
+            price = _derived(entry)
+            if price is not None:
+                priced[operator] = str(price)
+    summary = document["domainStakingSummary"] or {}
+    fees = [int(entry["value"]["totalStorageFeeDeposit"]) for entry in entries]
+    return _row(
+        epoch=snapshot.epoch,
+        domain_id=domain_id,
+        end_block=snapshot.end_block,
+        timestamp=snapshot.timestamp,
+        total_stake=summary.get("currentTotalStake"),
+        storage_fees=str(sum(fees)) if every and known else None,
+        stakes=_known(entries, "activeStake"),
+        rewards=_known(entries, "reward"),
+        prices=priced,
+        operators=len(entries) if every and known else None,
+    )
+
+
+def _known(entries: list[dict[str, Any]], name: str) -> dict[str, str]:
+    return {str(entry["key"][0]): entry[name] for entry in entries if entry[name] is not None}
+
+
+def _derived(entry: dict[str, Any]) -> int | None:
+    """`floor(shares * 10^18 / (stake + reward - floor(reward * tax / 100)))`, if it is a price."""
+    value, reward = entry["value"], entry["reward"]
+    shares = int(value["currentTotalShares"])
+    if reward is None or shares == 0:
+        return None
+    earned = int(reward)
+    worth = int(value["currentTotalStake"]) + earned - earned * value["nominationTax"] // 100
+    price = shares * ONE // worth if worth else 0
+    return price if 1 <= price <= ONE else None
+
+
+def _row(
+    *,
+    epoch: int,
+    domain_id: int,
+    end_block: int,
+    timestamp: int,
+    total_stake: str | None,
+    storage_fees: str | None,
+    stakes: Mapping[str, str] | None,
+    rewards: Mapping[str, str] | None,
+    prices: Mapping[str, str] | None,
+    operators: int | None,
+) -> dict[str, Any]:
+    """A row as the old API had it: keys 0 to 3 are always there, and defaults are named."""
+    stakes, rewards, prices = stakes or {}, rewards or {}, prices or {}
+    return {
+        "domainId": domain_id,
+        "epoch": epoch,
+        "endBlock": end_block,
+        "timestamp": timestamp,
+        "totalStake": total_stake,
+        "storageFees": storage_fees,
+        "operatorStakes": _by_operator(stakes),
+        "rewards": _by_operator({**dict.fromkeys(ALWAYS, "0"), **rewards}),
+        "operatorSharePrices": _by_operator({**dict.fromkeys(ALWAYS, str(ONE)), **prices}),
+        "operators": operators,
+        "meta": {
+            "rewardsHasAny": any(reward != "0" for reward in rewards.values()),
+            "sharePricesHasAny": bool(prices),
+            "sampleApplied": False,
+            "sharePricesDefaulted": [operator for operator in ALWAYS if operator not in prices],
+        },
+    }
+
+
+def _by_operator(amounts: Mapping[str, str]) -> dict[str, str]:
+    return dict(sorted(amounts.items(), key=lambda pair: int(pair[0])))

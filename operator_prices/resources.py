@@ -1,0 +1,67 @@
+"""Where the pipeline reaches outside. A resource is a recipe; an asset is handed the thing."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+
+from operator_prices import store
+from operator_prices.chain import Chain
+from operator_prices.instance import pool_slots
+from operator_prices.options import Options
+from operator_prices.substrate import connect
+
+NODE_POOL = "archive_node"
+"""Whatever asks the node much takes a slot of this pool."""
+
+
+@dg.resource
+def environment(_: dg.InitResourceContext) -> Options:
+    """The settings that need not be set, as the environment has them when they are needed."""
+    return Options.read(os.environ)
+
+
+class ArchiveNode(dg.ConfigurableResource[Chain]):
+    """An archive node; several addresses, separated by commas, stand in for each other."""
+
+    url: str
+    data_dir: str
+    """Where the chain's runtimes are kept."""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Chain]:
+        options = Options.read(os.environ)
+        with connect(
+            self.url,
+            domain_id=options.domain_id,
+            cache=Path(self.data_dir) / "runtimes",
+            depth=options.confirmation_depth,
+            requests_per_second=share(options.requests_per_second, context.instance),
+            authorization=options.archive_node_authorization,
+        ) as chain:
+            yield chain
+
+
+class Database(dg.ConfigurableResource[psycopg.Connection]):
+    """The Postgres that the tables are in."""
+
+    dsn: str
+
+    @contextmanager
+    def yield_for_execution(self, _: dg.InitResourceContext) -> Iterator[psycopg.Connection]:
+        with store.connect(self.dsn) as connection:
+            yield connection
+
+
+def share(total: float | None, instance: dg.DagsterInstance | None) -> float | None:
+    """One connection's part of what the node may be asked in all, in requests a second.
+
+    Each slot of the pool has one part, and those who ask little and take no slot, the sensors, have
+    one together: the limit holds whatever runs, and on whichever machine.
+    """
+    if total is None or instance is None:
+        return total
+    return total / (pool_slots(instance, NODE_POOL) + 1)

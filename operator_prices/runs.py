@@ -1,0 +1,169 @@
+"""Runs of the ingestion job in this very process, window by window, without a daemon."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import psutil
+
+from operator_prices.definitions import defs
+from operator_prices.errors import ExplainedError
+from operator_prices.jobs import import_legacy, ingest_epochs
+from operator_prices.partitions import UNFINISHED, begin_windows
+from operator_prices.windows import EpochWindow
+
+PROCESS_TAG = "operator-prices/process"
+"""Which process works on a run, so that a later one can tell that it is gone."""
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""The run's own log keeps everything; the terminal shows progress instead."""
+
+
+class RunFailedError(ExplainedError):
+    """A run did not succeed; the sentence says why, and where its log is."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRun:
+    """What the run of one window did."""
+
+    window: EpochWindow
+    epochs_read: int
+    rpc_requests: int
+    changed_rows: dict[str, int]
+    """By asset."""
+
+
+def run_windows(
+    instance: dg.DagsterInstance,
+    windows: Iterable[EpochWindow],
+    assets: Sequence[str] | None = None,
+) -> Iterator[WindowRun]:
+    """Run the ingestion of each window, in the order given; raise at the first that fails.
+
+    Only `assets` are materialized, if they are named. Runs that a killed process left behind are
+    closed first.
+    """
+    for window, result in _executed(instance, ingest_epochs.name, windows, QUIET, assets):
+        yield _window_run(window, result)
+
+
+def import_windows(
+    instance: dg.DagsterInstance, windows: Iterable[EpochWindow], config: Mapping[str, object]
+) -> Iterator[tuple[EpochWindow, dict[str, Any]]]:
+    """Run the import of each window, in the order given, with what asset `legacy_epochs` says.
+
+    A run keeps its log in memory and `instance` is told what came of it: writing all of the log
+    to Postgres takes longer than the import itself. Only a run that fails is made once more with
+    its log kept; that one raises as `run_windows` does.
+    """
+    run_config = QUIET | {"ops": {"legacy_epochs": {"config": dict(config)}}}
+    job = defs.resolve_job_def(import_legacy.name)
+    with dg.DagsterInstance.ephemeral() as memory:
+        for window in windows:
+            begin_windows(instance, window.last)
+            begin_windows(memory, window.last)
+            result = job.execute_in_process(
+                instance=memory,
+                partition_key=window.key,
+                run_config=run_config,
+                raise_on_error=False,
+            )
+            if result.success:
+                for event in result.get_asset_materialization_events():
+                    instance.report_runless_asset_event(event.materialization)
+            else:
+                ((_, result),) = _executed(instance, job.name, [window], run_config)
+            said = _said(result)["legacy_epochs"]
+            yield window, {name: told.value for name, told in said.items()}
+
+
+def _executed(
+    instance: dg.DagsterInstance,
+    job_name: str,
+    windows: Iterable[EpochWindow],
+    run_config: Mapping[str, object],
+    assets: Sequence[str] | None = None,
+) -> Iterator[tuple[EpochWindow, dg.ExecuteInProcessResult]]:
+    close_orphans(instance)
+    job = defs.resolve_job_def(job_name)
+    for window in windows:
+        begin_windows(instance, window.last)
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=window.key,
+            run_config=run_config,
+            tags={PROCESS_TAG: _this_process(), "window": window.key, "source": "command line"},
+            asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
+            raise_on_error=False,
+        )
+        if not result.success:
+            raise RunFailedError(
+                f"The run of window {window.key} failed: {_reason(result)} (the Dagster UI has the"
+                f" log of run {result.run_id})."
+            )
+        yield window, result
+
+
+def _said(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, dg.MetadataValue[Any]]]:
+    """By asset, what its materialization says."""
+    return {
+        event.asset_key.path[-1]: event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+        if event.asset_key is not None
+    }
+
+
+def _window_run(window: EpochWindow, result: dg.ExecuteInProcessResult) -> WindowRun:
+    said = _said(result)
+
+    def number(asset: str, name: str) -> int:
+        return int(str(said[asset][name].value)) if asset in said else 0
+
+    return WindowRun(
+        window,
+        epochs_read=number("raw_epochs", "epochs_read"),
+        rpc_requests=number("raw_epochs", "rpc_requests"),
+        changed_rows={asset: number(asset, "changed_rows") for asset in said},
+    )
+
+
+def close_orphans(instance: dg.DagsterInstance) -> None:
+    """Mark as failed every run whose process is gone, and free the pool slots that it held."""
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
+        process = run.tags.get(PROCESS_TAG)
+        if process is not None and not _lives(process):
+            instance.report_run_failed(run, "The process that worked on this run was killed.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    """The innermost cause of the first failed step, in one line."""
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error:
+            error = event.step_failure_data.error
+            while error.cause:
+                error = error.cause
+            message = error.message.strip().partition(": ")[2] or error.message
+            return " ".join(message.split()).rstrip(".")
+        if event.is_run_failure:
+            return str(event.message)
+    return "no step says why"
+
+
+def _this_process() -> str:
+    return _described(psutil.Process(os.getpid()))
+
+
+def _described(process: psutil.Process) -> str:
+    return f"{process.pid}@{process.create_time():.2f}"
+
+
+def _lives(described: str) -> bool:
+    """Whether the very process still runs; another one may have its number by now."""
+    try:
+        return _described(psutil.Process(int(described.partition("@")[0]))) == described
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,93 @@
+"""What happens by the clock: the newest windows are looked at again, and old logs go."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+import psycopg
+
+from operator_prices import store
+from operator_prices.checks import UP_TO_DATE
+from operator_prices.jobs import delete_old_runs, ingest_epochs
+from operator_prices.partitions import begin_windows
+from operator_prices.windows import EpochWindow
+
+NEWEST = 3
+"""Windows that are verified against the chain each day: reorganizations are never deeper."""
+
+WINDOWS_A_DAY = 50
+"""Of the windows with gaps or quarantined epochs, as many are read again each day."""
+
+VERIFY = dg.RunConfig(ops={"raw_epochs": {"config": {"verify": True}}})
+
+
+def windows_to_verify(last_stored: int, lacking: Sequence[int]) -> list[EpochWindow]:
+    """The newest windows, and the oldest of those in which epochs are missing or incomplete."""
+    if last_stored < 0:
+        return []
+    newest = EpochWindow.containing(last_stored).first
+    size = EpochWindow(0).last + 1
+    recent = {EpochWindow(max(0, newest - nth * size)) for nth in range(NEWEST)}
+    holed = sorted({EpochWindow.containing(epoch) for epoch in lacking} - recent)
+    return sorted(recent | set(holed[:WINDOWS_A_DAY]))
+
+
+@dg.schedule(
+    job=ingest_epochs,
+    cron_schedule="17 3 * * *",
+    description="Verify the newest windows against the chain; read gaps and quarantine again.",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def daily_verification(
+    context: dg.ScheduleEvaluationContext, database: dg.ResourceParam[psycopg.Connection]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    last = store.last_epoch(database)
+    windows = windows_to_verify(last, store.all_lacking(database, until=last))
+    if not windows:
+        yield dg.SkipReason("nothing is stored yet")
+        return
+    begin_windows(context.instance, last)
+    for window in windows:
+        yield dg.RunRequest(
+            run_key=f"{window.key}@{at(context):%Y-%m-%dT%H:%M}",
+            partition_key=window.key,
+            run_config=VERIFY,
+            tags={"window": window.key, "source": "daily_verification"},
+        )
+
+
+@dg.schedule(
+    job=ingest_epochs,
+    cron_schedule="41 * * * *",
+    description="Compare the newest window with the head of the chain, whatever else runs.",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def hourly_freshness(
+    context: dg.ScheduleEvaluationContext, database: dg.ResourceParam[psycopg.Connection]
+) -> dg.RunRequest | dg.SkipReason:
+    last = store.last_epoch(database)
+    if last < 0:
+        return dg.SkipReason("nothing is stored yet")
+    begin_windows(context.instance, last)
+    window = EpochWindow.containing(last)
+    return dg.RunRequest(
+        run_key=f"{window.key}@{at(context):%Y-%m-%dT%H:%M}",
+        partition_key=window.key,
+        asset_selection=[],
+        asset_check_keys=[UP_TO_DATE.key],
+        tags={"window": window.key, "source": "hourly_freshness"},
+    )
+
+
+daily_cleanup = dg.ScheduleDefinition(
+    name="daily_cleanup",
+    job=delete_old_runs,
+    cron_schedule="47 4 * * *",
+    description="Delete the event logs of old runs.",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+
+
+def at(context: dg.ScheduleEvaluationContext) -> datetime:
+    """When the tick was due."""
+    return context.scheduled_execution_time or datetime.now(UTC)

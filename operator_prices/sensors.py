@@ -1,0 +1,141 @@
+"""Follow the chain: when epochs are completed, ask for their windows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import time
+
+import dagster as dg
+import psycopg
+
+from operator_prices import store
+from operator_prices.chain import Chain
+from operator_prices.jobs import ingest_epochs
+from operator_prices.partitions import busy_windows, epoch_windows
+from operator_prices.windows import EpochWindow, between
+
+WINDOWS_A_TICK = 10
+"""After a long downtime the sensor catches up in steps: so many windows are under way at most."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 30, 3600
+"""Seconds to wait after a run that did not bring what it was asked for, doubled each time."""
+
+UNTIL = "operator-prices/until"
+"""The tag that says which epoch a run was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """The runs of one window that were asked for the epoch that is still wanted of it."""
+
+    count: int = 0
+    latest: str = "none"
+    """Id of the newest run of the window, whatever it was asked for."""
+    ended: float = 0
+    """When that run ended, in seconds of Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A window to run, the epoch it is wanted for, and a key that no other request has."""
+
+    window: EpochWindow
+    until: int
+    run_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the decision is made from."""
+
+    wanted: Mapping[EpochWindow, int]
+    """The last epoch that each window behind the chain lacks."""
+    now: float
+    busy: frozenset[EpochWindow] = frozenset()
+    """The windows that runs are queued or at work for."""
+    tries: Mapping[EpochWindow, Tries] = field(default_factory=dict)
+
+
+def wanted(unserved: Iterable[int]) -> dict[EpochWindow, int]:
+    """The last unserved epoch of each window that has any, oldest window first."""
+    return {EpochWindow.containing(epoch): epoch for epoch in sorted(unserved)}
+
+
+def to_ask_for(situation: Situation) -> list[Asked]:
+    """The windows to run now, oldest first, so that no more than `WINDOWS_A_TICK` are under way.
+
+    A window that a run is under way for is left to it. One whose run has ended without bringing the
+    epoch is asked for again, after a pause that doubles; the run key says after which run, because
+    Dagster never runs the same key twice, not even when the run failed.
+    """
+    asked = []
+    for window, until in situation.wanted.items():
+        tries = situation.tries.get(window, Tries())
+        pause = min(FIRST_PAUSE * 2 ** (tries.count - 1), LONGEST_PAUSE) if tries.count else 0
+        if window not in situation.busy and situation.now >= tries.ended + pause:
+            asked.append(Asked(window, until, f"{window.key}@{until} after {tries.latest}"))
+    return asked[: max(0, WINDOWS_A_TICK - len(situation.busy))]
+
+
+@dg.sensor(
+    job=ingest_epochs,
+    description="Request one run for each window with completed epochs that are not served yet.",
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def completed_epochs(
+    context: dg.SensorEvaluationContext,
+    chain: dg.ResourceParam[Chain],
+    database: dg.ResourceParam[psycopg.Connection],
+) -> dg.SensorResult | dg.SkipReason:
+    latest = chain.head().last_completed_epoch
+    if latest is None:
+        return dg.SkipReason("no epoch is completed yet")
+    behind = wanted(store.unserved(database, until=latest))
+    if not behind:
+        return dg.SkipReason(f"epoch {latest} is still the last one completed")
+    asked = to_ask_for(
+        Situation(
+            wanted=behind,
+            now=time(),
+            busy=busy_windows(context.instance),
+            tries=tries_of(context.instance, behind),
+        )
+    )
+    if not asked:
+        return dg.SkipReason(f"runs are under way, or waited for, up to epoch {latest}")
+    begun = [window.key for window in between(0, latest)]
+    return dg.SensorResult(
+        dynamic_partitions_requests=[epoch_windows.build_add_request(begun)],
+        run_requests=[request(one) for one in asked],
+        cursor=str(latest),
+    )
+
+
+def request(asked: Asked) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=asked.run_key,
+        partition_key=asked.window.key,
+        tags={
+            "window": asked.window.key,
+            "source": "completed_epochs",
+            UNTIL: str(asked.until),
+        },
+    )
+
+
+def tries_of(
+    instance: dg.DagsterInstance, behind: Mapping[EpochWindow, int]
+) -> dict[EpochWindow, Tries]:
+    """What became of the newest runs of the oldest windows that are behind."""
+    oldest: Sequence[tuple[EpochWindow, int]] = list(behind.items())[: 2 * WINDOWS_A_TICK]
+    tries = {}
+    for window, until in oldest:
+        records = instance.get_run_records(
+            dg.RunsFilter(job_name=ingest_epochs.name, tags={"dagster/partition": window.key}),
+            limit=10,
+        )
+        same = [one for one in records if one.dagster_run.tags.get(UNTIL) == str(until)]
+        if records:
+            newest = records[0]
+            tries[window] = Tries(len(same), newest.dagster_run.run_id, newest.end_time or 0)
+    return tries

@@ -1,0 +1,100 @@
+"""Everything at once: database, chain, migrations, backfill, summary, then UI and dashboard."""
+
+import sysconfig
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from threading import Event
+
+from operator_prices import backfill, backups, instance, migrations, processes, services, store
+from operator_prices.console import Console
+from operator_prices.processes import Child, Supervisor
+from operator_prices.settings import PROJECT, Settings
+from operator_prices.web import launch
+
+CODE_SERVER = "code-server"
+
+
+def up(settings: Settings, console: Console, *, once: bool) -> bool:
+    """Bring everything up and serve it until Ctrl-C, or only to the summary with `once`.
+
+    True if every epoch could be understood. Raises what its parts raise, after stopping whatever
+    it started.
+    """
+    begun = time.monotonic()
+    if not once:
+        processes.require_port_free(services.HOST, settings.ui_port, "UI_PORT")
+        processes.require_port_free(services.HOST, settings.api_port, "API_PORT")
+    own_database = settings.database_url is None
+    with ExitStack() as stack:
+        stack.enter_context(processes.lock(settings.data_dir))
+        for leftover in processes.reap_leftovers(settings.data_dir):
+            console.say(f"Stopped {leftover}, left over from an `up` that was killed.")
+        settings = stack.enter_context(services.database(settings))
+        console.say(f"Database: {services.described(settings.database_url)}")
+        dsn = str(settings.database_url)
+        if kept := backups.before_migration(dsn, settings.data_dir):
+            console.say(f"Backup before the migrations: {kept}")
+        for name in migrations.migrate(dsn):
+            console.say(f"Migrated: {name}")
+        children = stack.enter_context(
+            Supervisor(settings.data_dir, on_death=lambda death: console.say(str(death)))
+        )
+        if settings.archive_node_url is None:
+            settings = services.start_development_chain(children, settings)
+            stack.enter_context(services.announced(settings))
+        console.say(f"Chain: {services.described(settings.archive_node_url)}")
+        done = backfill.backfill_missing(settings, progress=console.progress)
+        with store.connect(str(settings.database_url)) as connection:
+            summary = store.summary(connection)
+        console.summary(summary, done, seconds=time.monotonic() - begun)
+        if not once:
+            _serve(children, settings)
+            children.start(launch.child(settings, embedded=own_database))
+            console.say(f"Dashboard: http://{services.HOST}:{settings.api_port}")
+            console.say(
+                f"Dagster UI: http://{services.HOST}:{settings.ui_port}  (Ctrl-C stops everything)"
+            )
+            with suppress(KeyboardInterrupt):  # the normal end
+                children.run_until(Event())
+    if not once:
+        console.say("Stopped.")
+    return not done.incomplete
+
+
+def _serve(children: Supervisor, settings: Settings) -> None:
+    """Dagster's code server, webserver and daemon, each as ready as it can be told from outside.
+
+    The code server is a process of its own, that the other two and all runs share.
+    """
+    host, port, code_port = services.HOST, settings.ui_port, processes.free_port(services.HOST)
+    workspace = str(instance.workspace(settings.data_dir, host, code_port))
+    code = ["code-server", "start", "-h", host, "-p", str(code_port), "-m", instance.CODE]
+    code += ["--location-name", instance.LOCATION, "-d", str(PROJECT)]
+    webserver = ["-h", host, "-p", str(port), "-w", workspace]
+    for name, program, arguments, ready in (
+        (CODE_SERVER, "dagster", code, processes.listening(host, code_port)),
+        (
+            "dagster-webserver",
+            "dagster-webserver",
+            webserver,
+            processes.answering(host, port, "/server_info"),
+        ),
+        ("dagster-daemon", "dagster-daemon", ["run", "-w", workspace], lambda: True),
+    ):
+        children.start(_dagster(name, program, arguments, settings, ready))
+
+
+def _dagster(
+    name: str, program: str, arguments: list[str], settings: Settings, ready: Callable[[], bool]
+) -> Child:
+    return Child(
+        name=name,
+        argv=[str(Path(sysconfig.get_path("scripts"), program)), *arguments],
+        env=instance.environment(settings),
+        log=settings.data_dir / "logs" / f"{name}.log",
+        cwd=PROJECT,
+        ready=ready,
+        patience=120,
+    )

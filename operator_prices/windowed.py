@@ -1,0 +1,56 @@
+"""What assets that come in windows have in common: how they are declared, and what they say."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+import dagster as dg
+
+from operator_prices import columns
+from operator_prices.options import Options
+from operator_prices.partitions import WINDOWS_A_RUN, epoch_windows
+from operator_prices.windows import EpochWindow
+
+Said = dict[str, object]
+"""What a materialization says of one window."""
+
+
+def windowed(
+    group: str,
+    kinds: set[str],
+    **more: Any,  # noqa: ANN401 - whatever `dg.asset` takes
+) -> Callable[[Callable[..., None]], dg.AssetsDefinition]:
+    """An asset that is kept, window by window, in the table of its name."""
+
+    def declare(compute: Callable[..., None]) -> dg.AssetsDefinition:
+        asset: dg.AssetsDefinition = dg.asset(
+            partitions_def=epoch_windows,
+            backfill_policy=WINDOWS_A_RUN,
+            group_name=group,
+            kinds=kinds,
+            owners=["team:operator-prices"],
+            metadata=columns.described(compute.__name__),
+            **more,
+        )(compute)
+        return asset
+
+    return declare
+
+
+@contextmanager
+def materializing(
+    context: dg.AssetExecutionContext, window: EpochWindow, options: Options
+) -> Iterator[Said]:
+    """Say of the window's materialization what is put into the dictionary, and how long it took."""
+    said: Said = {}
+    begun = monotonic()
+    yield said
+    said["seconds"] = round(monotonic() - begun, 3)
+    said["dashboard"] = dg.MetadataValue.url(options.api_url)
+    context.add_asset_metadata(said, partition_key=window.key)
+
+
+def row_counts(rows: int, changed: int) -> dict[str, object]:
+    """What every materialization says of its rows."""
+    return {"dagster/partition_row_count": rows, "changed_rows": changed}

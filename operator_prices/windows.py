@@ -1,0 +1,48 @@
+"""Epoch windows: the unit in which the pipeline extracts, backfills and repairs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+SIZE = 100
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EpochWindow:
+    """`SIZE` consecutive epochs, aligned so that every epoch has exactly one window.
+
+    >>> EpochWindow.containing(3_742).key
+    '003700-003799'
+    """
+
+    first: int
+
+    def __post_init__(self) -> None:
+        if self.first < 0 or self.first % SIZE:
+            raise ValueError(f"no window starts at epoch {self.first}")
+
+    @classmethod
+    def containing(cls, epoch: int) -> Self:
+        return cls(epoch - epoch % SIZE)
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        window = cls(int(key.partition("-")[0]))
+        if window.key != key:
+            raise ValueError(f"{key!r} is not an epoch window")
+        return window
+
+    @property
+    def last(self) -> int:
+        return self.first + SIZE - 1
+
+    @property
+    def key(self) -> str:
+        """Zero-padded, so that sorting keys sorts epochs."""
+        return f"{self.first:06}-{self.last:06}"
+
+
+def between(first_epoch: int, last_epoch: int) -> Iterator[EpochWindow]:
+    """Every window that holds an epoch of `first_epoch..last_epoch`."""
+    start = EpochWindow.containing(first_epoch).first
+    return (EpochWindow(first) for first in range(start, last_epoch + 1, SIZE))
