@@ -1,0 +1,60 @@
+"""Draws the README's pictures: `python -m operator_prices_tests.screenshots`, into docs/images.
+
+The data is the development chain's; with a URL, that of a dashboard which runs already.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from operator_prices import embedded
+from operator_prices.settings import PROJECT
+from operator_prices_tests.browser import browser, opened
+from operator_prices_tests.web_server import serving
+
+IMAGES = PROJECT / "docs" / "images"
+
+PICTURES = (
+    ("dashboard", (1280, 960), "light", "/"),
+    ("dashboard-dark", (1280, 960), "dark", "/"),
+    ("operator", (1280, 960), "light", "/#/operator/5"),
+    ("epoch", (1280, 960), "dark", "/#/epoch/120"),
+    ("phone", (390, 844), "light", "/"),
+)
+
+
+def main() -> None:
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    url = sys.argv[1] if len(sys.argv) > 1 else None
+    if url is not None:
+        draw(url)
+        return
+    with TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, "-m", "operator_prices", "up", "--once"],
+            env={**os.environ, "DATA_DIR": folder},
+            check=True,
+        )
+        with embedded.server(Path(folder)) as dsn, serving(dsn) as api:
+            draw(api.url)
+        embedded.remove(Path(folder))
+
+
+def draw(url: str) -> None:
+    """Every picture of the dashboard at `url`."""
+    with browser() as chromium:
+        for name, (width, height), scheme, path in PICTURES:
+            context = chromium.new_context(
+                viewport={"width": width, "height": height},
+                color_scheme="dark" if scheme == "dark" else "light",
+            )
+            page = opened(context.new_page(), f"{url}{path}")
+            page.wait_for_timeout(900)
+            page.screenshot(path=IMAGES / f"{name}.png")
+            context.close()
+
+
+if __name__ == "__main__":
+    main()

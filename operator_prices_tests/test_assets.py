@@ -1,0 +1,148 @@
+from collections.abc import Iterator
+
+import dagster as dg
+import psycopg
+import pytest
+
+from operator_prices import assets
+from operator_prices.chain import Chain, DomainMissingError, NodeUnreachableError
+from operator_prices.definitions import defs
+from operator_prices_tests.windows_samples import (
+    FIRST,
+    SECOND,
+    WrongPrice,
+    rows,
+    run_windows,
+    small_chain,
+)
+
+ASSETS = {
+    "raw_epochs",
+    "operator_share_prices",
+    "operator_shares",
+    "operators_metadata",
+    "comprehensive_analytics",
+}
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    with small_chain(tmp_path_factory.mktemp("runtimes")) as chain:
+        yield chain
+
+
+def said(result: dg.ExecuteInProcessResult, name: str) -> dict[tuple[str, str | None], object]:
+    """What the materializations of each asset and window say under a name."""
+    return {
+        (event.asset_key.path[-1], event.partition): event.materialization.metadata[name].value
+        for event in result.get_asset_materialization_events()
+        if event.asset_key is not None and name in event.materialization.metadata
+    }
+
+
+def test_one_run_brings_several_windows_and_says_of_each_what_it_did(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    result = run_windows(instance, database, chain, FIRST, SECOND)
+
+    assert result.success
+    assert rows(database, "comprehensive_analytics") == 112
+    changed = said(result, "changed_rows")
+    assert set(changed) == {(asset, key) for asset in ASSETS for key in (FIRST, SECOND)}
+    assert changed["raw_epochs", FIRST] == 100
+    assert changed["raw_epochs", SECOND] == 12
+    assert said(result, "dagster/partition_row_count")["raw_epochs", SECOND] == 12
+    requests = said(result, "rpc_requests")
+    assert isinstance(requests["raw_epochs", FIRST], int)
+    assert set(said(result, "seconds")) == set(changed)
+    assert {partition for _, partition in said(result, "share_prices")} == {FIRST, SECOND}
+
+
+def test_a_rerun_changes_no_row_and_reads_no_epoch(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    run_windows(instance, database, chain, FIRST)
+    again = run_windows(instance, database, chain, FIRST)
+
+    assert set(said(again, "changed_rows").values()) == {0}
+    assert said(again, "rpc_requests") == {("raw_epochs", FIRST): 0}
+
+
+def test_parsing_again_does_not_read_the_chain(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    run_windows(instance, database, chain, FIRST)
+    kept = rows(database, "operator_shares")
+    database.execute("DELETE FROM operator_shares")
+    sent = chain.requests
+
+    result = run_windows(
+        instance, database, chain, FIRST, assets=["operator_shares", "operator_share_prices"]
+    )
+
+    assert result.success
+    assert {
+        event.asset_key.path[-1]
+        for event in result.get_asset_materialization_events()
+        if event.asset_key
+    } == {
+        "operator_shares",
+        "operator_share_prices",
+    }
+    assert rows(database, "operator_shares") == kept
+    assert chain.requests == sent
+
+
+def test_a_run_about_no_window_is_a_failure(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    result = run_windows(instance, database, chain, SECOND, FIRST)  # a reversed range is empty
+
+    assert not result.success
+    assert rows(database, "epochs") == 0
+
+
+def test_an_epoch_that_has_left_the_chain_is_read_again_when_a_run_verifies(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    run_windows(instance, database, chain, SECOND)
+    database.execute("UPDATE epochs SET end_hash = '0x' || repeat('ab', 32) WHERE epoch = 105")
+
+    assert not run_windows(instance, database, chain, SECOND).success, "the check on_the_chain"
+    result = run_windows(instance, database, chain, SECOND, verify=True)
+
+    assert result.success
+    assert said(result, "left_the_chain") == {("raw_epochs", SECOND): [105]}
+    assert said(result, "epochs_read") == {("raw_epochs", SECOND): 1}
+
+
+def test_what_cannot_be_true_is_refused_before_it_is_written(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    run_windows(instance, database, WrongPrice(chain), FIRST, assets=["raw_epochs"])
+    database.execute(
+        "UPDATE epochs SET data = jsonb_set(data, '{operatorEpochSharePrice,entries,0,value}',"
+        " '\"1000000000000000001\"') WHERE epoch = 7"
+    )
+
+    result = run_windows(instance, database, chain, FIRST, assets=["operator_share_prices"])
+
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "has no price in 1..10^18" in str(failure.step_failure_data.error)
+    assert rows(database, "operator_share_prices") == 0
+
+
+def test_only_what_may_pass_is_tried_again() -> None:
+    with pytest.raises(dg.RetryRequested) as asked, assets.retried_if_it_may_pass(1):
+        raise NodeUnreachableError("the node is in a mood")
+    assert (asked.value.max_retries, asked.value.seconds_to_wait) == (3, 20)
+    with pytest.raises(dg.Failure) as failure, assets.retried_if_it_may_pass(0):
+        raise DomainMissingError("the domain does not exist")
+    assert failure.value.allow_retries is False
+
+
+def test_no_step_has_a_retry_policy_because_a_cancelled_step_would_be_retried() -> None:
+    for asset in defs.assets or ():
+        assert isinstance(asset, dg.AssetsDefinition)
+        assert asset.op.retry_policy is None

@@ -1,0 +1,117 @@
+import sqlite3
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from operator_prices import backups, migrations
+from operator_prices.backups import BackupError
+
+OLD = """
+CREATE TABLE epochs (
+  epoch INTEGER PRIMARY KEY, end_block INTEGER NOT NULL, end_hash TEXT NOT NULL,
+  timestamp BIGINT NOT NULL, data JSONB NOT NULL);
+CREATE FUNCTION parse_comma_number(text_val text) RETURNS numeric LANGUAGE sql
+  AS $$ SELECT replace(text_val, ',', '')::numeric $$;
+CREATE VIEW comprehensive_analytics AS
+  SELECT epoch, parse_comma_number(data ->> 'stake') AS total_stake_raw FROM epochs;
+INSERT INTO epochs SELECT n, n, '0x', n, '{"stake": "5,603,515,738"}'
+  FROM generate_series(1, 50) AS n;
+"""
+
+
+def answers(dsn: str) -> list[list[tuple[object, ...]]]:
+    with psycopg.connect(dsn) as connection:
+        return [
+            connection.execute("SELECT * FROM epochs ORDER BY epoch").fetchall(),
+            connection.execute("SELECT * FROM comprehensive_analytics ORDER BY epoch").fetchall(),
+            connection.execute(
+                "SELECT nspname, relname, relkind FROM pg_class"
+                " JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+                " WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1, 2"
+            ).fetchall(),
+        ]
+
+
+@pytest.fixture
+def old(dsn: str) -> str:
+    with psycopg.connect(dsn) as connection:
+        connection.execute(OLD)
+    return dsn
+
+
+def test_a_backup_from_before_the_migrations_brings_the_old_database_back(
+    old: str, tmp_path: Path
+) -> None:
+    before = answers(old)
+    file = backups.before_migration(old, tmp_path)
+    assert file is not None
+    assert file.parent == tmp_path / "backups"
+    migrations.migrate(old)
+    with psycopg.connect(old) as connection:
+        connection.execute("DELETE FROM epochs")
+        connection.execute("CREATE TABLE dagster.runs (id INTEGER)")
+    backups.restore(old, file, replace=True)
+    assert answers(old) == before
+    assert migrations.pending(old)
+
+
+def test_a_migrated_database_comes_back_as_it_was(old: str, tmp_path: Path) -> None:
+    migrations.migrate(old)
+    before = answers(old)
+    assert backups.backup(old, tmp_path / "now.dump") > 0
+    with psycopg.connect(old) as connection:
+        connection.execute("UPDATE epochs SET data = '{}', source = 'chain'")
+    backups.restore(old, tmp_path / "now.dump", replace=True)
+    assert answers(old) == before
+    assert migrations.pending(old) == []
+    migrations.rollback(old)
+    assert len(answers(old)[0]) == 50
+
+
+def test_no_backup_is_made_where_there_is_nothing_to_lose_or_nothing_to_do(
+    dsn: str, tmp_path: Path
+) -> None:
+    assert backups.before_migration(dsn, tmp_path) is None
+    migrations.migrate(dsn)
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO epochs (epoch, end_block, end_hash, timestamp, data)"
+            " VALUES (1, 1, '0x', 1, '{}')"
+        )
+    assert backups.before_migration(dsn, tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_holds_something_is_only_replaced_on_demand(
+    old: str, tmp_path: Path
+) -> None:
+    backups.backup(old, tmp_path / "old.dump")
+    with pytest.raises(BackupError, match="--replace"):
+        backups.restore(old, tmp_path / "old.dump")
+
+
+def test_what_is_no_backup_changes_nothing(old: str, tmp_path: Path) -> None:
+    before = answers(old)
+    sqlite3.connect(tmp_path / "other.dump").close()
+    (tmp_path / "text.dump").write_text("not a dump")
+    for name in ("missing.dump", "text.dump", "other.dump"):
+        with pytest.raises(BackupError):
+            backups.restore(old, tmp_path / name, replace=True)
+    assert answers(old) == before
+
+
+def test_a_restore_that_fails_half_way_keeps_what_was_there(old: str, tmp_path: Path) -> None:
+    before = answers(old)
+    file = tmp_path / "old.dump"
+    backups.backup(old, file)
+    file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(BackupError):
+        backups.restore(old, file, replace=True)
+    assert answers(old) == before
+
+
+def test_a_backup_appears_when_it_is_whole(tmp_path: Path) -> None:
+    with pytest.raises(psycopg.OperationalError):
+        backups.backup("postgresql://nobody@127.0.0.1:1/none", tmp_path / "x.dump")
+    assert list(tmp_path.iterdir()) == []

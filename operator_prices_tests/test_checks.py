@@ -1,0 +1,150 @@
+from collections.abc import Iterator
+
+import dagster as dg
+import psycopg
+import pytest
+
+from operator_prices import checks, store
+from operator_prices.chain import Chain
+from operator_prices.windows import EpochWindow
+from operator_prices_tests.windows_samples import (
+    FIRST,
+    SECOND,
+    DoubledOperator,
+    DoubledStake,
+    Lying,
+    MissingEpoch,
+    WrongPrice,
+    failed_checks,
+    rows,
+    run_windows,
+    small_chain,
+)
+
+SPECS = [
+    *checks.RAW,
+    checks.ON_THE_CHAIN,
+    *checks.PRICES,
+    *checks.SHARES,
+    *checks.METADATA,
+    *checks.ANALYTICS,
+    checks.UP_TO_DATE,
+]
+
+WINDOW = EpochWindow(0)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    with small_chain(tmp_path_factory.mktemp("runtimes")) as chain:
+        yield chain
+
+
+def test_each_window_of_a_run_has_a_verdict_of_each_check(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    result = run_windows(instance, database, chain, FIRST, SECOND)
+
+    verdicts = {(one.check_name, one.partition) for one in result.get_asset_check_evaluations()}
+    assert verdicts == {(spec.name, key) for spec in SPECS for key in (FIRST, SECOND)}
+    assert not failed_checks(result)
+    for spec in SPECS:
+        records = instance.event_log_storage.get_asset_check_execution_history(spec.key, limit=9)
+        statuses = {(one.partition, one.status.value) for one in records}
+        assert statuses == {(FIRST, "SUCCEEDED"), (SECOND, "SUCCEEDED")}, spec.name
+
+
+@pytest.mark.parametrize(
+    ("lie", "check", "stopped_before"),
+    [
+        (WrongPrice, "price_not_above_recomputed", "comprehensive_analytics"),
+        (MissingEpoch, "no_gaps", "operator_shares"),
+        (DoubledOperator, "operators_once", "operator_shares"),
+        (DoubledStake, "active_stakes_add_up", "operator_shares"),
+    ],
+)
+def test_a_corrupted_chain_is_stopped_by_the_check_meant_for_it(
+    instance: dg.DagsterInstance,
+    database: psycopg.Connection,
+    chain: Chain,
+    *,
+    lie: type[Lying],
+    check: str,
+    stopped_before: str,
+) -> None:
+    result = run_windows(instance, database, lie(chain), FIRST)
+
+    assert not result.success
+    assert failed_checks(result) == {check}
+    (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == check]
+    assert found.partition == FIRST
+    assert "epoch 7" in str(found.description)
+    assert rows(database, stopped_before) == 0
+    assert rows(database, "comprehensive_analytics") == 0
+
+
+def test_a_block_that_has_left_the_chain_is_named(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    lying = Lying(chain)
+    run_windows(instance, database, lying, FIRST)
+    ((_, block, stored), *_) = store.blocks(database, 7, 7)
+    lying.hashes[block] = other = "0x" + "cd" * 32
+
+    result = run_windows(instance, database, lying, FIRST)
+
+    assert failed_checks(result) == {"on_the_chain"}
+    (found,) = [one for one in result.get_asset_check_evaluations() if not one.passed]
+    assert found.description == f"epoch 7, block {block}: {stored} instead of {other}"
+
+
+CORRUPTIONS = {
+    "no_gaps": "DELETE FROM epochs WHERE epoch = 7",
+    "blocks_in_order": "UPDATE epochs SET transition_block = end_block WHERE epoch = 7",
+    "operators_once": "UPDATE epochs SET data = jsonb_set(data, '{operators,entries}',"
+    " data #> '{operators,entries}' || (data #> '{operators,entries,0}')) WHERE epoch = 7",
+    "active_stakes_add_up": "UPDATE epochs SET data = jsonb_set(data,"
+    " '{domainStakingSummary,currentTotalStake}', '\"1\"') WHERE epoch = 7",
+    "quarantine_empty": "INSERT INTO quarantine (epoch, item, reason, source)"
+    " VALUES (7, 'Operators', 'too short', 'chain')",
+    "price_is_a_price": "UPDATE operator_share_prices SET share_price_perq = 0"
+    " WHERE epoch = 7 AND operator_id = 1",
+    "price_not_above_recomputed": "UPDATE operator_share_prices"
+    " SET share_price_perq = 1000000000000000000 WHERE epoch = 7 AND operator_id = 1",
+    "price_as_recomputed": "UPDATE operator_share_prices"
+    " SET share_price_perq = share_price_perq - 1000000001 WHERE epoch = 7 AND operator_id = 1",
+    "prices_as_in_raw": "UPDATE epochs SET data = jsonb_set(data,"
+    ' \'{operatorEpochSharePrice,entries}\', \'[{"key": ["1", "[0,7]"], "value": "5"}]\')'
+    " WHERE epoch = 7",
+    "shares_at_most_stake": "UPDATE operator_shares SET shares_raw = stake_raw + 1"
+    " WHERE epoch = 7 AND operator_id = 1",
+    "shares_as_in_raw": "UPDATE operator_shares SET reward_raw = reward_raw + 1"
+    " WHERE epoch = 7 AND operator_id = 1",
+    "stake_per_share_never_falls": "UPDATE operator_shares SET stake_raw = stake_raw - 10^15"
+    " * 1000000 WHERE epoch = 7 AND operator_id = 1",
+    "metadata_complete": "UPDATE operators_metadata SET owner = NULL WHERE operator_id = 1",
+    "rows_as_epochs": "DELETE FROM epoch_analytics WHERE epoch = 7",
+}
+"""For each check a change of stored data that it must notice."""
+
+
+def test_there_is_a_corruption_for_each_query() -> None:
+    assert set(CORRUPTIONS) == {file.stem for file in store.CHECKS.glob("*.sql")}
+
+
+def test_each_query_finds_nothing_in_good_data_and_names_what_is_wrong(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    run_windows(instance, database, chain, FIRST)
+    for check, change in CORRUPTIONS.items():
+        assert store.offenders(database, check, WINDOW) == [], check
+        with database.transaction(force_rollback=True):
+            database.execute(change.encode())
+            first, *_ = store.offenders(database, check, WINDOW)
+        if check != "metadata_complete":  # it names the first epoch that shows the operator
+            assert first["epoch"] == 7, check
+
+
+def test_checks_of_what_is_only_remarkable_never_block() -> None:
+    assert not [spec for spec in SPECS if spec.blocking and spec.name in checks.WARNINGS]
+    assert {spec.name for spec in SPECS} >= checks.WARNINGS

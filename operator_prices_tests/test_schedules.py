@@ -1,0 +1,83 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+import psycopg
+import pytest
+
+from operator_prices.definitions import defs
+from operator_prices.schedules import (
+    WINDOWS_A_DAY,
+    daily_verification,
+    hourly_freshness,
+    windows_to_verify,
+)
+from operator_prices_tests.test_sensors import served
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A schedule wants an instance that other processes could open, too."""
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def firsts(last_stored: int, lacking: list[int]) -> list[int]:
+    return [window.first for window in windows_to_verify(last_stored, lacking)]
+
+
+def test_the_newest_windows_are_verified_and_those_with_holes_read_again() -> None:
+    assert firsts(712, [3, 7, 250, 699]) == [0, 200, 500, 600, 700]
+    assert firsts(12, []) == [0]
+    assert firsts(-1, []) == []
+
+
+def test_many_windows_with_holes_are_mended_over_some_days() -> None:
+    assert len(firsts(99_999, list(range(0, 99_999, 100)))) == WINDOWS_A_DAY + 3
+
+
+def requests(
+    schedule: dg.ScheduleDefinition, database: psycopg.Connection, instance: dg.DagsterInstance
+) -> list[dg.RunRequest]:
+    with dg.build_schedule_context(
+        instance=instance,
+        scheduled_execution_time=NOON,
+        resources={"database": database},
+        repository_def=defs.get_repository_def(),
+    ) as context:
+        return list(schedule.evaluate_tick(context).run_requests or ())
+
+
+def test_a_day_asks_for_runs_that_verify(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    served(database, range(120))
+    asked = requests(daily_verification, database, instance)
+
+    assert [one.run_key for one in asked] == [
+        "000000-000099@2026-01-01T12:00",
+        "000100-000199@2026-01-01T12:00",
+    ]
+    assert asked[0].run_config["ops"] == {"raw_epochs": {"config": {"verify": True}}}
+    assert asked[0].tags["source"] == "daily_verification"
+
+
+def test_an_hour_asks_for_the_check_of_freshness_alone(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    served(database, range(120))
+    (asked,) = requests(hourly_freshness, database, instance)
+
+    assert asked.partition_key == "000100-000199"
+    assert asked.asset_selection == []
+    assert [key.name for key in asked.asset_check_keys or ()] == ["up_to_date"]
+
+
+def test_an_empty_database_is_not_verified(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    assert requests(daily_verification, database, instance) == []
+    assert requests(hourly_freshness, database, instance) == []

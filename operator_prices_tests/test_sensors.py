@@ -1,0 +1,176 @@
+from collections.abc import Sequence
+
+import dagster as dg
+import psycopg
+import pytest
+
+from operator_prices.chain import EpochStates, Head, NodeUnreachableError
+from operator_prices.partitions import begin_windows, busy_windows
+from operator_prices.sensors import (
+    UNTIL,
+    WINDOWS_A_TICK,
+    Situation,
+    Tries,
+    completed_epochs,
+    to_ask_for,
+    wanted,
+)
+from operator_prices.windows import EpochWindow
+
+FIRST, SECOND, THIRD = EpochWindow(0), EpochWindow(100), EpochWindow(200)
+
+
+class HeadOnly:
+    """A chain of which only the head is ever asked."""
+
+    genesis_hash, domain_id, requests = "0x00", 0, 0
+
+    def __init__(self, last: int | None) -> None:
+        self._last = last
+
+    def head(self) -> Head:
+        return Head(9_000, 8_900, self._last)
+
+    def read(self, epochs: object) -> EpochStates:
+        raise AssertionError(epochs)
+
+    def count(self, block_hash: str) -> dict[str, int]:
+        raise AssertionError(block_hash)
+
+    def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
+        raise AssertionError(blocks)
+
+
+class Unreachable(HeadOnly):
+    def head(self) -> Head:
+        raise NodeUnreachableError("nobody answers")
+
+
+def keys(situation: Situation) -> list[str]:
+    return [one.run_key for one in to_ask_for(situation)]
+
+
+def test_windows_that_lack_epochs_are_wanted_for_the_last_one_they_lack() -> None:
+    assert wanted([3, 7, 199, 101]) == {FIRST: 7, SECOND: 199}
+
+
+def test_the_open_window_is_run_again_when_it_gains_an_epoch() -> None:
+    before = Situation(wanted={SECOND: 110}, now=1000)
+    after = Situation(wanted={SECOND: 111}, now=1000, tries={SECOND: Tries(0, "run1", 999)})
+    assert keys(before) == ["000100-000199@110 after none"]
+    assert keys(after) == ["000100-000199@111 after run1"]
+
+
+def test_a_window_that_a_run_is_under_way_for_is_left_to_it() -> None:
+    situation = Situation(wanted={FIRST: 7, SECOND: 110}, now=1000, busy=frozenset({SECOND}))
+    assert [one.window for one in to_ask_for(situation)] == [FIRST]
+
+
+@pytest.mark.parametrize(
+    ("failed", "seconds_ago", "asked"),
+    [(1, 29, False), (1, 31, True), (2, 31, False), (2, 61, True), (20, 3601, True)],
+)
+def test_a_run_that_failed_is_repeated_after_a_pause_that_doubles(
+    failed: int, seconds_ago: float, *, asked: bool
+) -> None:
+    tries = {FIRST: Tries(failed, "the run before", 1_000_000 - seconds_ago)}
+    situation = Situation(wanted={FIRST: 7}, now=1_000_000, tries=tries)
+    assert keys(situation) == (["000000-000099@7 after the run before"] if asked else [])
+
+
+def test_a_long_downtime_is_made_up_for_in_steps() -> None:
+    behind = wanted(range(100 * 30))
+    first = to_ask_for(Situation(wanted=behind, now=1))
+    assert [one.window.first for one in first] == [100 * n for n in range(WINDOWS_A_TICK)]
+    busy = frozenset(one.window for one in first)
+    assert not to_ask_for(Situation(wanted=behind, now=6, busy=busy))
+
+
+def tick(
+    chain: HeadOnly, database: psycopg.Connection, instance: dg.DagsterInstance
+) -> dg.SensorResult | dg.SkipReason:
+    context = dg.build_sensor_context(
+        instance=instance, resources={"chain": chain, "database": database}
+    )
+    result = completed_epochs(context)
+    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+    return result
+
+
+def test_a_tick_adds_all_windows_in_order_and_asks_for_those_behind(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    result = tick(HeadOnly(250), database, instance)
+
+    assert isinstance(result, dg.SensorResult)
+    (added,) = result.dynamic_partitions_requests or ()
+    assert added.partition_keys == ["000000-000099", "000100-000199", "000200-000299"]
+    requests = result.run_requests or []
+    assert [one.partition_key for one in requests] == added.partition_keys
+    told = {"window": "000200-000299", "source": "completed_epochs", UNTIL: "250"}
+    assert told.items() <= requests[-1].tags.items()
+
+
+def test_what_is_stored_says_what_is_missing_and_not_the_cursor(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    served(database, range(250))
+    assert isinstance(tick(HeadOnly(249), database, instance), dg.SkipReason)
+    database.execute("DELETE FROM epoch_analytics WHERE epoch = 120")
+
+    result = tick(HeadOnly(249), database, instance)
+
+    assert isinstance(result, dg.SensorResult)
+    assert [one.partition_key for one in result.run_requests or ()] == ["000100-000199"]
+
+
+def test_what_is_in_quarantine_is_not_read_again_at_once(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    served(database, range(10))
+    database.execute("UPDATE epochs SET complete = false WHERE epoch = 3")
+    assert isinstance(tick(HeadOnly(9), database, instance), dg.SkipReason)
+
+
+def test_a_read_that_fails_is_not_nothing_new(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    with pytest.raises(NodeUnreachableError):
+        tick(Unreachable(None), database, instance)
+
+
+def test_a_chain_without_a_completed_epoch_is_skipped(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    assert isinstance(tick(HeadOnly(None), database, instance), dg.SkipReason)
+
+
+def test_a_run_over_several_windows_keeps_all_of_them_busy(instance: dg.DagsterInstance) -> None:
+    begin_windows(instance, 299)
+
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    instance.create_run_for_job(
+        nothing,
+        status=dg.DagsterRunStatus.STARTED,
+        tags={
+            "dagster/asset_partition_range_start": FIRST.key,
+            "dagster/asset_partition_range_end": SECOND.key,
+        },
+    )
+    assert busy_windows(instance) == {FIRST, SECOND}
+
+
+def served(database: psycopg.Connection, epochs: range) -> None:
+    for epoch in epochs:
+        database.execute(
+            "INSERT INTO epochs (epoch, end_block, end_hash, timestamp, data, source, complete)"
+            " VALUES (%s, %s, '0x', 1, '{}', 'chain', true)",
+            [epoch, epoch],
+        )
+        database.execute(
+            "INSERT INTO epoch_analytics (epoch, end_block, timestamp) VALUES (%s, %s, 1)",
+            [epoch, epoch],
+        )
