@@ -1,0 +1,236 @@
+"""Import a legacy database of 5,000 epochs x 64 operators: seconds, rows a second, peak memory.
+
+    python -m benchmarks.legacy [--epochs 5000] [--operators 64]
+
+Beside it, in the same run: the floors (reading the file, decoding its JSON), the rate at which
+snapshots are understood, and the old way (one statement per row) over the first epochs.
+"""
+
+import argparse
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import orjson
+import psycopg
+
+from operator_prices import embedded
+from operator_prices.legacy.snapshots import Reader, Row
+from operator_prices.legacy.sources import SqliteSource
+from operator_prices.substrate import keys
+from operator_prices.windows import between
+
+SECONDS, MEGABYTES = 60, 300
+"""What the import may take."""
+
+BASELINE_EPOCHS = 100
+
+LAYOUT = """
+CREATE TABLE epochs (
+  epoch INTEGER PRIMARY KEY,
+  end_block INTEGER NOT NULL,
+  end_hash TEXT NOT NULL,
+  timestamp INTEGER NOT NULL,
+  data TEXT NOT NULL,
+  created_at DATETIME DEFAULT CURRENT_TIMESTAMP
+);
+CREATE INDEX idx_epochs_epoch ON epochs(epoch);
+CREATE INDEX idx_epochs_timestamp ON epochs(timestamp);
+"""
+
+
+def main() -> int:
+    """Make the database, import it, print the figures; 1 if a bound is broken."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=5_000)
+    parser.add_argument("--operators", type=int, default=64)
+    asked = parser.parse_args()
+    with TemporaryDirectory(prefix="operator-prices-benchmark-") as folder:
+        Path(folder).chmod(0o755)
+        return _measure(Path(folder), asked.epochs, asked.operators)
+
+
+def _measure(folder: Path, epochs: int, operators: int) -> int:
+    file = folder / "legacy.db"
+    make(file, epochs, operators)
+    rows = epochs * operators
+    _say("legacy database", f"{file.stat().st_size / 1e6:.0f} MB, {epochs:,} x {operators}")
+
+    read = _timed(lambda: sum(len(text) for text in _texts(file)))
+    _say("floor: reading the file", f"{read:.1f} s")
+    decoded = _timed(lambda: [orjson.loads(text) and None for text in _texts(file)])
+    _say("floor: reading and decoding", f"{decoded:.1f} s")
+    understood = _timed(lambda: _understand(file, epochs))
+    _say("understanding", f"{understood:.1f} s, {rows / understood:,.0f} operator rows/s")
+
+    data_dir = folder / "data"
+    with embedded.server(data_dir) as url:
+        baseline = _timed(lambda: _old_way(file, url))
+        rate = min(BASELINE_EPOCHS, epochs) * operators / baseline
+        _say("baseline: one statement a row", f"{rate:,.0f} operator rows/s")
+        seconds, megabytes = _imported(file, data_dir)
+        with psycopg.connect(url) as connection:
+            counted = connection.execute(
+                "SELECT (SELECT count(*) FROM epochs), (SELECT count(*) FROM operator_shares),"
+                " (SELECT count(*) FROM operator_share_prices WHERE source = 'epochs_json'),"
+                " (SELECT count(*) FROM quarantine)"
+            ).fetchone()
+    _say("import", f"{seconds:.1f} s (bound {SECONDS}), {rows / seconds:,.0f} operator rows/s")
+    _say("peak memory of the import", f"{megabytes:.0f} MB (bound {MEGABYTES})")
+    whole = counted == (epochs, rows, rows - operators, 0)
+    _say("rows", f"{counted} {'as they should be' if whole else 'WRONG'}")
+    bounded = megabytes <= MEGABYTES and (epochs > 5_000 or seconds <= SECONDS)  # noqa: PLR2004
+    return 0 if whole and bounded else 1
+
+
+def make(file: Path, epochs: int, operators: int) -> None:
+    """A file as the old script wrote it, but each snapshot tells one epoch's prices alone."""
+    with sqlite3.connect(file) as connection:
+        connection.executescript(LAYOUT)
+        connection.executemany(
+            "INSERT INTO epochs (epoch, end_block, end_hash, timestamp, data)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (_row(random.Random(epoch), epoch, operators) for epoch in range(epochs)),  # noqa: S311
+        )
+    connection.close()
+
+
+def _row(dice: random.Random, epoch: int, operators: int) -> tuple[int, int, str, int, str]:
+    end_hash = f"0x{dice.getrandbits(256):064x}"
+    stakes = {operator: dice.randrange(10**22, 10**25) for operator in range(operators)}
+    rewards = {operator: dice.randrange(10**17, 10**20) for operator in range(operators)}
+    operator_key = keys.prefix("Domains", "Operators")
+    price_key = keys.prefix("Domains", "OperatorEpochSharePrice")
+    entries = [
+        f"{operator_key}{keys.u64(operator)},"
+        + json.dumps(
+            {
+                "signingKey": f"0x{dice.getrandbits(256):064x}",
+                "currentDomainId": 0,
+                "nextDomainId": 0,
+                "minimumNominatorStake": f"0x{10**18:032x}",
+                "nominationTax": operator % 20,
+                "currentTotalStake": f"0x{stake:032x}",
+                "currentTotalShares": f"0x{stake - stake // 1000:032x}",
+                "partialStatus": {"registered": None},
+                "depositsInEpoch": f"0x{10**19:032x}",
+                "withdrawalsInEpoch": 0,
+                "totalStorageFeeDeposit": f"0x{stake // 4:032x}",
+            },
+            separators=(",", ":"),
+        )
+        for operator, stake in stakes.items()
+    ]
+    prices = [
+        f"{price_key}{keys.u64(operator)}{keys.u32(0)}{keys.u32(epoch - 1)},"
+        f"{dice.randrange(9 * 10**17, 10**18)}"
+        for operator in (range(operators) if epoch else ())
+    ]
+    data = {
+        "epoch": epoch,
+        "endBlock": 100 + 117 * epoch,
+        "endHash": end_hash,
+        "timestamp": 1_795_350_592_524 + epoch,
+        "domainStakingSummary": {
+            "currentEpochIndex": str(epoch),
+            "currentTotalStake": f"{sum(stakes.values()):,}",
+            "currentOperators": {str(key): f"{value:,}" for key, value in stakes.items()},
+            "nextOperators": [str(key) for key in stakes],
+            "currentEpochRewards": {str(key): f"{value:,}" for key, value in rewards.items()},
+        },
+        "accumulatedTreasuryFunds": "0",
+        "domainChainRewards": "0",
+        "totalStorageFeeDeposit": "0",
+        "totalStake": "0",
+        "totalShares": "0",
+        "deposits": {"count": 0, "entries": []},
+        "withdrawals": {"count": 0, "entries": []},
+        "successfulBundles": {"count": 0, "entries": []},
+        "operatorEpochSharePrice": _section(prices),
+        "operators": _section(entries),
+    }
+    return epoch, 100 + 117 * epoch, end_hash, 1_795_350_592_532 + epoch, json.dumps(data)
+
+
+def _section(values: list[str]) -> dict[str, object]:
+    entries = [{"key": [str(index)], "value": value} for index, value in enumerate(values)]
+    return {"count": len(values), "entries": entries}
+
+
+def _texts(file: Path) -> Iterator[str]:
+    with sqlite3.connect(file) as connection:
+        yield from (text for (text,) in connection.execute("SELECT data FROM epochs"))
+    connection.close()
+
+
+def _understand(file: Path, epochs: int) -> None:
+    connection = sqlite3.connect(file)
+    source = SqliteSource("benchmark", connection)
+    for window in between(0, epochs - 1):
+        reader = Reader(0)
+        for row in source.rows(window):
+            reader.read(row)
+    connection.close()
+
+
+def _old_way(file: Path, url: str) -> None:
+    """One upsert for each operator of each row, decoded by the standard library."""
+    with psycopg.connect(url) as connection, sqlite3.connect(file) as source:
+        connection.execute(
+            "CREATE TEMP TABLE baseline (epoch INTEGER, operator_id INTEGER, shares NUMERIC,"
+            " PRIMARY KEY (epoch, operator_id))"
+        )
+        query = "SELECT * FROM epochs ORDER BY epoch LIMIT ?"
+        for told in source.execute(query, [BASELINE_EPOCHS]):
+            row = Row(*told[:5])
+            for entry in json.loads(str(row.data))["operators"]["entries"]:
+                key, _, body = entry["value"].partition(",")
+                operator = int.from_bytes(bytes.fromhex(key[66:]), "little")
+                shares = int(json.loads(body)["currentTotalShares"], 16)
+                connection.execute(
+                    "INSERT INTO baseline VALUES (%s, %s, %s) ON CONFLICT (epoch, operator_id)"
+                    " DO UPDATE SET shares = excluded.shares",
+                    [row.epoch, operator, shares],
+                )
+    source.close()
+
+
+def _imported(file: Path, data_dir: Path) -> tuple[float, float]:
+    """Seconds and peak megabytes of `operator-prices import-legacy` in a process of its own."""
+    started = time.perf_counter()
+    process = subprocess.Popen(  # noqa: S603
+        [
+            *(sys.executable, "-c", "from operator_prices.cli import main; main()"),
+            *("import-legacy", str(file)),
+        ],
+        env=os.environ | {"DATA_DIR": str(data_dir), "DATABASE_URL": ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    if os.waitstatus_to_exitcode(status):
+        raise RuntimeError("the import failed: run it by itself to see why")
+    per_megabyte = 1e6 if sys.platform == "darwin" else 1e3
+    return seconds, usage.ru_maxrss / per_megabyte
+
+
+def _timed(work: object) -> float:
+    started = time.perf_counter()
+    work()  # type: ignore[operator]
+    return time.perf_counter() - started
+
+
+def _say(name: str, figure: str) -> None:
+    print(f"{name:32} {figure}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Dagster: how soon an epoch is served, what a run costs that finds nothing, and a long backfill.
+
+`python -m benchmarks.orchestration` starts everything as `operator-prices up` does, with Dagster's
+webserver, daemon and code server as processes of their own, and prints each figure beside its
+target. The backfill goes through the daemon with two concurrent runs; the same work without Dagster
+is done by one process, window by window, in the same run of this program.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+from operator_prices import embedded, frames, migrations, store
+from operator_prices.chain import Chain
+from operator_prices.ingest import ingest
+from operator_prices.processes import free_port, listening
+from operator_prices.substrate import connect
+from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
+from operator_prices.windows import EpochWindow, between
+from operator_prices_tests.live import Live, up
+
+SLOWDOWN = 2.5
+SECONDS_TO_SERVE = 10
+
+
+def main() -> None:
+    options = _options()
+    place = Path(mkdtemp(prefix="orchestration-"))
+    if "latency" in options.only:
+        latency(place / "growing", options.samples)
+    if "backfill" in options.only:
+        backfill(place / "long", options.epochs, options.operators)
+
+
+def latency(place: Path, samples: int) -> None:
+    """From the block that completes an epoch to the answer of the API that tells of it."""
+    with (
+        development_chain(60, 8, seconds_per_block=0.15) as node,
+        up(place, node) as live,
+        connect(node, domain_id=0, cache=place / "runtimes") as chain,
+    ):
+        waited: list[float] = []
+        completed = head_of(chain)
+        while len(waited) < samples:
+            now = head_of(chain)
+            if now > completed:
+                completed, begun = now, time.monotonic()
+                while live.last_served() < completed:
+                    time.sleep(0.1)
+                waited.append(time.monotonic() - begun)
+            time.sleep(0.1)
+        say(
+            "an epoch is completed -> the API serves its row",
+            waited,
+            f"at most {SECONDS_TO_SERVE} s",
+        )
+        idle = []
+        for _ in range(2):  # the backfill daemon looks every 30 s
+            launched = live.backfill([EpochWindow(0).key])
+            finished(live, launched)
+            (run,) = live.runs(**{"dagster/backfill": launched})
+            idle.append(run["endTime"] - run["startTime"])
+        say("a run that finds nothing to do, all checks included", idle, "")
+
+
+def backfill(place: Path, epochs: int, operators: int) -> None:
+    """All windows through the daemon, against the same work in a loop."""
+    last = epochs - 1
+    with development_chain(epochs, operators) as node:
+        bare = without_dagster(place / "bare", node, last)
+        print(f"{epochs} epochs x {operators} operators without Dagster: {bare:.1f} s")
+        with up(place / "dagster", node, patience=3_600) as live:
+            live.switch("completed_epochs", on=False)
+            live.forget_everything()
+            begun = time.monotonic()
+            launched = live.backfill([window.key for window in between(0, last)])
+            seconds = until_done(lambda: served(live) > last, begun)
+            finished(live, launched)
+            print(
+                f"the same by a backfill of Dagster, 2 runs at once: {seconds:.1f} s,"
+                f" {seconds / bare:.2f} times (target: at most {SLOWDOWN}); reported as complete"
+                f" after {time.monotonic() - begun:.1f} s; runs: {len(live.runs())}"
+            )
+
+
+def without_dagster(place: Path, node: str, last: int) -> float:
+    """Every window from the chain to the view, in this process; wall seconds."""
+    place.mkdir(parents=True)
+    with embedded.server(place) as dsn:
+        migrations.migrate(dsn)
+        with (
+            store.connect(dsn) as connection,
+            connect(node, domain_id=0, cache=place / "runtimes") as chain,
+        ):
+            begun = time.monotonic()
+            for window in between(0, last):
+                ingest(chain, connection, window)
+                raw = store.read(connection, EPOCHS, window)
+                store.write(connection, OPERATOR_SHARE_PRICES, frames.operator_share_prices(raw))
+                store.write(connection, OPERATOR_SHARES, frames.operator_shares(raw))
+                store.merge_operators(connection, frames.operators_metadata(raw))
+                store.refresh_analytics(connection, window)
+            return time.monotonic() - begun
+
+
+def head_of(chain: Chain) -> int:
+    last = chain.head().last_completed_epoch
+    return -1 if last is None else last
+
+
+def served(live: Live) -> int:
+    with live.database() as connection:
+        row = connection.execute("SELECT count(*) FROM epoch_analytics").fetchone()
+        return int(row[0]) if row else 0
+
+
+def finished(live: Live, backfill: str) -> None:
+    until_done(
+        lambda: live.backfill_status(backfill).startswith(("COMPLETED", "FAILED")), time.monotonic()
+    )
+
+
+def until_done(done: Callable[[], bool], begun: float) -> float:
+    while not done():
+        time.sleep(0.25)
+    return time.monotonic() - begun
+
+
+def say(what: str, seconds: list[float], target: str) -> None:
+    low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
+    print(
+        f"{what}: {middle:.1f} s ({low:.1f} to {high:.1f}, n={len(seconds)})"
+        f"{f'; target: {target}' if target else ''}"
+    )
+
+
+@contextmanager
+def development_chain(
+    epochs: int, operators: int, *, seconds_per_block: float = 0
+) -> Iterator[str]:
+    """A development chain in a process of its own."""
+    port = free_port()
+    arguments = {
+        "--port": port,
+        "--epochs": epochs,
+        "--operators": operators,
+        "--seconds-per-block": seconds_per_block,
+    }
+    program = [sys.executable, "-m", "operator_prices.devchain"]
+    for name, value in arguments.items():
+        program += [name, str(value)]
+    with subprocess.Popen(program, stdout=subprocess.DEVNULL) as process:  # noqa: S603
+        try:
+            until_done(listening("127.0.0.1", port), time.monotonic())
+            yield f"ws://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.orchestration")
+    parser.add_argument("--only", nargs="*", default=["latency", "backfill"])
+    parser.add_argument("--samples", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=5_000)
+    parser.add_argument("--operators", type=int, default=64)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
