@@ -81,6 +81,20 @@ def until(fact: Callable[[], object], supervisor: Supervisor | None = None) -> N
         time.sleep(0.02)
 
 
+def until_running(
+    folder: Path, number: int, supervisor: Supervisor | None = None
+) -> list[psutil.Process]:
+    """As many of ours as there shall be, in one look: while it execs, one has no command line."""
+    looks: list[list[psutil.Process]] = []
+
+    def enough() -> bool:
+        looks.append(running(folder))
+        return len(looks[-1]) == number
+
+    until(enough, supervisor)
+    return looks[-1]
+
+
 def up(folder: Path, *codes: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", UP, str(folder), *codes],
@@ -100,7 +114,7 @@ def test_children_start_in_order_when_the_one_before_is_ready(tmp_path: Path) ->
         supervisor.start(child(tmp_path, first, name="first", ready=says(tmp_path, "first")))
         assert says(tmp_path, "first")()
         supervisor.start(child(tmp_path, SLEEP, name="second"))
-        assert len(running(tmp_path)) == 2
+        until_running(tmp_path, 2)
     assert running(tmp_path) == []
 
 
@@ -166,8 +180,7 @@ def test_a_death_after_a_stable_life_is_a_first_one(tmp_path: Path) -> None:
     with Supervisor(tmp_path, on_death=deaths.append, first_pause=0.01, stable=0) as supervisor:
         supervisor.start(child(tmp_path, SLEEP))
         for life in range(3):
-            until(lambda: running(tmp_path), supervisor)
-            running(tmp_path)[0].kill()
+            until_running(tmp_path, 1, supervisor)[0].kill()
             until(lambda life=life: len(deaths) > life, supervisor)  # type: ignore[misc]
     assert [(death.code, death.pause) for death in deaths] == [(-9, 0.01)] * 3
     assert "was ended by SIGKILL" in str(deaths[0])
@@ -178,8 +191,7 @@ def test_what_a_dead_child_left_in_its_session_ends_before_it_is_started_again(
 ) -> None:
     with Supervisor(tmp_path, first_pause=0.01, grace=0.2) as supervisor:
         supervisor.start(child(tmp_path, PARENT, ready=says(tmp_path)))
-        until(lambda: len(running(tmp_path)) == 3)
-        leader, *others = running(tmp_path)
+        leader, *others = until_running(tmp_path, 3)
         (stubborn,) = [one for one in others if os.getsid(one.pid) == leader.pid]
         leader.kill()
         until(lambda: stubborn not in running(tmp_path), supervisor)
@@ -190,7 +202,7 @@ def test_nothing_outlives_the_supervisor_however_stubborn_or_distant(tmp_path: P
     with Supervisor(tmp_path, grace=0.2) as supervisor:
         supervisor.start(child(tmp_path, PARENT, name="parent", ready=says(tmp_path, "parent")))
         supervisor.start(child(tmp_path, STUBBORN, name="deaf", ready=says(tmp_path, "deaf")))
-        until(lambda: len(running(tmp_path)) == 4)
+        until_running(tmp_path, 4)
     assert running(tmp_path) == []
 
 
@@ -229,10 +241,10 @@ def test_a_signal_even_when_it_comes_twice_stops_everything(
 
 def test_what_a_killed_up_left_is_ended_by_the_next(tmp_path: Path) -> None:
     with up(tmp_path, f"print('up'); {SLEEP}", PARENT) as process:
-        until(lambda: len(running(tmp_path)) == 4)
+        until_running(tmp_path, 4)
         process.kill()
     if sys.platform == "linux":  # the children die with their parent, but not their own
-        until(lambda: len(running(tmp_path)) == 2)
+        until_running(tmp_path, 2)
 
     with processes.lock(tmp_path):
         left = processes.reap_leftovers(tmp_path, grace=0.2)
