@@ -10,16 +10,28 @@ from typing import Annotated
 import typer
 
 from operator_prices import backups, migrations, moving, services, store
-from operator_prices.cli_options import DEFAULT_DATA_DIR, DatabaseUrl, DataDir, DomainId
+from operator_prices.cli_options import (
+    DEFAULT_DATA_DIR,
+    INCOMPLETE,
+    ApiDatabaseUrl,
+    ApiPort,
+    CorsOrigins,
+    DatabaseUrl,
+    DataDir,
+    DomainId,
+    FirstEpoch,
+    LastEpoch,
+    NodeUrl,
+    ReadPath,
+    UiPort,
+    last_epoch,
+)
 from operator_prices.console import Console
 from operator_prices.embedded import EmbeddedPostgresError
 from operator_prices.errors import ExplainedError
 from operator_prices.migrations import MigrationError
 from operator_prices.processes import SupervisionError, require_port_free, stoppable
 from operator_prices.settings import Settings
-
-INCOMPLETE = 3
-"""The exit code when something could not be understood and is in quarantine."""
 
 EXPECTED = (ExplainedError, EmbeddedPostgresError, MigrationError, SupervisionError)
 
@@ -50,43 +62,6 @@ operators = typer.Typer(no_args_is_help=True, help="What people may say of opera
 app.add_typer(operators, name="operators")
 app.add_typer(moving.app)
 
-NodeUrl = Annotated[
-    str | None,
-    typer.Option(
-        envvar="ARCHIVE_NODE_URL",
-        help="The archive node to read; several, separated by commas, stand in for each other.",
-        show_default="the development chain",
-    ),
-]
-UiPort = Annotated[int, typer.Option(envvar="UI_PORT", help="The port of the Dagster UI.")]
-ApiPort = Annotated[
-    int, typer.Option(envvar="API_PORT", help="The port of the API and the dashboard.")
-]
-ApiDatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        envvar="API_DATABASE_URL",
-        help="The same Postgres for the API, with the role operator_prices_reader.",
-        show_default="that of DATABASE_URL",
-    ),
-]
-CorsOrigins = Annotated[
-    str | None,
-    typer.Option(
-        envvar="CORS_ORIGINS",
-        help="Sites whose pages may ask the API, separated by commas.",
-        show_default="none",
-    ),
-]
-ReadPath = Annotated[
-    str | None,
-    typer.Option(
-        envvar="READ_PATH",
-        help="How /api/epochs reads unless asked otherwise: `tables`, or `json` as of old.",
-        show_default="tables",
-    ),
-]
-
 
 @app.command()
 def up(
@@ -106,7 +81,7 @@ def up(
     from operator_prices import up as everything  # noqa: PLC0415
 
     settings = Settings(
-        data_dir=data_dir.resolve(),
+        data_dir=data_dir,
         database_url=database_url,
         archive_node_url=archive_node_url,
         domain_id=domain_id,
@@ -134,7 +109,7 @@ def serve(
     from operator_prices.web import launch  # noqa: PLC0415
 
     settings = Settings(
-        data_dir=data_dir.resolve(),
+        data_dir=data_dir,
         database_url=database_url,
         api_port=api_port,
         api_database_url=api_database_url,
@@ -158,7 +133,7 @@ def migrate(
     ] = False,
 ) -> None:
     """Apply the migrations that the database lacks; readers of old tables are not stopped."""
-    with services.database(_stored(data_dir, database_url)) as settings:
+    with services.database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
         dsn = str(settings.database_url)
         kept = None if no_backup else backups.before_migration(dsn, settings.data_dir)
         if kept is not None:
@@ -170,7 +145,7 @@ def migrate(
 @app.command()
 def rollback(*, data_dir: DataDir = DEFAULT_DATA_DIR, database_url: DatabaseUrl = None) -> None:
     """Take all migrations back: what was there before is there again, what was added is gone."""
-    with services.database(_stored(data_dir, database_url)) as settings:
+    with services.database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
         taken = migrations.rollback(str(settings.database_url))
     Console().say(f"Taken back: {', '.join(taken) or 'nothing, no migration was applied'}")
 
@@ -178,8 +153,8 @@ def rollback(*, data_dir: DataDir = DEFAULT_DATA_DIR, database_url: DatabaseUrl 
 @app.command()
 def backfill(
     *,
-    first: Annotated[int, typer.Option("--from", min=0, help="The first epoch.")],
-    last: Annotated[str, typer.Option("--to", help="The last epoch, or `latest`.")],
+    first: FirstEpoch,
+    last: LastEpoch,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     database_url: DatabaseUrl = None,
     archive_node_url: NodeUrl = None,
@@ -202,10 +177,10 @@ def backfill(
     """Run the windows that hold these epochs; only missing or incomplete epochs are read."""
     from operator_prices.backfill import backfill_range, count_entries  # noqa: PLC0415
 
-    final = _last_epoch(last, first)
+    final = last_epoch(last, first)
     console = Console()
     asked = Settings(
-        data_dir=data_dir.resolve(),
+        data_dir=data_dir,
         database_url=database_url,
         archive_node_url=archive_node_url,
         domain_id=domain_id,
@@ -229,8 +204,8 @@ def backfill(
 @app.command("verify-chain")
 def verify_chain(
     *,
-    first: Annotated[int, typer.Option("--from", min=0, help="The first epoch.")] = 0,
-    last: Annotated[str, typer.Option("--to", help="The last epoch, or `latest`.")] = "latest",
+    first: FirstEpoch = 0,
+    last: LastEpoch = "latest",
     data_dir: DataDir = DEFAULT_DATA_DIR,
     database_url: DatabaseUrl = None,
     archive_node_url: NodeUrl = None,
@@ -239,10 +214,10 @@ def verify_chain(
     """Compare stored block hashes with the chain; re-read the epochs whose block left it."""
     from operator_prices.backfill import verify_range  # noqa: PLC0415
 
-    final = _last_epoch(last, first)
+    final = last_epoch(last, first)
     console = Console()
     asked = Settings(
-        data_dir=data_dir.resolve(),
+        data_dir=data_dir,
         database_url=database_url,
         archive_node_url=archive_node_url,
         domain_id=domain_id,
@@ -264,7 +239,7 @@ def status(
 ) -> None:
     """Show the chain's head, the last completed epoch, what is stored, and what is missing."""
     asked = Settings(
-        data_dir=data_dir.resolve(),
+        data_dir=data_dir,
         database_url=database_url,
         archive_node_url=archive_node_url,
         domain_id=domain_id,
@@ -321,7 +296,7 @@ def set_operator(
     if color is not None and not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         raise typer.BadParameter(f"{color!r} is no colour like #1f77b4", param_hint="--color")
     with (
-        services.migrated(_stored(data_dir, database_url)) as settings,
+        services.migrated(Settings(data_dir=data_dir, database_url=database_url)) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         if not store.name_operator(connection, operator_id, name, color):
@@ -351,21 +326,6 @@ def main() -> None:
             f" details are in {log})"
         )
         sys.exit(1)
-
-
-def _stored(data_dir: Path, database_url: str | None) -> Settings:
-    return Settings(data_dir=data_dir.resolve(), database_url=database_url)
-
-
-def _last_epoch(text: str, first: int) -> int | None:
-    """The last epoch of a range; None stands for the last completed one."""
-    if text == "latest":
-        return None
-    if not text.isdecimal() or int(text) < first:
-        raise typer.BadParameter(
-            f"{text!r} is neither `latest` nor an epoch from {first} on", param_hint="--to"
-        )
-    return int(text)
 
 
 def _assets(text: str | None) -> list[str] | None:

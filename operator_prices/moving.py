@@ -8,16 +8,20 @@ from typing import Annotated
 import typer
 
 from operator_prices import backups, services, store
-from operator_prices.cli_options import DEFAULT_DATA_DIR, DatabaseUrl, DataDir, DomainId
+from operator_prices.cli_options import (
+    DEFAULT_DATA_DIR,
+    INCOMPLETE,
+    DatabaseUrl,
+    DataDir,
+    DomainId,
+    FirstEpoch,
+)
 from operator_prices.console import Console
 from operator_prices.errors import ExplainedError
 from operator_prices.settings import Settings
 
 LEAN = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072", "POLARS_MAX_THREADS": "1"}
 """What keeps memory flat over a long import; libraries read it when they are loaded."""
-
-QUARANTINED = 3
-"""The exit code of a strict import that could not understand everything."""
 
 app = typer.Typer()
 
@@ -58,14 +62,14 @@ def import_legacy(
         raise typer.BadParameter("--keep-raw is for a SOURCE; without one say --reduce or nothing")
     _start_lean()
     console = Console()
-    asked = Settings(data_dir=data_dir.resolve(), database_url=database_url, domain_id=domain_id)
+    asked = Settings(data_dir=data_dir, database_url=database_url, domain_id=domain_id)
     with services.migrated(asked) as settings:
         done = import_source(
             settings, source, keep_raw=keep_raw, reduce=reduce, progress=console.import_progress
         )
     console.imported(done)
     if strict and done.quarantined:
-        raise typer.Exit(QUARANTINED)
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command()
@@ -76,7 +80,7 @@ def backup(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Write the whole database to FILE, as pg_dump does in its custom format."""
-    with services.database(_stored(data_dir, database_url)) as settings:
+    with services.database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
         size = backups.backup(str(settings.database_url), file)
     Console().say(f"Backup: {file} ({size:,} bytes)")
 
@@ -92,7 +96,7 @@ def restore(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make the database hold what FILE holds, in one transaction."""
-    with services.database(_stored(data_dir, database_url)) as settings:
+    with services.database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
         backups.restore(str(settings.database_url), file, replace=replace)
     Console().say(f"Restored: {file}")
 
@@ -108,7 +112,7 @@ def export_sqlite(
     from operator_prices.legacy.exporting import export  # noqa: PLC0415
 
     with (
-        services.migrated(_stored(data_dir, database_url)) as settings,
+        services.migrated(Settings(data_dir=data_dir, database_url=database_url)) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         epochs = export(connection, file)
@@ -121,7 +125,7 @@ def verify(*, data_dir: DataDir = DEFAULT_DATA_DIR, database_url: DatabaseUrl = 
     from operator_prices.verify import verify as findings  # noqa: PLC0415
 
     with (
-        services.migrated(_stored(data_dir, database_url)) as settings,
+        services.migrated(Settings(data_dir=data_dir, database_url=database_url)) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         found = list(findings(connection))
@@ -136,7 +140,7 @@ def verify(*, data_dir: DataDir = DEFAULT_DATA_DIR, database_url: DatabaseUrl = 
 @app.command("compare-paths")
 def compare_paths(
     *,
-    first: Annotated[int, typer.Option("--from", min=0, help="The first epoch.")],
+    first: FirstEpoch,
     last: Annotated[int, typer.Option("--to", min=0, help="The last epoch.")],
     data_dir: DataDir = DEFAULT_DATA_DIR,
     database_url: DatabaseUrl = None,
@@ -147,7 +151,7 @@ def compare_paths(
     if last < first:
         raise typer.BadParameter(f"{last} is before {first}", param_hint="--to")
     with (
-        services.migrated(_stored(data_dir, database_url)) as settings,
+        services.migrated(Settings(data_dir=data_dir, database_url=database_url)) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         count = Console().differences(compare(connection, first, last))
@@ -163,7 +167,3 @@ def _start_lean() -> None:
     if LEAN.keys() - os.environ.keys():
         again = [sys.executable, "-c", "from operator_prices.cli import main; main()"]
         os.execve(sys.executable, [*again, *sys.argv[1:]], LEAN | os.environ)  # noqa: S606
-
-
-def _stored(data_dir: Path, database_url: str | None) -> Settings:
-    return Settings(data_dir=data_dir.resolve(), database_url=database_url)
