@@ -41,6 +41,9 @@ START_SECONDS = 300
 
 STOP_SECONDS = 60
 
+NO_CONNECTION = 2
+"""What `psql` exits with when it gets no connection, or loses it."""
+
 SOCKET = ".s.PGSQL.5432"
 
 LONGEST_SOCKET = 103
@@ -76,16 +79,15 @@ def server(data_dir: Path, *, database: str = "operator_prices") -> Iterator[str
             fcntl.flock(use, fcntl.LOCK_SH)
             try:
                 _initialise(cluster, change)
-                sockets = _start(cluster)
-                _create(cluster, sockets, database)
+                sockets = _start(cluster, database)
             except BaseException:
-                _leave(cluster, use)
+                _leave(cluster, use, change)
                 raise
         try:
             yield _url(sockets, database)
         finally:
-            with _locked(cluster.with_suffix(".lock")):
-                _leave(cluster, use)
+            with _locked(cluster.with_suffix(".lock")) as change:
+                _leave(cluster, use, change)
     finally:
         os.close(use)
 
@@ -133,9 +135,9 @@ def remove(data_dir: Path) -> None:
     cluster = location(data_dir)
     if not cluster.parent.exists():
         return
-    with _explained(data_dir), _locked(cluster.with_suffix(".lock")):
+    with _explained(data_dir), _locked(cluster.with_suffix(".lock")) as change:
         if cluster.exists():
-            _stop(cluster)
+            _stop(cluster, change)
             shutil.rmtree(cluster)
         for kind in (".users", ".lock"):
             cluster.with_suffix(kind).unlink(missing_ok=True)
@@ -305,14 +307,19 @@ def _require_version(cluster: Path) -> None:
         )
 
 
-def _start(cluster: Path) -> Path:
-    """Have the server running and ready; return the folder of its socket."""
-    deadline = time.monotonic() + START_SECONDS
+def _start(cluster: Path, database: str) -> Path:
+    """Have the server running, with `database` on it; return the folder of its socket."""
+    begun = time.monotonic()
     while True:
         postmaster = _postmaster(cluster)
         if postmaster is not None and postmaster.status == "ready":
-            return postmaster.sockets
-        if time.monotonic() > deadline:
+            made = _create(cluster, postmaster.sockets, database)
+            if made.returncode == 0:
+                return postmaster.sockets
+            # A server that was told to stop calls itself ready until it has listened.
+            if made.returncode != NO_CONNECTION or time.monotonic() - begun > STOP_SECONDS:
+                raise _failure(cluster, f"could not create the database {database}", made.stderr)
+        if time.monotonic() - begun > START_SECONDS:
             raise _failure(cluster, f"is not ready after {START_SECONDS} s; try again later")
         if postmaster is None and not _survivors(cluster):
             _launch(cluster)
@@ -351,17 +358,15 @@ def _launch(cluster: Path) -> None:
         raise _failure(cluster, "does not start", said)
 
 
-def _create(cluster: Path, sockets: Path, database: str) -> None:
+def _create(cluster: Path, sockets: Path, database: str) -> subprocess.CompletedProcess[str]:
     # psql and not psycopg: this module hands out a URL and owns no connection.
-    made = _run(
+    return _run(
         cluster,
         "psql",
         *("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--set=name={database}"),
         *("--host", str(sockets), "--port=5432", "--username=postgres", "--dbname=postgres"),
         told=CREATE,
     )
-    if made.returncode:
-        raise _failure(cluster, f"could not create the database {database}", made.stderr)
 
 
 def _url(sockets: Path, database: str) -> str:
@@ -370,15 +375,15 @@ def _url(sockets: Path, database: str) -> str:
     return f"{url}&port=5432" if "PGPORT" in os.environ else url
 
 
-def _leave(cluster: Path, use: int) -> None:
+def _leave(cluster: Path, use: int, lock: int) -> None:
     """Give up this use of the server; stop it if that was the last."""
     fcntl.flock(use, fcntl.LOCK_UN)
     with suppress(BlockingIOError):
         fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _stop(cluster)
+        _stop(cluster, lock)
 
 
-def _stop(cluster: Path) -> None:
+def _stop(cluster: Path, lock: int) -> None:
     """Disconnect everyone and stop; what does not stop in time recovers at the next start."""
     for mode in ("fast", "immediate"):
         postmaster = _postmaster(cluster)
@@ -389,6 +394,7 @@ def _stop(cluster: Path) -> None:
             "pg_ctl",
             *("stop", f"--mode={mode}", "--wait", f"--timeout={STOP_SECONDS}"),
             *("--pgdata", str(cluster)),
+            keeping=(lock,),  # if we are killed, nobody starts anew before it has ended
         )
         if stopped.returncode == 0 and postmaster.sockets != cluster:
             shutil.rmtree(postmaster.sockets, ignore_errors=True)
