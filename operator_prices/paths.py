@@ -3,7 +3,7 @@
 The rows have the shape of the old API: big integers are decimal text, unknown is None.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from operator_prices.legacy.snapshots import ONE, Reader, Row, Snapshot
-from operator_prices.windows import EpochWindow, between
+from operator_prices.windows import between
 
 Path = Literal["tables", "json"]
 
@@ -28,16 +28,19 @@ SELECT epoch, coalesce(domain_id, 0) AS domain_id, end_block, timestamp,
 FROM epoch_analytics WHERE epoch BETWEEN %s AND %s ORDER BY epoch
 """
 
-FROM_JSON = """
+STORED = """
 SELECT epoch, end_block, end_hash, timestamp, data::text, source,
        coalesce(domain_id, (SELECT domain_id FROM chain_identity), 0)
 FROM epochs WHERE epoch BETWEEN %s AND %s ORDER BY epoch
 """
 
+"""What `parsed` takes of a window."""
+
 FOLLOWING = """
 SELECT epoch, end_block, end_hash, timestamp, data::text
 FROM epochs WHERE epoch > %s AND source IS DISTINCT FROM 'chain' ORDER BY epoch LIMIT 1
 """
+"""The first snapshot behind a window, which tells the prices of the window's last epoch."""
 
 
 def read_epochs(
@@ -101,43 +104,50 @@ def _from_tables(connection: Connection, first: int, last: int) -> Iterator[dict
 
 def _from_json(connection: Connection, first: int, last: int) -> Iterator[dict[str, Any]]:
     for window in between(first, last):
-        start, end = max(first, window.first), min(last, window.last)
-        yield from _parsed(connection, EpochWindow.containing(start), start, end)
+        stored = connection.execute(STORED, [max(first, window.first), window.last]).fetchall()
+        following = connection.execute(FOLLOWING, [window.last]).fetchone()
+        yield from parsed(stored, following, last)
 
 
-def _parsed(
-    connection: Connection, window: EpochWindow, first: int, last: int
+def parsed(
+    stored: Iterable[tuple[Any, ...]], following: tuple[Any, ...] | None, last: int
 ) -> Iterator[dict[str, Any]]:
-    """The epochs `first..last` of one window, whose snapshots are all read for their prices."""
+    """The epochs up to `last` from what `STORED` and `FOLLOWING` tell of one window.
+
+    All snapshots of the window are read for their prices, those behind `last` too.
+    """
     readers: dict[int, Reader] = {}
     snapshots: list[tuple[Snapshot, int]] = []
-    own: dict[int, Mapping[int, int | None]] = {}
+    own: dict[int, dict[int, int | None]] = {}
     domain = 0
-    for *columns, source, domain in connection.execute(FROM_JSON, [first, window.last]):
+    for *columns, source, domain in stored:
         row = Row._make(columns)
-        reader = readers.setdefault(domain, Reader(domain))
-        if source == "chain":
-            reader = Reader(domain)
+        reader = Reader(domain) if source == "chain" else readers.setdefault(domain, Reader(domain))
         snapshot = reader.read(row)
         if source == "chain":
-            own[row.epoch] = {
-                operator: price
-                for (epoch, operator), (price, _) in reader.prices.items()
-                if epoch == row.epoch
-            }
+            own[row.epoch] = _prices_of(reader, row.epoch)
         if snapshot is not None and row.epoch <= last:
             snapshots.append((snapshot, domain))
-    following = connection.execute(FOLLOWING, [window.last]).fetchone()
     if following is not None:
         readers.setdefault(domain, Reader(domain)).read_prices(Row._make(following))
     for snapshot, of_domain in snapshots:
-        told = {
-            operator: price
-            for (epoch, operator), (price, _) in readers[of_domain].prices.items()
-            if epoch == snapshot.epoch
-        }
-        prices = told | dict(own.get(snapshot.epoch, {}))
-        yield _read_document(snapshot, prices, of_domain)
+        told = _prices_of(readers[of_domain], snapshot.epoch) if of_domain in readers else {}
+        yield _read_document(snapshot, told | own.get(snapshot.epoch, {}), of_domain)
+
+
+def _prices_of(reader: Reader, epoch: int) -> dict[int, int | None]:
+    return {operator: price for (of, operator), (price, _) in reader.prices.items() if of == epoch}
+
+
+def restricted(row: dict[str, Any], operators: Collection[int]) -> dict[str, Any]:
+    """The row with these operators alone in its objects."""
+    wanted = {str(operator) for operator in operators}
+    kept = {
+        name: {operator: value for operator, value in row[name].items() if operator in wanted}
+        for name in ("operatorStakes", "rewards", "operatorSharePrices")
+    }
+    defaulted = [one for one in row["meta"]["sharePricesDefaulted"] if one in wanted]
+    return {**row, **kept, "meta": {**row["meta"], "sharePricesDefaulted": defaulted}}
 
 
 def _read_document(

@@ -3,12 +3,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from operator_prices import frames, store, tables
-from operator_prices.legacy.importing import import_window
 from operator_prices.paths import Difference, compare, read_epochs
-from operator_prices.windows import between
 from operator_prices_tests.legacy_samples import (
     SHARED,
+    fill,
     history,
     needs_shared,
     price_of,
@@ -16,23 +14,12 @@ from operator_prices_tests.legacy_samples import (
 )
 
 
-def filled(connection: psycopg.Connection, file: Path, last: int, **how: bool) -> None:
-    """Import `file` as the assets do."""
-    for window in between(0, last):
-        import_window(connection, str(file), window, domain_id=0, **how)
-        raw = store.read(connection, tables.EPOCHS, window)
-        store.write(connection, tables.OPERATOR_SHARE_PRICES, frames.operator_share_prices(raw))
-        store.write(connection, tables.OPERATOR_SHARES, frames.operator_shares(raw))
-        store.merge_operators(connection, frames.operators_metadata(raw))
-        store.refresh_analytics(connection, window)
-
-
 @needs_shared
 @pytest.mark.parametrize("keep_raw", [False, True])
 def test_both_ways_read_the_same_of_what_the_old_script_wrote(
     database: psycopg.Connection, *, keep_raw: bool
 ) -> None:
-    filled(database, SHARED / "comprehensive-metrics.db", 79, keep_raw=keep_raw)
+    fill(database, SHARED / "comprehensive-metrics.db", 79, keep_raw=keep_raw)
     assert list(compare(database, 0, 79)) == []
     told = list(read_epochs(database, 3, 5))
     assert told == list(read_epochs(database, 3, 5, path="json"))
@@ -43,7 +30,7 @@ def test_both_ways_read_the_same_of_what_the_old_script_wrote(
 def test_a_row_has_the_shape_of_the_old_api(
     database: psycopg.Connection, tmp_path: Path, path: str
 ) -> None:
-    filled(database, write_sqlite(tmp_path / "old.db", history(120)), 119, keep_raw=True)
+    fill(database, write_sqlite(tmp_path / "old.db", history(120)), 119, keep_raw=True)
     (row,) = read_epochs(database, 99, 99, path=path)  # type: ignore[arg-type]
     assert row == {
         "domainId": 0,
@@ -71,7 +58,7 @@ def test_a_row_has_the_shape_of_the_old_api(
 
 
 def test_every_difference_is_named(database: psycopg.Connection, tmp_path: Path) -> None:
-    filled(database, write_sqlite(tmp_path / "old.db", history(20)), 19)
+    fill(database, write_sqlite(tmp_path / "old.db", history(20)), 19)
     database.execute(
         "UPDATE operator_share_prices SET share_price_perq = 5 WHERE (epoch, operator_id) = (3, 1)"
     )

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 
 import polars as pl
 import psycopg
@@ -18,7 +19,7 @@ import zstandard
 from psycopg import sql
 
 from operator_prices.web.configuration import READER
-from operator_prices_tests import history
+from operator_prices_tests import history, legacy_samples
 from operator_prices_tests.web_server import Served, database, reader, serving
 
 EPOCHS = 40
@@ -145,11 +146,42 @@ def test_chosen_operators_are_the_only_ones_in_the_objects(api: Served) -> None:
     assert row["operators"] == OPERATORS
 
 
-def test_the_old_way_gives_the_same_but_for_derived_prices(api: Served) -> None:
-    """The made-up raw documents know all prices, so here nothing differs at all."""
-    for query in ("from=0&to=19", "from=3&to=3&operators=1,4"):
-        old = api.get(f"/api/epochs?{query}&path=json").json
-        assert old == api.get(f"/api/epochs?{query}&path=tables").json
+@pytest.mark.parametrize(
+    "query", ["to=38", "limit=9&to=30", "from=3&to=3&operators=1,4", "sample=7&to=38"]
+)
+def test_both_ways_give_the_same_answer_to_the_last_byte(api: Served, query: str) -> None:
+    told = api.get(f"/api/epochs?{query}&path=tables").body
+    assert api.get(f"/api/epochs?{query}&path=json").body == told
+
+
+@pytest.mark.parametrize("keep_raw", [False, True])
+def test_the_old_way_reads_imported_snapshots_too(
+    server: str, migrated: str, tmp_path: Path, *, keep_raw: bool
+) -> None:
+    old = legacy_samples.write_sqlite(tmp_path / "old.db", legacy_samples.history(120))
+    with database(server, migrated) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            legacy_samples.fill(connection, old, 119, keep_raw=keep_raw)
+        with serving(dsn) as api:
+            for query in ("", "limit=30", "from=90&to=104&operators=1"):
+                told = api.get(f"/api/epochs?{query}&path=tables").body
+                assert api.get(f"/api/epochs?{query}&path=json").body == told
+
+
+def test_the_old_way_needs_no_import(server: str, migrated: str) -> None:
+    rows = legacy_samples.history(5)
+    with database(server, migrated) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.cursor().executemany(
+                "INSERT INTO epochs (epoch, end_block, end_hash, timestamp, data)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                rows,
+            )
+        with serving(dsn) as api:
+            assert api.get("/api/epochs").json == []
+            told = api.get("/api/epochs?path=json&limit=2").json
+    assert [row["epoch"] for row in told] == [3, 4]
+    assert told[0]["operatorSharePrices"]["1"] == str(legacy_samples.price_of(3, 1))
 
 
 def test_the_summary_is_the_latest_epoch_in_short(api: Served) -> None:

@@ -1,21 +1,21 @@
 """The routes of the old API, in its shape."""
 
+from asyncio import to_thread
 from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from psycopg import sql
 
+from operator_prices import paths
 from operator_prices.web import parameters as given
 from operator_prices.web import queries
 from operator_prices.web.database import Cursor, Version
-from operator_prices.web.json_path import old_shape
-from operator_prices.web.parameters import RefusedError, described
+from operator_prices.web.parameters import described
 from operator_prices.web.queries import Served, Span
 from operator_prices.web.service import service
-
-ROWS_AT_ONCE = 64
-"""Raw documents that are parsed before other requests get their turn."""
+from operator_prices.windows import between
 
 SMALL = 10
 """As many epochs do not need a connection of those for large answers."""
@@ -94,22 +94,37 @@ async def _summary(cursor: Cursor, _: Version) -> AsyncIterator[bytes]:
 async def _parsed(
     cursor: Cursor, span: Span, operators: tuple[int, ...] | None, served: Served
 ) -> AsyncIterator[bytes]:
-    """The epochs of a span from their raw JSON, parsed now."""
-    first, last, rows = await queries.bounds(cursor, span)
+    """The epochs of a span from their stored JSON, parsed now; sampled as those of the tables."""
+    first, last, rows = await queries.bounds(cursor, span, "epochs")
     step = -(-rows // span.sample) if span.sample and rows else 1
     separator, number = b"[", 0
-    names = {"first": sql.Literal(first), "last": sql.Literal(last)}
-    async for row in cursor.stream(queries.RAW.format(**names), size=ROWS_AT_ONCE):
-        epoch, end_block, timestamp, domain_id, source, data = row
-        if number % step == 0 or number == rows - 1:
-            if source != "chain":
-                raise RefusedError(
-                    422, f"path=json cannot read epoch {epoch}, a legacy snapshot: use path=tables"
-                )
-            shaped = old_shape(epoch, end_block, timestamp, domain_id, data, operators)
-            shaped["meta"]["sampleApplied"] = step > 1
-            served.rows += 1
-            yield separator + orjson.dumps(shaped)
-            separator = b","
-        number += 1
+    for window in between(first, last):
+        await cursor.execute(paths.STORED, [max(first, window.first), window.last])
+        stored = await cursor.fetchall()
+        await cursor.execute(paths.FOLLOWING, [window.last])
+        parse = partial(
+            _written, stored, await cursor.fetchone(), last, operators, sampled=step > 1
+        )
+        for row in await to_thread(parse):
+            if number % step == 0 or number == rows - 1:
+                served.rows += 1
+                yield separator + row
+                separator = b","
+            number += 1
     yield b"]" if separator == b"," else b"[]"
+
+
+def _written(
+    stored: list[tuple[Any, ...]],
+    following: tuple[Any, ...] | None,
+    last: int,
+    operators: tuple[int, ...] | None,
+    *,
+    sampled: bool,
+) -> list[bytes]:
+    found = []
+    for row in paths.parsed(stored, following, last):
+        shown = row if operators is None else paths.restricted(row, operators)
+        shown["meta"]["sampleApplied"] = sampled
+        found.append(orjson.dumps(shown))
+    return found

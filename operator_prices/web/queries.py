@@ -17,15 +17,14 @@ CAP = 5_000
 """The most epochs that a numeric `limit` gives, as of old."""
 
 EPOCHS_WITHIN = sql.SQL(
-    "SELECT min(epoch), max(epoch), count(*) FROM epoch_documents"
-    " WHERE epoch BETWEEN {first} AND {last}"
+    "SELECT min(epoch), max(epoch), count(*) FROM {table} WHERE epoch BETWEEN {first} AND {last}"
 )
 ENDS = sql.SQL(
     "SELECT min(epoch), max(epoch), (SELECT greatest(count(*), 1) FROM operators_metadata)"
     " FROM epoch_documents WHERE epoch BETWEEN {first} AND {last}"
 )
 LAST_EPOCHS_WITHIN = sql.SQL(
-    "SELECT min(epoch), max(epoch), count(*) FROM (SELECT epoch FROM epoch_documents"
+    "SELECT min(epoch), max(epoch), count(*) FROM (SELECT epoch FROM {table}"
     " WHERE epoch BETWEEN {first} AND {last} ORDER BY epoch DESC LIMIT {limit}) AS newest"
 )
 EVERY = sql.SQL(
@@ -171,10 +170,6 @@ STATUS = sql.SQL(
     " AS counted))::text FROM data_version"
 )
 SKIPPED = sql.SQL("SELECT reason FROM skipped_epochs WHERE epoch = {epoch}")
-RAW = sql.SQL(
-    "SELECT epoch, end_block, timestamp, coalesce(domain_id, 0), source, data::text FROM epochs"
-    " WHERE epoch BETWEEN {first} AND {last} ORDER BY epoch"
-)
 NEW_EPOCHS = sql.SQL(
     "SELECT epoch, timestamp FROM epoch_documents WHERE epoch > {after} ORDER BY epoch"
     " LIMIT {limit}"
@@ -198,9 +193,15 @@ class Served:
     rows: int = 0
 
 
-async def bounds(cursor: Cursor, span: Span) -> tuple[int, int, int]:
+async def bounds(
+    cursor: Cursor, span: Span, table: str = "epoch_documents"
+) -> tuple[int, int, int]:
     """First and last stored epoch of the span, and how many there are; (0, -1, 0) for none."""
-    names = {"first": sql.Literal(span.first), "last": sql.Literal(span.last)}
+    names = {
+        "first": sql.Literal(span.first),
+        "last": sql.Literal(span.last),
+        "table": sql.Identifier(table),
+    }
     if span.limit is None:
         await cursor.execute(EPOCHS_WITHIN.format(**names))
     else:
