@@ -1,5 +1,6 @@
 """What the API answers: the old shape, the new one, and a sentence for whatever is no question."""
 
+import asyncio
 import csv
 import gzip
 import io
@@ -17,8 +18,13 @@ import psycopg
 import pytest
 import zstandard
 from psycopg import sql
+from starlette.requests import Request
+from starlette.types import Message
 
+from operator_prices.web import queries
+from operator_prices.web.answers import Answer, Cache
 from operator_prices.web.configuration import READER
+from operator_prices.web.database import STREAMS, Database
 from operator_prices_tests import history, legacy_samples
 from operator_prices_tests.web_server import Served, database, reader, serving
 
@@ -653,3 +659,61 @@ def test_what_a_page_needs_is_served_from_here(api: Served) -> None:
     assert api.get("/static/none.js").status == 404
     assert api.get("/vendor/../app.py").status == 404
     assert api.get("/docs").status == 200
+
+
+# ---- clients that leave, and clients that come at a bad moment
+
+
+class LeftError(Exception):
+    """The client is gone."""
+
+
+ENDLESS = sql.SQL(
+    "COPY (SELECT 1::bigint, decode(repeat('2c', 100000), 'hex') FROM generate_series(1, 100000))"
+    " TO STDOUT (FORMAT binary)"
+).format()
+
+
+def test_a_client_that_leaves_in_the_middle_of_an_answer_gives_its_connection_back(
+    filled: str,
+) -> None:
+    async def give_up(message: Message) -> None:
+        if message.get("body"):
+            raise LeftError
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def leave() -> None:
+        request = Request({"type": "http", "method": "GET", "path": "/", "headers": []})
+        async with Database(filled) as data:
+            for _ in range(2 * STREAMS):
+                answer = Answer(
+                    request,
+                    data,
+                    Cache(0),
+                    lambda cursor, _: queries.chunks(cursor, ENDLESS, queries.Served()),
+                    key="endless",
+                    media_type="application/json",
+                    large=True,
+                )
+                with pytest.raises(LeftError):
+                    await answer({}, receive, give_up)
+
+    asyncio.run(asyncio.wait_for(leave(), 20))
+
+
+def test_nobody_waits_for_a_reader_that_has_left(filled: str) -> None:
+    """Whoever asks in the very turn of the loop in which the readers end has one started."""
+
+    async def ask() -> None:
+        async with Database(filled) as data:
+            for turns in range(60):
+                first = [asyncio.create_task(data.epoch(epoch)) for epoch in (1, 2)]
+                await asyncio.wait(first)
+                for _ in range(turns % 6):
+                    await asyncio.sleep(0)
+                version, text = await asyncio.wait_for(data.epoch(3), 5)
+                assert text is not None, version
+
+    asyncio.run(ask())

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from hashlib import blake2b
 
 import zstandard
@@ -22,8 +23,7 @@ CACHE_CONTROL = "public, max-age=0, must-revalidate"
 GZIP = 31
 """The window bits that make zlib write gzip."""
 
-Parts = AsyncIterator[bytes]
-
+Parts = AsyncGenerator[bytes, None]
 
 Source = Callable[[Cursor, Version], Parts]
 """What an answer is made of, in parts of 128 kB or more, at one version of the data."""
@@ -127,13 +127,21 @@ class Collector:
 class Point(Response):
     """Everything about one epoch, together with the version that it is of."""
 
-    def __init__(self, request: Request, database: Database, epoch: int, missing: Missing) -> None:
+    def __init__(
+        self,
+        request: Request,
+        database: Database,
+        epoch: int,
+        missing: Missing,
+        counted: Callable[[], None],
+    ) -> None:
         self.background = None
         self.status_code = 200
         self._request = request
         self._database = database
         self._epoch = epoch
         self._missing = missing
+        self._counted = counted
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         version, text = await self._database.epoch(self._epoch)
@@ -148,6 +156,7 @@ class Point(Response):
             return
         squeeze, finish = squeezer(given)
         body = squeeze(text.encode()) + finish()
+        self._counted()
         await _start(send, 200, etag, "application/json", given, len(body))
         await _patiently(send, body, more=False)
 
@@ -191,8 +200,13 @@ class Answer(Response):
                 await _patiently(send, part, more=True)
             await _patiently(send, b"", more=False)
         else:
-            async with self._database.snapshot(large=self._large) as (cursor, seen):
-                await self._give(send, self._etag(seen), self._source(cursor, seen))
+            # Whoever leaves us in the middle of a COPY would keep its connection for ever, were the
+            # source not closed before its transaction.
+            async with (
+                self._database.snapshot(large=self._large) as (cursor, seen),
+                aclosing(self._source(cursor, seen)) as source,
+            ):
+                await self._give(send, self._etag(seen), source)
 
     async def _give(self, send: Send, etag: str, source: Parts) -> None:
         collector = self._cache.collect(etag)

@@ -85,6 +85,8 @@ class Version:
 
 Told = tuple[Version, str | None]
 
+NO_VERSION = "table data_version is empty: roll the migrations back and apply them"
+
 
 class Database:
     """Pools of connections that only read."""
@@ -110,7 +112,7 @@ class Database:
         self._wanted: asyncio.Future[Version] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._asked: dict[int, asyncio.Future[Told]] = {}
-        self._readers: set[asyncio.Task[None]] = set()
+        self._readers: set[asyncio.Task[None] | None] = set()
 
     async def __aenter__(self) -> Self:
         await self._small.open()
@@ -154,9 +156,7 @@ class Database:
         if epoch not in self._asked:
             self._asked[epoch] = asyncio.get_running_loop().create_future()
             if len(self._readers) < READERS:
-                reader = asyncio.create_task(self._read_epochs())
-                self._readers.add(reader)
-                reader.add_done_callback(self._readers.discard)
+                self._readers.add(asyncio.create_task(self._read_epochs()))
         return await asyncio.shield(self._asked[epoch])
 
     async def _read_epochs(self) -> None:
@@ -164,14 +164,15 @@ class Database:
             batch = {epoch: self._asked.pop(epoch) for epoch in list(self._asked)[:BATCH]}
             try:
                 async with self.cursor() as cursor:
-                    await cursor.execute(EPOCHS, [list(batch)], prepare=True)
-                    for epoch, lineage, number, size, text in await cursor.fetchall():
-                        batch[epoch].set_result((Version(lineage, number, size), text))
+                    for epoch, told in await epochs_of(cursor, list(batch)):
+                        batch[epoch].set_result(told)
             except BaseException as error:  # noqa: BLE001 - whoever asked has to know
                 for asked in batch.values():
                     if not asked.done():
                         asked.set_exception(error)
                         asked.exception()  # they may all have gone
+        # Not by a callback: whoever asks until it is called would wait for a reader that has left.
+        self._readers.discard(asyncio.current_task())
 
     @asynccontextmanager
     async def cursor(self) -> AsyncIterator[Cursor]:
@@ -209,11 +210,19 @@ class Database:
         )
 
 
+async def epochs_of(cursor: Cursor, wanted: list[int]) -> list[tuple[int, Told]]:
+    await cursor.execute(EPOCHS, [wanted], prepare=True)
+    rows = await cursor.fetchall()
+    if not rows:
+        raise LookupError(NO_VERSION)
+    return [(epoch, (Version(*version), text)) for epoch, *version, text in rows]
+
+
 async def version_of(cursor: Cursor) -> Version:
     await cursor.execute(VERSION, prepare=True)
     row = await cursor.fetchone()
     if row is None:
-        raise LookupError("table data_version is empty: roll the migrations back and apply them")
+        raise LookupError(NO_VERSION)
     return Version(*row)
 
 

@@ -1,7 +1,8 @@
 """The routes of the old API, in its shape."""
 
 from asyncio import to_thread
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -44,15 +45,16 @@ async def epochs(  # noqa: PLR0917
     way = path or api.configuration.read_path
     served = Served()
 
-    async def source(cursor: Cursor, version: Version) -> AsyncIterator[bytes]:
+    async def source(cursor: Cursor, version: Version) -> AsyncGenerator[bytes, None]:
         rows = (
             _parsed(cursor, span, chosen, served)
             if way == "json"
             else queries.documents(cursor, version, span, chosen, served)
         )
         try:
-            async for part in rows:
-                yield part
+            async with aclosing(rows):
+                async for part in rows:
+                    yield part
         finally:
             api.counted("/api/epochs", served)
 
@@ -66,14 +68,14 @@ async def summary(request: Request) -> Response:
     return service(request).answer(request, _summary, key="summary")
 
 
-async def _health(cursor: Cursor, _: Version) -> AsyncIterator[bytes]:
+async def _health(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
     await cursor.execute(queries.HEALTH)
     row = await cursor.fetchone() or (0, 0, False)
     names = ("sample", "rewardsAvailable", "normalizedDataAvailable")
     yield orjson.dumps(dict(zip(names, row, strict=True)))
 
 
-async def _summary(cursor: Cursor, _: Version) -> AsyncIterator[bytes]:
+async def _summary(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
     await cursor.execute(queries.LATEST)
     row = await cursor.fetchone()
     if row is None:
@@ -93,11 +95,12 @@ async def _summary(cursor: Cursor, _: Version) -> AsyncIterator[bytes]:
 
 async def _parsed(
     cursor: Cursor, span: Span, operators: tuple[int, ...] | None, served: Served
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The epochs of a span from their stored JSON, parsed now; sampled as those of the tables."""
     first, last, rows = await queries.bounds(cursor, span, "epochs")
     step = -(-rows // span.sample) if span.sample and rows else 1
     separator, number = b"[", 0
+    left_out: bytes | None = None
     for window in between(first, last):
         await cursor.execute(paths.STORED, [max(first, window.first), window.last])
         stored = await cursor.fetchall()
@@ -106,11 +109,16 @@ async def _parsed(
             _written, stored, await cursor.fetchone(), last, operators, sampled=step > 1
         )
         for row in await to_thread(parse):
-            if number % step == 0 or number == rows - 1:
+            if number % step == 0:
                 served.rows += 1
                 yield separator + row
-                separator = b","
+                separator, left_out = b",", None
+            else:
+                left_out = row
             number += 1
+    if left_out is not None:  # the last one is always kept
+        served.rows += 1
+        yield separator + left_out
     yield b"]" if separator == b"," else b"[]"
 
 

@@ -1,6 +1,7 @@
 """What the API asks Postgres: documents and rows by COPY, in chunks that Postgres puts together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -220,7 +221,7 @@ async def ends(cursor: Cursor, span: Span) -> tuple[int, int, int]:
 
 async def documents(
     cursor: Cursor, version: Version, span: Span, operators: tuple[int, ...] | None, served: Served
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The epochs of a span in the old shape, as one JSON array."""
     first, last, rows = await bounds(cursor, span)
     step = -(-rows // span.sample) if span.sample and rows else 1
@@ -241,10 +242,11 @@ async def documents(
         table=table,
     )
     separator = b"["
-    async for chunk in chunks(cursor, copy, served):
-        sampled = chunk.replace(NOT_SAMPLED, SAMPLED) if step > 1 else chunk
-        yield separator + sampled
-        separator = b","
+    async with aclosing(chunks(cursor, copy, served)) as parts:
+        async for chunk in parts:
+            sampled = chunk.replace(NOT_SAMPLED, SAMPLED) if step > 1 else chunk
+            yield separator + sampled
+            separator = b","
     yield b"]" if separator == b"," else b"[]"
 
 
@@ -254,7 +256,7 @@ SAMPLED = b'"sampleApplied":true'
 
 async def points(
     cursor: Cursor, span: Span, operators: tuple[int, ...] | None, *, csv: bool, served: Served
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Operators' share prices over a span, by epoch and operator, as a JSON array or as CSV."""
     first, last, operators_ever = await ends(cursor, span)
     width = operators_ever if operators is None else len(operators)
@@ -279,9 +281,10 @@ async def points(
     separator, between = (b"", b"\n") if csv else (b"[", b",")
     if csv:
         yield ",".join(POINT_COLUMNS).encode() + b"\n"
-    async for chunk in chunks(cursor, copy, served):
-        yield separator + chunk
-        separator = between
+    async with aclosing(chunks(cursor, copy, served)) as parts:
+        async for chunk in parts:
+            yield separator + chunk
+            separator = between
     if csv:
         yield b"\n" if separator else b""
     else:
@@ -312,7 +315,7 @@ def chosen(operators: tuple[int, ...] | None, column: str = "operator_id") -> sq
     return sql.SQL("{} = ANY ({}::integer[])").format(name, sql.Literal(list(operators)))
 
 
-async def chunks(cursor: Cursor, copy: sql.Composed, served: Served) -> AsyncIterator[bytes]:
+async def chunks(cursor: Cursor, copy: sql.Composed, served: Served) -> AsyncGenerator[bytes, None]:
     """The second column of what is copied; the first one is the number of rows in it."""
     async with cursor.copy(copy) as rows:
         rows.set_types(["int8", "bytea"])  # text travels as its bytes: they need no decoding

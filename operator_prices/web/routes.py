@@ -2,7 +2,9 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -40,7 +42,7 @@ def _points(
     span = Span(*given.span(*epochs))
     served = Served()
 
-    async def source(cursor: Cursor, _: Version) -> AsyncIterator[bytes]:
+    async def source(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
         if exists:
             await exists(cursor)
         if form in ("parquet", "arrow"):
@@ -56,8 +58,9 @@ def _points(
         else:
             rows = queries.points(cursor, span, operators, csv=form == "csv", served=served)
         try:
-            async for part in rows:
-                yield part
+            async with aclosing(rows):
+                async for part in rows:
+                    yield part
         finally:
             api.counted(route, served)
 
@@ -74,7 +77,7 @@ def _points(
 def _operator_table(request: Request, form: str, chosen: tuple[int, ...] | None) -> Response:
     api = service(request)
 
-    async def source(cursor: Cursor, _: Version) -> AsyncIterator[bytes]:
+    async def source(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
         told = await _operators(cursor, chosen)
         if chosen is not None and not told:
             raise RefusedError(404, await _no_operator(cursor, chosen[0]))
@@ -87,8 +90,9 @@ def _operator_table(request: Request, form: str, chosen: tuple[int, ...] | None)
             yield _csv([[name for name, _ in columns], *rows])
             return
         task = {"format": form, "rows": rows, "columns": columns}
-        async for part in worker.written(task, api.configuration.database_url):
-            yield part
+        async with aclosing(worker.written(task, api.configuration.database_url)) as parts:
+            async for part in parts:
+                yield part
 
     return api.answer(request, source, key=f"operators {chosen}", form=form, name="operators")
 
@@ -119,8 +123,8 @@ async def one_epoch(request: Request, epoch: given.Epoch, format: given.Format =
         return RefusedError(404, await _no_epoch(cursor, epoch))
 
     api = service(request)
-    api.counted("/api/epochs/{epoch}", Served(1))
-    return Point(request, api.database, epoch, missing)
+    count = partial(api.counted, "/api/epochs/{epoch}", Served(1))
+    return Point(request, api.database, epoch, missing, count)
 
 
 @router.get("/api/operators", tags=["operators"], responses=described(media=TABLES))
@@ -210,7 +214,7 @@ async def status(request: Request) -> Response:
     return service(request).answer(request, _status, key="status")
 
 
-async def _status(cursor: Cursor, _: Version) -> AsyncIterator[bytes]:
+async def _status(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
     await cursor.execute(queries.STATUS)
     if row := await cursor.fetchone():
         yield row[0].encode()

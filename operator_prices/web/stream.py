@@ -81,10 +81,12 @@ class Stream:
         try:
             yield b"retry: 2000\n\n"
             sent: set[int] = set()
-            if after is not None:
-                for epoch, timestamp in await self._after(after):
+            while after is not None:
+                missed = await self._after(after)
+                for epoch, timestamp in missed:
                     sent.add(epoch)
                     yield event(epoch, timestamp)
+                after = missed[-1][0] if len(missed) == BEHIND else None
             while not watcher.lost and not self._closing.is_set():
                 try:
                     async with asyncio.timeout(HEARTBEAT_SECONDS):
@@ -107,7 +109,8 @@ class Stream:
                     await self._look()
                     while True:
                         async for notice in connection.notifies(timeout=LOOK_SECONDS):
-                            await self._heed(int(notice.payload))
+                            if notice.payload.isdecimal():  # anybody may send a notice
+                                await self._heed(int(notice.payload))
                         await self._look()
             except (psycopg.Error, OSError, TimeoutError) as error:
                 LOG.warning("The stream lost the database (%s); trying again.", error)

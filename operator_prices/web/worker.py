@@ -3,8 +3,9 @@
 import asyncio
 import json
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -20,7 +21,7 @@ class WorkerError(Exception):
     """The worker's last words."""
 
 
-async def written(task: dict[str, Any], dsn: str) -> AsyncIterator[bytes]:
+async def written(task: dict[str, Any], dsn: str) -> AsyncGenerator[bytes, None]:
     """The file that a worker of its own writes for `task`, in parts.
 
     `task` names the `format`, and either the `rows` or the `copy` statement to read them and the
@@ -47,7 +48,7 @@ async def written(task: dict[str, Any], dsn: str) -> AsyncIterator[bytes]:
             raise WorkerError(f"the worker ended with {code}: {said}")
     finally:
         if process.returncode is None:
-            process.kill()
+            process.terminate()
             await process.wait()
 
 
@@ -56,6 +57,7 @@ def main() -> None:
     import polars as pl  # noqa: PLC0415
     import psycopg  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what lies on the disk is removed first
     task = json.loads(sys.stdin.buffer.read())
     kinds = {"integer": pl.Int64(), "text": pl.String()}
     schema = pl.Schema({name: kinds[kind] for name, kind in task["columns"]})
