@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Self
 
 from operator_prices.errors import ExplainedError
@@ -49,12 +50,24 @@ class Options:
             ("ui_url", str),
             ("api_url", str),
         ):
-            if text := environment.get(name.upper()):
+            if text := environment.get(name.upper(), "").strip():
                 try:
                     chosen[name] = kind(text)
                 except ValueError as error:
                     raise OptionError(f"{name.upper()} is {text!r}: set it to a number.") from error
         options = cls(**chosen)  # type: ignore[arg-type]
-        if options.requests_per_second is not None and options.requests_per_second <= 0:
-            raise OptionError("REQUESTS_PER_SECOND must be above zero: unset it for no limit.")
+        options._require_sense()
         return options
+
+    def _require_sense(self) -> None:
+        rate = self.requests_per_second
+        if rate is not None and not 0 < rate < inf:
+            raise OptionError("REQUESTS_PER_SECOND must be above zero: unset it for no limit.")
+        for name in ("domain_id", "confirmation_depth", "lag_limit", "keep_runs_days"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name.upper()} is below zero: set it to zero or more.")
+        if not (self.archive_node_authorization or "").isprintable():
+            raise OptionError(
+                "ARCHIVE_NODE_AUTHORIZATION holds a line break or the like: set it to the value of"
+                " one header."
+            )

@@ -2,12 +2,18 @@
 
 import dataclasses
 import time
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from operator_prices.chain import (
     ArchiveNeededError,
+    ChainError,
     DomainMissingError,
     NodeUnreachableError,
     NotASubstrateNodeError,
@@ -180,6 +186,75 @@ def test_something_that_is_no_node_is_told_apart(tmp_path: Path) -> None:
         pytest.raises(NotASubstrateNodeError, match="ARCHIVE_NODE_URL"),
     ):
         reader.head()
+
+
+@contextmanager
+def answering(status: int) -> Iterator[str]:
+    """A server that answers everything with one HTTP status; its host and port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_error(status)
+
+        do_GET = do_POST = answer  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+@pytest.mark.parametrize(
+    ("status", "error", "fix"),
+    [
+        (401, RefusedError, "HTTP 401.*ARCHIVE_NODE_AUTHORIZATION"),
+        (404, NotASubstrateNodeError, "HTTP 404.*ARCHIVE_NODE_URL"),
+        (429, RateLimitedError, "HTTP 429.*REQUESTS_PER_SECOND"),
+        (502, NodeUnreachableError, "cannot be reached.*502"),
+    ],
+)
+def test_a_door_that_stays_shut_is_told_by_its_status(
+    tmp_path: Path, scheme: str, status: int, error: type[ChainError], fix: str
+) -> None:
+    with (
+        answering(status) as place,
+        reading(f"{scheme}://{place}", tmp_path) as reader,
+        pytest.raises(error, match=fix),
+    ):
+        reader.head()
+
+
+def test_an_answer_to_nobody_is_passed_over(tmp_path: Path) -> None:
+    first = True
+
+    async def odd(call: Call) -> object:
+        nonlocal first
+        answer = own_copy(call)
+        if first:
+            first, answer["id"] = False, [answer["id"]]
+        return answer
+
+    with serving(SMALL, tamper=odd) as node, reading(node.url, tmp_path, timeout=0.5) as reader:
+        assert reader.head().last_completed_epoch is not None
+
+
+def test_what_nobody_thought_of_reaches_who_waits() -> None:
+    with serving(SMALL) as node:
+        for url in (node.url, node.http_url):
+            endpoint = Endpoint(url, {"Authorization": "broken\nin two"})
+            with Rpc([endpoint], pause=0.01) as rpc, pytest.raises(ValueError, match=r"[Hh]eader"):
+                rpc.call("system_chain")
+
+
+def test_a_password_may_hold_any_character() -> None:
+    endpoint = Endpoint.parse("wss://me%40home:a%2Fb%3Ac@node.example/ws")
+    pair = b64decode(endpoint.headers["Authorization"].removeprefix("Basic "))
+    assert pair == b"me@home:a/b:c"
 
 
 def test_an_answer_that_leaves_keys_out_is_not_taken_for_absent_values(tmp_path: Path) -> None:

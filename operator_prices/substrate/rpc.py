@@ -12,7 +12,7 @@ from itertools import count
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import aiohttp
 import orjson
@@ -38,6 +38,10 @@ FATAL_CODES = {-32600, METHOD_NOT_FOUND, -32602}
 
 TOO_OFTEN_CODES = {429, 503, -32029, -32005}
 """What nodes and the proxies before them answer to a client that asks too often."""
+
+NOT_ALLOWED_CODES = {401, 403, 407}
+
+JSON = "application/json"
 
 Request = tuple[str, Sequence[Any]]
 """A method and its parameters."""
@@ -65,7 +69,7 @@ class Endpoint:
             )
         headers = {"Authorization": authorization} if authorization else {}
         if parts.username is not None:
-            pair = f"{parts.username}:{parts.password or ''}".encode()
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             headers = {"Authorization": f"Basic {b64encode(pair).decode()}"}
         host = parts.netloc.rpartition("@")[2]
         return cls(urlunsplit(parts._replace(netloc=host)), headers)
@@ -133,7 +137,9 @@ class _Http:
         try:
             async with self._session.post(self._url, data=call.payload) as response:
                 body = await response.read()
-        except (aiohttp.ClientError, OSError) as error:
+                if response.status not in TOO_OFTEN_CODES and response.content_type != JSON:
+                    response.raise_for_status()
+        except Exception as error:  # noqa: BLE001 - raised where answers are waited for
             await self._answers.put(error)
             return
         if response.status in TOO_OFTEN_CODES:
@@ -144,7 +150,7 @@ class _Http:
     async def receive(self) -> bytes:
         answer = await self._answers.get()
         if isinstance(answer, Exception):
-            raise _ConnectionLostError(str(answer) or type(answer).__name__)
+            raise answer
         return answer
 
     async def close(self) -> None:
@@ -240,6 +246,8 @@ class Client:
                     await connection.close()
             except (_ConnectionLostError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 self._after_loss(error)
+            except Exception as error:  # noqa: BLE001 - whoever waits has to know
+                self._fail(error)
             failures = self._failures.get(self._endpoint, 0)
             await asyncio.sleep(
                 0 if self._progress else self._pause * 2**failures * random.uniform(0.5, 1.0)  # noqa: S311
@@ -247,7 +255,7 @@ class Client:
 
     async def _connect(self) -> _WebSocket | _Http:
         endpoint = self.endpoint
-        headers = {**endpoint.headers, "Content-Type": "application/json"}
+        headers = {**endpoint.headers, "Content-Type": JSON}
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout)
         connector = aiohttp.TCPConnector(limit=0)
         session = aiohttp.ClientSession(headers=headers, timeout=limits, connector=connector)
@@ -311,9 +319,10 @@ class Client:
             raise _ConnectionLostError("an answer was cut short or is no JSON") from error
         if not isinstance(answer, dict):
             raise _ConnectionLostError("an answer is no JSON-RPC object")
-        call = self._unanswered.pop(answer.get("id") or 0, None)
+        number = answer.get("id")
+        call = self._unanswered.pop(number, None) if isinstance(number, int) else None
         if call is None:
-            if answer.get("id") is None and "error" in answer:
+            if number is None and "error" in answer:
                 raise _ConnectionLostError(_text(answer["error"]))
             return
         if "result" in answer:
@@ -379,11 +388,15 @@ class Client:
             self._endpoint = untried[0]
             return
         self._failures.clear()
-        final = _final(error, self.endpoints)
-        for call in list(self._waiting):
+        self._fail(_final(error, self.endpoints))
+
+    def _fail(self, error: Exception) -> None:
+        """Tell everyone who waits that there will be no answer."""
+        for call in (*self._waiting, *self._unanswered.values()):
             if not call.answer.done():
-                call.answer.set_exception(final)
+                call.answer.set_exception(error)
         self._waiting.clear()
+        self._unanswered.clear()
 
 
 def _text(error: object) -> str:
@@ -436,13 +449,20 @@ def _rate_limited(names: str, reason: str) -> RateLimitedError:
 def _final(error: Exception, endpoints: Sequence[Endpoint]) -> ChainError:
     names = ", ".join(str(endpoint) for endpoint in endpoints)
     reason = str(error) or type(error).__name__
-    if isinstance(error, aiohttp.WSServerHandshakeError):
+    if isinstance(error, aiohttp.ClientResponseError):  # a refused WebSocket is one, too
+        reason = f"HTTP {error.status}"
         if error.status in TOO_OFTEN_CODES:
-            return _rate_limited(names, f"HTTP {error.status}")
-        return NotASubstrateNodeError(
-            f"{names} is no Substrate node (it answered a WebSocket request with HTTP"
-            f" {error.status}): set ARCHIVE_NODE_URL to a node's RPC address."
-        )
+            return _rate_limited(names, reason)
+        if error.status in NOT_ALLOWED_CODES:
+            return RefusedError(
+                f"{names} does not let us in ({reason}): put user and password into"
+                " ARCHIVE_NODE_URL, or set ARCHIVE_NODE_AUTHORIZATION."
+            )
+        if error.status < 500:  # noqa: PLR2004 - above, it is the server's trouble
+            return NotASubstrateNodeError(
+                f"{names} is no Substrate node (it answered with {reason}): set ARCHIVE_NODE_URL to"
+                " a node's RPC address."
+            )
     if "no JSON" in reason:
         return NotASubstrateNodeError(
             f"{names} does not answer as a Substrate node does ({reason}): set ARCHIVE_NODE_URL to"
