@@ -1,8 +1,7 @@
 """The asset graph, in the order data flows through it; `ingest`, `frames` and `store` say how."""
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 
@@ -11,13 +10,7 @@ import polars as pl
 import psycopg
 
 from operator_prices import frames, picture, store
-from operator_prices.chain import (
-    Chain,
-    ChainError,
-    NodeBehindError,
-    NodeUnreachableError,
-    RateLimitedError,
-)
+from operator_prices.chain import Chain
 from operator_prices.ingest import ingest
 from operator_prices.legacy_assets import legacy_epochs
 from operator_prices.options import Options
@@ -25,14 +18,14 @@ from operator_prices.partitions import windows_of
 from operator_prices.resources import NODE_POOL
 from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, Table
 from operator_prices.verify_chain import verify_chain
-from operator_prices.windowed import Said, materializing, row_counts, windowed
+from operator_prices.windowed import (
+    Said,
+    materializing,
+    retried_if_it_may_pass,
+    row_counts,
+    windowed,
+)
 from operator_prices.windows import EpochWindow
-
-PASSING = (NodeUnreachableError, NodeBehindError, RateLimitedError)
-"""What may be over when the node is asked again."""
-
-RETRIES, FIRST_PAUSE = 3, 10
-"""How often a step is tried again, and the seconds before the first time."""
 
 parsed = partial(windowed, "parsed", {"polars", "postgres"}, code_version="1")
 
@@ -128,20 +121,6 @@ def comprehensive_analytics(
             said.update(
                 row_counts(store.count(database, "comprehensive_analytics", window), changed)
             )
-
-
-@contextmanager
-def retried_if_it_may_pass(tries: int) -> Iterator[None]:
-    """Have a step tried again when the node's failure may pass, after 10, 20 and 40 seconds.
-
-    Not a `RetryPolicy`: Dagster applies one to a cancelled step, too, which then cannot be stopped.
-    """
-    try:
-        yield
-    except PASSING as error:
-        raise dg.RetryRequested(RETRIES, FIRST_PAUSE * 2**tries) from error
-    except ChainError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 def write(

@@ -11,6 +11,7 @@ from operator_prices.options import Options
 from operator_prices.partitions import epoch_windows, windows_of
 from operator_prices.resources import NODE_POOL
 from operator_prices.verify_chain import left_the_chain
+from operator_prices.windowed import retried_if_it_may_pass
 from operator_prices.windows import EpochWindow
 
 SHOWN = 20
@@ -198,7 +199,8 @@ def raw_epochs_checks(
         ]
 
     yield from look(context, RAW, queried(database))
-    yield from look(context, [ON_THE_CHAIN], off_the_chain)
+    with retried_if_it_may_pass(context.op_execution_context.retry_number):
+        yield from look(context, [ON_THE_CHAIN], off_the_chain)
 
 
 @dg.multi_asset_check(specs=[*PRICES, *SHARES, *METADATA], can_subset=True)
@@ -219,12 +221,17 @@ def analytics_checks(
     """Look at what is served, and how far it is behind the head of the chain."""
 
     def waiting(_: dg.AssetCheckSpec, window: EpochWindow) -> Offenders:
+        """At the head of the chain all of them count, elsewhere those of the window."""
         completed = chain.head().last_completed_epoch
-        unserved = [] if completed is None else store.unserved(database, completed)
-        return [{"epoch": one} for one in unserved if window.first <= one <= window.last]
+        if completed is None:
+            return []
+        first = 0 if window.first <= completed <= window.last else window.first
+        unserved = store.unserved(database, completed)
+        return [{"epoch": one} for one in unserved if first <= one <= window.last]
 
     yield from look(context, ANALYTICS, queried(database))
-    yield from look(context, [UP_TO_DATE], waiting, tolerated=options.lag_limit)
+    with retried_if_it_may_pass(context.op_execution_context.retry_number):
+        yield from look(context, [UP_TO_DATE], waiting, tolerated=options.lag_limit)
 
 
 def queried(database: psycopg.Connection) -> Offending:

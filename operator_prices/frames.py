@@ -274,9 +274,8 @@ def operators_metadata(raw: pl.DataFrame) -> pl.DataFrame:
         .agg(
             pl.col("epoch").min().alias("first_seen_epoch"),
             pl.col("epoch").max().alias("last_seen_epoch"),
-            pl.col(
-                "owner", "signing_key", "nomination_tax", "minimum_nominator_stake", "status"
-            ).last(),
+            pl.col("owner").drop_nulls().last(),
+            pl.col("signing_key", "nomination_tax", "minimum_nominator_stake", "status").last(),
         )
         .sort("operator_id")
         .select(pl.col(name).cast(dtype) for name, dtype in OPERATORS_METADATA.columns.items())
@@ -313,7 +312,8 @@ def derived_prices(operators: pl.DataFrame) -> pl.DataFrame:
     finalization computes it; none without shares or stake, with an unknown reward, or where the
     result is no price (above 10^18 or zero). Columns: epoch, operator_id, share_price_perq.
     """
-    known = operators.filter(pl.col("reward_raw").is_not_null(), pl.col("shares_raw") > 0)
+    needed = ("reward_raw", "stake_raw", "nomination_tax")
+    known = operators.drop_nulls(needed).filter(pl.col("shares_raw") > 0)
     fits = pl.max_horizontal("shares_raw", "stake_raw", "reward_raw") < pl.lit(2**96, AMOUNT)
     reward = pl.col("reward_raw")
     tax = reward * pl.col("nomination_tax").cast(AMOUNT) // pl.lit(100, AMOUNT)

@@ -97,8 +97,12 @@ def restore(
 ) -> None:
     """Make the database hold what FILE holds, in one transaction."""
     with services.database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
-        backups.restore(str(settings.database_url), file, replace=replace)
+        strangers = backups.restore(str(settings.database_url), file, replace=replace)
     Console().say(f"Restored: {file}")
+    if strangers:
+        Console().say(
+            f"Left out: the rights of {', '.join(strangers)}, whom this server does not have"
+        )
 
 
 @app.command("export-sqlite")

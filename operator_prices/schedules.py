@@ -7,10 +7,11 @@ import dagster as dg
 import psycopg
 
 from operator_prices import store
+from operator_prices.chain import Chain
 from operator_prices.checks import UP_TO_DATE
 from operator_prices.jobs import delete_old_runs, ingest_epochs
 from operator_prices.partitions import begin_windows
-from operator_prices.windows import EpochWindow
+from operator_prices.windows import SIZE, EpochWindow
 
 NEWEST = 3
 """Windows that are verified against the chain each day: reorganizations are never deeper."""
@@ -26,8 +27,7 @@ def windows_to_verify(last_stored: int, lacking: Sequence[int]) -> list[EpochWin
     if last_stored < 0:
         return []
     newest = EpochWindow.containing(last_stored).first
-    size = EpochWindow(0).last + 1
-    recent = {EpochWindow(max(0, newest - nth * size)) for nth in range(NEWEST)}
+    recent = {EpochWindow(max(0, newest - nth * SIZE)) for nth in range(NEWEST)}
     holed = sorted({EpochWindow.containing(epoch) for epoch in lacking} - recent)
     return sorted(recent | set(holed[:WINDOWS_A_DAY]))
 
@@ -59,17 +59,17 @@ def daily_verification(
 @dg.schedule(
     job=ingest_epochs,
     cron_schedule="41 * * * *",
-    description="Compare the newest window with the head of the chain, whatever else runs.",
+    description="See how far we are behind the head of the chain, whatever else runs.",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def hourly_freshness(
-    context: dg.ScheduleEvaluationContext, database: dg.ResourceParam[psycopg.Connection]
+    context: dg.ScheduleEvaluationContext, chain: dg.ResourceParam[Chain]
 ) -> dg.RunRequest | dg.SkipReason:
-    last = store.last_epoch(database)
-    if last < 0:
-        return dg.SkipReason("nothing is stored yet")
-    begin_windows(context.instance, last)
-    window = EpochWindow.containing(last)
+    completed = chain.head().last_completed_epoch
+    if completed is None:
+        return dg.SkipReason("no epoch is completed yet")
+    begin_windows(context.instance, completed)
+    window = EpochWindow.containing(completed)
     return dg.RunRequest(
         run_key=f"{window.key}@{at(context):%Y-%m-%dT%H:%M}",
         partition_key=window.key,

@@ -38,6 +38,21 @@ FORGET_REPLACED = sql.SQL(
     "DELETE FROM {table} USING incoming AS new JOIN epochs AS old USING (epoch)"
     " WHERE {table}.epoch = new.epoch AND old.end_hash <> new.end_hash"
 )
+KEEP_COUNTS = """
+UPDATE incoming AS new SET data = new.data || told.counts
+  FROM (
+    SELECT epoch, end_hash,
+           jsonb_object_agg(name, jsonb_build_object('count', data -> name -> 'count')) AS counts
+    FROM raw_epochs
+    CROSS JOIN unnest('{deposits, withdrawals, successfulBundles}'::text[]) AS name
+    WHERE epoch IN (SELECT epoch FROM incoming)
+      AND jsonb_typeof(data -> name -> 'count') = 'number'
+    GROUP BY epoch, end_hash) AS told
+  WHERE told.epoch = new.epoch AND told.end_hash = new.end_hash
+    AND new.data #>> '{deposits,count}' IS NULL
+"""
+"""What somebody has counted at the same block, or a legacy snapshot tells, is not lost again."""
+
 MERGE_OPERATORS = """
 INSERT INTO operators_metadata AS old (operator_id, first_seen_epoch, last_seen_epoch, owner,
     signing_key, nomination_tax, minimum_nominator_stake, status)
@@ -48,19 +63,23 @@ INSERT INTO operators_metadata AS old (operator_id, first_seen_epoch, last_seen_
       minimum_nominator_stake, status, updated_at) = ROW (
       least(old.first_seen_epoch, excluded.first_seen_epoch),
       greatest(old.last_seen_epoch, excluded.last_seen_epoch),
-      excluded.owner, excluded.signing_key, excluded.nomination_tax,
+      coalesce(excluded.owner, old.owner), excluded.signing_key, excluded.nomination_tax,
       excluded.minimum_nominator_stake, excluded.status, now())
   WHERE coalesce(old.last_seen_epoch, -1) <= excluded.last_seen_epoch AND
     (old.first_seen_epoch, old.last_seen_epoch, old.owner, old.signing_key, old.nomination_tax,
       old.minimum_nominator_stake, old.status) IS DISTINCT FROM
     (least(old.first_seen_epoch, excluded.first_seen_epoch), excluded.last_seen_epoch,
-      excluded.owner, excluded.signing_key, excluded.nomination_tax,
+      coalesce(excluded.owner, old.owner), excluded.signing_key, excluded.nomination_tax,
       excluded.minimum_nominator_stake, excluded.status)
 """
+"""The latest epoch has the word, but for the owner, whom no legacy snapshot names."""
+
 EARLIER_OPERATORS = """
-UPDATE operators_metadata AS old SET first_seen_epoch = new.first_seen_epoch, updated_at = now()
+UPDATE operators_metadata AS old SET (first_seen_epoch, owner, updated_at)
+    = ROW (least(old.first_seen_epoch, new.first_seen_epoch), coalesce(old.owner, new.owner), now())
   FROM incoming AS new
-  WHERE new.operator_id = old.operator_id AND new.first_seen_epoch < old.first_seen_epoch
+  WHERE new.operator_id = old.operator_id
+    AND (new.first_seen_epoch < old.first_seen_epoch OR old.owner IS NULL AND new.owner IS NOT NULL)
 """
 ACTIVE_OPERATORS = """
 UPDATE operators_metadata SET is_active = fact.active
@@ -128,6 +147,7 @@ def keep_epochs(
         )
         refuse_other_chain(connection, genesis_hash, domain_id)
         _stage(cursor, EPOCHS, frame)
+        cursor.execute(KEEP_COUNTS)
         for name in ("operator_share_prices", "operator_shares"):
             cursor.execute(FORGET_REPLACED.format(table=sql.Identifier(name)))
         changed = _apply(cursor, EPOCHS, frame)

@@ -8,9 +8,21 @@ from typing import Any
 import dagster as dg
 
 from operator_prices import columns
+from operator_prices.chain import (
+    ChainError,
+    NodeBehindError,
+    NodeUnreachableError,
+    RateLimitedError,
+)
 from operator_prices.options import Options
 from operator_prices.partitions import WINDOWS_A_RUN, epoch_windows
 from operator_prices.windows import EpochWindow
+
+PASSING = (NodeUnreachableError, NodeBehindError, RateLimitedError)
+"""What may be over when the node is asked again."""
+
+RETRIES, FIRST_PAUSE = 3, 10
+"""How often a step is tried again, and the seconds before the first time."""
 
 Said = dict[str, object]
 """What a materialization says of one window."""
@@ -54,3 +66,17 @@ def materializing(
 def row_counts(rows: int, changed: int) -> dict[str, object]:
     """What every materialization says of its rows."""
     return {"dagster/partition_row_count": rows, "changed_rows": changed}
+
+
+@contextmanager
+def retried_if_it_may_pass(tries: int) -> Iterator[None]:
+    """Have a step tried again when the node's failure may pass, after 10, 20 and 40 seconds.
+
+    Not a `RetryPolicy`: Dagster applies one to a cancelled step, too, which then cannot be stopped.
+    """
+    try:
+        yield
+    except PASSING as error:
+        raise dg.RetryRequested(RETRIES, FIRST_PAUSE * 2**tries) from error
+    except ChainError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error

@@ -16,7 +16,10 @@ from operator_prices.alert_sensors import (
 )
 from operator_prices.alerts import Incident, WebhookError
 from operator_prices.chain import NodeUnreachableError
+from operator_prices.definitions import defs
 from operator_prices.options import Options
+from operator_prices.parity_checks import parity
+from operator_prices.partitions import begin_windows
 from operator_prices_tests.test_sensors import HeadOnly, Unreachable, served
 from operator_prices_tests.windows_samples import (
     FIRST,
@@ -213,3 +216,29 @@ def test_a_run_that_fails_for_another_reason_is_alerted_with_the_reason(
     assert webhook.texts()[0].startswith(
         f"Trouble: run failed in raw_epochs: the disk is full\nWhere: window {FIRST}\nhttp://ui/runs/"
     )
+
+
+def test_a_run_of_checks_alone_does_not_end_the_trouble_of_its_window(
+    instance: dg.DagsterInstance,
+    database: psycopg.Connection,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with small_chain(tmp_path_factory.mktemp("runtimes")) as chain:
+        begin_windows(instance, 199)
+        trouble = Incident(key=f"run window {FIRST}", what="failed", place="here", link="l")
+        alerts.begin(database, [trouble])
+        resources = {"chain": chain, "database": database, "options": Options()}
+        look = dg.Definitions(
+            assets=defs.assets,
+            asset_checks=defs.asset_checks,
+            jobs=[dg.define_asset_job("look", dg.AssetSelection.checks(*parity.check_keys))],
+            resources=resources,
+        ).resolve_job_def("look")
+        tags = {"dagster/partition": FIRST}
+        result = look.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+        assert result.success
+        report(instance, database, result)
+        still_open = "SELECT key FROM alert_incidents WHERE recovered_at IS NULL"
+        assert (trouble.key,) in database.execute(still_open).fetchall()
+        report(instance, database, run_windows(instance, database, chain, FIRST))
+        assert (trouble.key,) not in database.execute(still_open).fetchall()

@@ -4,9 +4,9 @@ import dagster as dg
 import psycopg
 import pytest
 
-from operator_prices import assets
 from operator_prices.chain import Chain, DomainMissingError, NodeUnreachableError
 from operator_prices.definitions import defs
+from operator_prices.windowed import retried_if_it_may_pass
 from operator_prices_tests.windows_samples import (
     FIRST,
     SECOND,
@@ -134,10 +134,10 @@ def test_what_cannot_be_true_is_refused_before_it_is_written(
 
 
 def test_only_what_may_pass_is_tried_again() -> None:
-    with pytest.raises(dg.RetryRequested) as asked, assets.retried_if_it_may_pass(1):
+    with pytest.raises(dg.RetryRequested) as asked, retried_if_it_may_pass(1):
         raise NodeUnreachableError("the node is in a mood")
     assert (asked.value.max_retries, asked.value.seconds_to_wait) == (3, 20)
-    with pytest.raises(dg.Failure) as failure, assets.retried_if_it_may_pass(0):
+    with pytest.raises(dg.Failure) as failure, retried_if_it_may_pass(0):
         raise DomainMissingError("the domain does not exist")
     assert failure.value.allow_retries is False
 

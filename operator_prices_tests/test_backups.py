@@ -3,9 +3,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
-from operator_prices import backups, migrations
-from operator_prices.backups import BackupError
+from operator_prices import backups, embedded, migrations
+from operator_prices.backups import READER, BackupError
 
 OLD = """
 CREATE TABLE epochs (
@@ -115,3 +116,45 @@ def test_a_backup_appears_when_it_is_whole(tmp_path: Path) -> None:
     with pytest.raises(psycopg.OperationalError):
         backups.backup("postgresql://nobody@127.0.0.1:1/none", tmp_path / "x.dump")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_without_the_roles_of_the_backup_gets_ours_and_does_without_others(
+    old: str, tmp_path: Path
+) -> None:
+    migrations.migrate(old)
+    with psycopg.connect(old, autocommit=True) as connection:
+        connection.execute("CREATE ROLE a_stranger")
+        connection.execute("GRANT SELECT ON epochs TO a_stranger")
+        backups.backup(old, tmp_path / "now.dump")
+        connection.execute("DROP OWNED BY a_stranger")
+        connection.execute("DROP ROLE a_stranger")
+    assert backups.restore(old, tmp_path / "now.dump", replace=True) == ["a_stranger"]
+    with psycopg.connect(old) as connection:
+        granted = connection.execute(
+            "SELECT has_table_privilege('operator_prices_reader', 'epoch_documents', 'SELECT')"
+        ).fetchone()
+    assert granted == (True,)
+
+
+def test_a_new_machine_takes_a_backup(old: str, tmp_path: Path) -> None:
+    migrations.migrate(old)
+    before = answers(old)
+    backups.backup(old, tmp_path / "now.dump")
+    with embedded.server(tmp_path / "new") as new:
+        assert backups.restore(new, tmp_path / "now.dump") == []
+        assert answers(new) == before
+        with psycopg.connect(new, user=READER) as connection:
+            assert connection.execute("SELECT count(*) FROM epochs").fetchone() == (50,)
+    embedded.remove(tmp_path / "new")
+
+
+def test_nobody_sees_a_password_among_the_arguments_of_a_program() -> None:
+    told, environment = backups._apart("postgresql://me:a%20secret@db.example:5433/prices")  # noqa: SLF001
+    assert "secret" not in told
+    assert environment["PGPASSWORD"] == "a secret"
+    assert conninfo_to_dict(told) == {
+        "user": "me",
+        "host": "db.example",
+        "port": "5433",
+        "dbname": "prices",
+    }

@@ -1,11 +1,11 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 import psycopg
 import pytest
 
-from operator_prices import checks, store
-from operator_prices.chain import Chain
+from operator_prices import checks, store, windowed
+from operator_prices.chain import Chain, NodeUnreachableError
 from operator_prices.windows import EpochWindow
 from operator_prices_tests.windows_samples import (
     FIRST,
@@ -148,3 +148,44 @@ def test_each_query_finds_nothing_in_good_data_and_names_what_is_wrong(
 def test_checks_of_what_is_only_remarkable_never_block() -> None:
     assert not [spec for spec in SPECS if spec.blocking and spec.name in checks.WARNINGS]
     assert {spec.name for spec in SPECS} >= checks.WARNINGS
+
+
+def test_at_the_head_of_the_chain_every_epoch_that_waits_counts(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    for key, passed in ((SECOND, False), (FIRST, True), (SECOND, True)):
+        result = run_windows(instance, database, chain, key)
+        (found,) = [
+            one for one in result.get_asset_check_evaluations() if one.check_name == "up_to_date"
+        ]
+        assert found.passed is passed, key
+        if not passed:
+            assert str(found.description).startswith("epoch 0; epoch 1; ")
+
+
+class Shy(Lying):
+    """Is not asked for hashes with success at the first time."""
+
+    asked = 0
+
+    def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
+        self.asked += 1
+        if self.asked == 1:
+            raise NodeUnreachableError("nobody answers")
+        return super().block_hashes(blocks)
+
+
+def test_a_check_that_the_node_does_not_answer_is_tried_again(
+    instance: dg.DagsterInstance,
+    database: psycopg.Connection,
+    chain: Chain,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(windowed, "FIRST_PAUSE", 0)
+    shy = Shy(chain)
+    result = run_windows(instance, database, shy, FIRST)
+    assert result.success
+    assert shy.asked == 2
+    assert {one.check_name for one in result.get_asset_check_evaluations() if one.passed} == {
+        spec.name for spec in SPECS
+    }

@@ -175,3 +175,15 @@ def test_map_entries_are_counted_page_by_page(database: psycopg.Connection, tmp_
         "SELECT deposits_count, withdrawals_count FROM comprehensive_analytics WHERE epoch = 7"
     ).fetchone()
     assert row == (counts["deposits"], counts["withdrawals"])
+
+
+def test_what_was_counted_is_not_lost_when_an_epoch_is_read_again(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    with serving(DevChain(SMALL)) as node, reading(node.url, tmp_path) as chain:
+        fill(chain, database)
+        store.keep_counts(database, 7, {"deposits": 5, "withdrawals": 0, "successfulBundles": 2})
+        before = database.execute("SELECT * FROM epochs ORDER BY epoch").fetchall()
+        database.execute("UPDATE epochs SET complete = false WHERE epoch IN (6, 7)")
+        assert fill(chain, database).epochs_read == 2
+    assert database.execute("SELECT * FROM epochs ORDER BY epoch").fetchall() == before

@@ -5,6 +5,7 @@ import dagster as dg
 import psycopg
 import pytest
 
+from operator_prices.chain import NodeUnreachableError
 from operator_prices.definitions import defs
 from operator_prices.schedules import (
     WINDOWS_A_DAY,
@@ -12,7 +13,7 @@ from operator_prices.schedules import (
     hourly_freshness,
     windows_to_verify,
 )
-from operator_prices_tests.test_sensors import served
+from operator_prices_tests.test_sensors import HeadOnly, Unreachable, served
 
 
 @pytest.fixture
@@ -40,12 +41,14 @@ def test_many_windows_with_holes_are_mended_over_some_days() -> None:
 
 
 def requests(
-    schedule: dg.ScheduleDefinition, database: psycopg.Connection, instance: dg.DagsterInstance
+    schedule: dg.ScheduleDefinition,
+    instance: dg.DagsterInstance,
+    **resources: object,
 ) -> list[dg.RunRequest]:
     with dg.build_schedule_context(
         instance=instance,
         scheduled_execution_time=NOON,
-        resources={"database": database},
+        resources=resources,
         repository_def=defs.get_repository_def(),
     ) as context:
         return list(schedule.evaluate_tick(context).run_requests or ())
@@ -55,7 +58,7 @@ def test_a_day_asks_for_runs_that_verify(
     instance: dg.DagsterInstance, database: psycopg.Connection
 ) -> None:
     served(database, range(120))
-    asked = requests(daily_verification, database, instance)
+    asked = requests(daily_verification, instance, database=database)
 
     assert [one.run_key for one in asked] == [
         "000000-000099@2026-01-01T12:00",
@@ -66,10 +69,9 @@ def test_a_day_asks_for_runs_that_verify(
 
 
 def test_an_hour_asks_for_the_check_of_freshness_alone(
-    instance: dg.DagsterInstance, database: psycopg.Connection
+    instance: dg.DagsterInstance,
 ) -> None:
-    served(database, range(120))
-    (asked,) = requests(hourly_freshness, database, instance)
+    (asked,) = requests(hourly_freshness, instance, chain=HeadOnly(119))
 
     assert asked.partition_key == "000100-000199"
     assert asked.asset_selection == []
@@ -79,5 +81,16 @@ def test_an_hour_asks_for_the_check_of_freshness_alone(
 def test_an_empty_database_is_not_verified(
     instance: dg.DagsterInstance, database: psycopg.Connection
 ) -> None:
-    assert requests(daily_verification, database, instance) == []
-    assert requests(hourly_freshness, database, instance) == []
+    assert requests(daily_verification, instance, database=database) == []
+
+
+def test_a_chain_without_a_completed_epoch_has_nothing_to_be_fresh(
+    instance: dg.DagsterInstance,
+) -> None:
+    assert requests(hourly_freshness, instance, chain=HeadOnly(None)) == []
+
+
+def test_a_node_that_does_not_answer_fails_the_tick(instance: dg.DagsterInstance) -> None:
+    with pytest.raises(Exception, match="hourly_freshness") as raised:
+        requests(hourly_freshness, instance, chain=Unreachable(None))
+    assert isinstance(raised.value.__cause__, NodeUnreachableError)

@@ -59,9 +59,15 @@ def keep(
 
 
 def operator(
-    operator_id: int, first: int, last: int, tax: int = 5, status: str = "Registered"
+    operator_id: int,
+    first: int,
+    last: int,
+    *,
+    tax: int = 5,
+    status: str = "Registered",
+    owner: str | None = "owner",
 ) -> tuple[object, ...]:
-    return (operator_id, first, last, "owner", "0x", tax, 1, status)
+    return (operator_id, first, last, owner, "0x", tax, 1, status)
 
 
 def operators(*rows: tuple[object, ...]) -> pl.DataFrame:
@@ -167,6 +173,19 @@ def test_the_latest_epoch_has_the_word_on_an_operator_in_whatever_order(
     ).fetchall()
     assert rows == [(0, 3, 150, 9, True), (1, 100, 120, 5, False), (2, 5, 20, 5, False)]
     assert store.merge_operators(database, operators(operator(0, 3, 20))) == 0
+
+
+def test_an_owner_that_is_known_is_not_forgotten_by_an_epoch_that_does_not_name_it(
+    database: psycopg.Connection,
+) -> None:
+    keep(database, raw(9))
+    owner = "SELECT owner, last_seen_epoch FROM operators_metadata"
+    store.merge_operators(database, operators(operator(0, 1, 5, owner="sue")))
+    store.merge_operators(database, operators(operator(0, 1, 9, owner=None)))
+    assert database.execute(owner).fetchone() == ("sue", 9)
+    database.execute("UPDATE operators_metadata SET owner = NULL")
+    assert store.merge_operators(database, operators(operator(0, 1, 5, owner="sue"))) == 1
+    assert database.execute(owner).fetchone() == ("sue", 9)
 
 
 def test_an_operator_that_is_no_longer_registered_is_not_active(
