@@ -8,6 +8,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
@@ -226,6 +227,63 @@ def test_an_empty_database_has_empty_answers(server: str, migrated: str) -> None
         assert "operator_prices_last_epoch -1.0" in api.get("/metrics").body.decode()
 
 
+def test_rewards_that_are_not_known_have_no_total(server: str, migrated: str) -> None:
+    with database(server, migrated) as dsn, serving(dsn) as api:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            history.write(connection, 0, 0, 2)
+            known = int(api.get("/api/summary").json["rewardsTotal"])
+            connection.execute(
+                "UPDATE operator_shares SET reward_raw = NULL WHERE operator_id = 1;"
+                " SELECT refresh_epoch_analytics(0, 0)"
+            )
+        assert known > 0
+        assert api.get("/api/summary").json["rewardsTotal"] is None
+
+
+def test_a_reward_of_an_operator_that_is_gone_by_the_end_of_the_epoch_counts(
+    server: str, migrated: str
+) -> None:
+    with database(server, migrated) as dsn, serving(dsn) as api:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            history.write(connection, 0, 0, 2)
+            connection.execute(
+                "UPDATE epochs SET data = jsonb_set(data,"
+                " '{domainStakingSummary,currentEpochRewards,3}', '\"7000000000000000000\"');"
+                " SELECT refresh_epoch_analytics(0, 0)"
+            )
+            told = connection.execute(
+                "SELECT operator_2_rewards_tokens, operator_3_rewards_tokens"
+                " FROM comprehensive_analytics"
+            ).fetchone()
+        assert told == (0, 7)
+        row = api.get("/api/epochs").json[0]
+        assert row["rewards"]["3"] == "7000000000000000000"
+        assert int(api.get("/api/summary").json["rewardsTotal"]) == sum(
+            map(int, row["rewards"].values())
+        )
+        assert api.get("/api/epochs/0").json["rewards"]["3"] == "7000000000000000000"
+
+
+@pytest.mark.parametrize("path", ["/api/epochs", "/api/epochs/7", "/api/operators?format=csv", "/"])
+def test_a_head_is_what_a_get_begins_with(api: Served, path: str) -> None:
+    whole, head = api.get(path), api.get(path, method="HEAD")
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["etag"] == whole.headers["etag"]
+
+
+def test_what_is_left_empty_is_not_given_and_any_limit_is_capped(api: Served) -> None:
+    rows = api.get("/api/epochs").json
+    for query in ("sample=&from=&to=&limit=&operators=", "limit=99999999999999999999"):
+        assert api.get(f"/api/epochs?{query}").json == rows
+
+
+@pytest.mark.parametrize("path", ["tables", "json"])
+def test_a_sample_that_leaves_nothing_out_is_none(api: Served, path: str) -> None:
+    rows = api.get(f"/api/epochs?from=3&to=4&sample=1&path={path}").json
+    assert [row["epoch"] for row in rows] == [3, 4]
+    assert not any(row["meta"]["sampleApplied"] for row in rows)
+
+
 # ---- what is no question
 
 
@@ -234,6 +292,10 @@ def test_an_empty_database_has_empty_answers(server: str, migrated: str) -> None
     [
         ("/api/epochs?limit=0", "limit"),
         ("/api/epochs?limit=-1", "limit"),
+        ("/api/epochs?from=1_0", "from"),
+        ("/api/epochs/2_0", "epoch"),
+        ("/api/epochs/+2", "epoch"),
+        ("/api/operators/2.0", "operator"),
         ("/api/epochs?limit=ten", "limit"),
         ("/api/epochs?limit=1e3", "limit"),
         ("/api/epochs?sample=0", "sample"),
@@ -327,6 +389,7 @@ def test_a_table_holds_exactly_what_the_json_says(api: Served, path: str, form: 
         "shares": "shares",
         "reward": "reward",
         "nomination_tax": "nominationTax",
+        "status": "status",
         "source": "source",
     }
     assert rows == [{column: str(point[name]) for column, name in names.items()} for point in told]
@@ -552,6 +615,42 @@ def test_metrics_count_requests_by_route_and_rows(filled: str) -> None:
     assert 'request_seconds_count{route="/api/epochs",status="422"} 1.0' in told
     assert 'rows_served_total{route="/api/epochs"} 5.0' in told
     assert "operator_prices_last_epoch 39.0" in told
+
+
+def test_connections_that_died_with_the_server_cost_no_answer(filled: str) -> None:
+    with serving(filled) as api:
+        for path in ("/api/epochs/1", "/api/epochs", "/api/operators"):
+            assert api.get(path).status == 200
+        with psycopg.connect(api.dsn, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'operator-prices api'"
+            )
+        for path in ("/api/epochs/2", "/api/epochs?limit=all&to=30", "/api/operators/1", "/readyz"):
+            assert api.get(path).status == 200, path
+
+
+def test_metrics_are_told_and_probes_are_short_while_the_database_is_away(
+    server: str, migrated: str
+) -> None:
+    with database(server, migrated) as dsn, serving(dsn) as api:
+        assert "operator_prices_database_up 1.0" in api.get("/metrics").body.decode()
+        name = sql.Identifier(str(psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]))
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                [name.as_string().strip('"')],
+            )
+            begun = time.monotonic()
+            assert api.get("/readyz").status == 503
+            assert "operator_prices_database_up 0.0" in api.get("/metrics").body.decode()
+            assert time.monotonic() - begun < 8
+            admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+        until = time.monotonic() + 20
+        while api.get("/readyz").status != 200:
+            assert time.monotonic() < until
+            time.sleep(0.2)
 
 
 def test_readiness_can_depend_on_freshness(filled: str) -> None:

@@ -44,10 +44,10 @@ class Served:
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
-    def get(self, path: str, *, seconds: float = 30, **headers: str) -> Reply:
+    def get(self, path: str, *, seconds: float = 30, method: str = "GET", **headers: str) -> Reply:
         told = {name.replace("_", "-"): text for name, text in headers.items()}
         with closing(HTTPConnection(HOST, self.port, timeout=seconds)) as connection:
-            connection.request("GET", path, headers=told)
+            connection.request(method, path, headers=told)
             with connection.getresponse() as answer:
                 known = {name.lower(): text for name, text in answer.getheaders()}
                 return Reply(answer.status, known, answer.read())

@@ -63,6 +63,8 @@ RETURNS SETOF epoch_analytics LANGUAGE sql STABLE AS $$
 WITH fact AS MATERIALIZED (
   SELECT epoch, domain_id, end_block, timestamp, complete,
          "domainStakingSummary" ->> 'currentTotalStake' AS total_stake,
+         CASE jsonb_typeof("domainStakingSummary" -> 'currentEpochRewards')
+           WHEN 'object' THEN "domainStakingSummary" -> 'currentEpochRewards' END AS rewards,
          "accumulatedTreasuryFunds" AS treasury_funds, "domainChainRewards" AS chain_rewards,
          deposits ->> 'count' AS deposits, withdrawals ->> 'count' AS withdrawals,
          "successfulBundles" ->> 'count' AS bundles,
@@ -115,6 +117,12 @@ WITH fact AS MATERIALIZED (
            FILTER (WHERE stake_raw IS NOT NULL) AS total_stakes_json,
          jsonb_object_agg(operator_id, status) FILTER (WHERE status IS NOT NULL) AS statuses_json
   FROM operator GROUP BY epoch
+), departed AS (  -- rewarded, but gone before the epoch was over
+  SELECT fact.epoch, jsonb_object_agg(id, number_or_null(amount)::text) AS rewards_json
+  FROM fact CROSS JOIN LATERAL jsonb_each_text(rewards) AS told (id, amount)
+  LEFT JOIN operator ON operator.epoch = fact.epoch AND operator.operator_id::text = id
+  WHERE operator.epoch IS NULL AND number_or_null(amount) IS NOT NULL
+  GROUP BY fact.epoch
 ), priced AS (
   SELECT epoch, jsonb_object_agg(operator_id, share_price_perq::text) AS prices_json,
          jsonb_object_agg(operator_id, source) AS sources_json
@@ -130,7 +138,10 @@ SELECT fact.epoch::bigint, domain_id, end_block::bigint, timestamp::bigint,
        number_or_null(chain_rewards),
        CASE WHEN every_operator THEN coalesce(storage_fees, none_at_all) END,
        stake_0, stake_1, stake_2, stake_3,
-       reward_0, reward_1, reward_2, reward_3,
+       coalesce(reward_0, (gone.rewards_json ->> '0')::numeric, CASE WHEN NOT rewards ? '0' THEN 0 END),
+       coalesce(reward_1, (gone.rewards_json ->> '1')::numeric, CASE WHEN NOT rewards ? '1' THEN 0 END),
+       coalesce(reward_2, (gone.rewards_json ->> '2')::numeric, CASE WHEN NOT rewards ? '2' THEN 0 END),
+       coalesce(reward_3, (gone.rewards_json ->> '3')::numeric, CASE WHEN NOT rewards ? '3' THEN 0 END),
        shares_0, shares_1, shares_2, shares_3,
        per_share_0, per_share_1, per_share_2, per_share_3,
        CASE WHEN every_operator THEN coalesce(operators, none_at_all) END,
@@ -139,7 +150,8 @@ SELECT fact.epoch::bigint, domain_id, end_block::bigint, timestamp::bigint,
        number_or_null(bundles),
        coalesce(prices_json, nothing),
        coalesce(stakes_json, nothing),
-       coalesce(rewards_json, nothing),
+       coalesce(counted.rewards_json || gone.rewards_json, gone.rewards_json, counted.rewards_json,
+                nothing),
        coalesce(shares_json, nothing),
        coalesce(per_share_json, nothing),
        coalesce(total_stakes_json, nothing),
@@ -147,6 +159,7 @@ SELECT fact.epoch::bigint, domain_id, end_block::bigint, timestamp::bigint,
        coalesce(statuses_json, nothing)
 FROM fact
 LEFT JOIN counted ON counted.epoch = fact.epoch
+LEFT JOIN departed AS gone ON gone.epoch = fact.epoch
 LEFT JOIN priced ON priced.epoch = fact.epoch
 CROSS JOIN LATERAL (
   SELECT CASE WHEN complete AND operators IS NULL THEN 0 END AS none_at_all,

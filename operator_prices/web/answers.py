@@ -17,6 +17,9 @@ from operator_prices.web.database import Cursor, Database, Version
 STALL_SECONDS = 30
 """How long a client may leave us waiting before its answer is given up."""
 
+ANSWER_SECONDS = 600
+"""How long a client may take over an answer, which holds one of a few connections."""
+
 CACHE_CONTROL = "public, max-age=0, must-revalidate"
 """Whoever keeps an answer asks each time whether it still holds, which costs a millisecond."""
 
@@ -150,7 +153,7 @@ class Point(Response):
                 raise await self._missing(cursor)
         given = coding(self._request.headers.get("accept-encoding", ""))
         etag = f'"{version.tag}-{given}"'
-        if matches(self._request.headers.get("if-none-match"), etag):
+        if matches(asked(self._request), etag):
             await _start(send, 304, etag, "application/json", given)
             await send({"type": "http.response.body", "body": b""})
             return
@@ -191,7 +194,7 @@ class Answer(Response):
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         version = await self._database.version()
         etag = self._etag(version)
-        if matches(self._request.headers.get("if-none-match"), etag):
+        if matches(asked(self._request), etag):
             await self._start(send, 304, etag)
             await send({"type": "http.response.body", "body": b""})
         elif (parts := self._cache.get(etag)) is not None:
@@ -206,7 +209,8 @@ class Answer(Response):
                 self._database.snapshot(large=self._large) as (cursor, seen),
                 aclosing(self._source(cursor, seen)) as source,
             ):
-                await self._give(send, self._etag(seen), source)
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await self._give(send, self._etag(seen), source)
 
     async def _give(self, send: Send, etag: str, source: Parts) -> None:
         collector = self._cache.collect(etag)
@@ -286,16 +290,20 @@ def coding(accepted: str) -> str:
     return best if known[best] > 0 else "identity"
 
 
+def asked(request: Request) -> str:
+    """All that `If-None-Match` names, in however many lines."""
+    return ",".join(request.headers.getlist("if-none-match"))
+
+
 def matches(asked: str | None, etag: str) -> bool:
     """Whether `If-None-Match` names the answer that would be given.
 
-    >>> matches('"a", W/"b"', '"b"'), matches("*", '"b"'), matches('"a"', '"b"')
-    (True, True, False)
+    Not by `*`: that would need to know first whether there is any.
+
+    >>> matches('"a", W/"b"', '"b"'), matches("*", '"b"'), matches(None, '"b"')
+    (True, False, False)
     """
-    if asked is None:
-        return False
-    tags = {tag.strip().removeprefix("W/") for tag in asked.split(",")}
-    return "*" in tags or etag in tags
+    return etag in {tag.strip().removeprefix("W/") for tag in (asked or "").split(",")}
 
 
 Squeezer = tuple[Callable[[bytes], bytes], Callable[[], bytes]]

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from operator_prices.web import old_routes, operations, pages, routes
 from operator_prices.web import parameters as given
@@ -26,6 +27,25 @@ Share prices of Autonomys operators, epoch by epoch. Amounts are decimal strings
 times 10^18: it falls as rewards come in. `stakePerShare` is what a share is worth, stake per share
 times 10^18: it rises. Answers carry a strong `ETag` that changes when the data does.
 """
+
+
+class HeadersAlone:
+    """Answers HEAD as GET, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def bodiless(message: Message) -> None:
+            if message["type"] != "http.response.body":
+                await send(message)
+            elif not message.get("more_body"):
+                await send({"type": "http.response.body", "body": b""})
+
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await self._app({**scope, "method": "GET"}, receive, bodiless)
+        else:
+            await self._app(scope, receive, send)
 
 
 def create_app(configuration: Configuration) -> FastAPI:
@@ -58,6 +78,7 @@ def create_app(configuration: Configuration) -> FastAPI:
     _add_failures(app)
     for part in (old_routes, routes, operations, pages):
         app.include_router(part.router)
+    app.add_middleware(HeadersAlone)
     app.add_middleware(Measured, metrics=service.metrics)
     return app
 

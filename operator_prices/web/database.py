@@ -1,6 +1,7 @@
 """The connections of the serving process, the version of the data, and snapshots to answer from."""
 
 import asyncio
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ STREAMS = 3
 """For large answers, which hold one for as long as the client takes to read."""
 
 STATEMENT_SECONDS = 60
+
+PATIENCE_SECONDS = 10
+"""How long a request waits for a connection."""
+
+RECONNECT_SECONDS = 3
+"""How long the pool tries by itself; later it is the next request that has it try again."""
 
 READERS, BATCH = 2, 16
 """How many statements for single epochs run at a time, and how many epochs each asks for."""
@@ -62,10 +69,10 @@ EPOCHS = sql.SQL(
 """Everything about some epochs, each as JSON, with the version that they are all of."""
 
 RIGHTS = sql.SQL(
-    "SELECT current_user, coalesce(string_agg(name, ', ' ORDER BY name), '') FROM unnest("
-    "'{epochs, operator_share_prices, operator_shares, operators_metadata, epoch_analytics,"
-    " epoch_documents, data_version, quarantine, skipped_epochs, chain_identity}'::text[]) AS name"
-    " WHERE has_table_privilege(name, 'INSERT, UPDATE, DELETE, TRUNCATE')"
+    "SELECT current_user, coalesce(string_agg(relname, ', ' ORDER BY relname), '') FROM pg_class"
+    " WHERE relkind IN ('r', 'p', 'v', 'm')"
+    " AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'epochs'::regclass)"
+    " AND has_table_privilege(pg_class.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')"
 )
 
 
@@ -99,11 +106,12 @@ class Database:
                 kwargs=options,
                 min_size=1,
                 max_size=size,
-                timeout=10,
+                timeout=PATIENCE_SECONDS,
                 max_waiting=1000,
                 open=False,
                 configure=_read_only,
-                check=None,
+                check=_alive,
+                reconnect_timeout=RECONNECT_SECONDS,
                 name=name,
             )
             for name, size in (("small", CONNECTIONS), ("large", STREAMS))
@@ -175,9 +183,9 @@ class Database:
         self._readers.discard(asyncio.current_task())
 
     @asynccontextmanager
-    async def cursor(self) -> AsyncIterator[Cursor]:
+    async def cursor(self, seconds: float = PATIENCE_SECONDS) -> AsyncIterator[Cursor]:
         """A cursor for one small statement."""
-        async with self._small.connection() as connection, connection.cursor() as cursor:
+        async with self._small.connection(seconds) as connection, connection.cursor() as cursor:
             yield cursor
 
     @asynccontextmanager
@@ -191,16 +199,16 @@ class Database:
         ):
             yield cursor, await version_of(cursor)
 
-    async def rights(self) -> tuple[str, str]:
-        """The role, and which of our tables it may write to."""
-        async with self.cursor() as cursor:
+    async def rights(self, seconds: float = PATIENCE_SECONDS) -> tuple[str, str]:
+        """The role, and which tables beside ours it may write to."""
+        async with self.cursor(seconds) as cursor:
             await cursor.execute(RIGHTS)
             row = await cursor.fetchone()
         return (row[0], row[1]) if row else ("", "")
 
-    async def complaint(self) -> str | None:
+    async def complaint(self, seconds: float = PATIENCE_SECONDS) -> str | None:
         """What is wrong with the role we were given, in a sentence with the fix."""
-        role, writable = await self.rights()
+        role, writable = await self.rights(seconds)
         if not writable:
             return None
         return (
@@ -224,6 +232,12 @@ async def version_of(cursor: Cursor) -> Version:
     if row is None:
         raise LookupError(NO_VERSION)
     return Version(*row)
+
+
+async def _alive(connection: AsyncConnection[TupleRow]) -> None:
+    """Raise for a connection that the server has ended; one that is silent costs no question."""
+    if select.select([connection.fileno()], [], [], 0)[0]:
+        await AsyncConnectionPool.check_connection(connection)
 
 
 async def _read_only(connection: AsyncConnection[TupleRow]) -> None:

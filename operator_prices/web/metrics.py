@@ -37,6 +37,11 @@ class Metrics:
             "Age of the last stored epoch by its own time stamp; NaN without any.",
             registry=self.registry,
         )
+        self.database_up: Final = Gauge(
+            "operator_prices_database_up",
+            "Whether the database answers: 1 or 0.",
+            registry=self.registry,
+        )
         self.listeners: Final = Gauge(
             "operator_prices_stream_listeners", "Open event streams.", registry=self.registry
         )

@@ -86,7 +86,7 @@ async def _summary(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
     yield orjson.dumps(
         {
             **{name: latest[name] for name in names},
-            "rewardsTotal": str(sum(map(int, latest["rewards"].values()))),
+            "rewardsTotal": row[1],
             "operatorSharePrices": latest["operatorSharePrices"],
             "meta": {"sharePricesDefaulted": latest["meta"]["sharePricesDefaulted"]},
         }
@@ -98,16 +98,14 @@ async def _parsed(
 ) -> AsyncGenerator[bytes, None]:
     """The epochs of a span from their stored JSON, parsed now; sampled as those of the tables."""
     first, last, rows = await queries.bounds(cursor, span, "epochs")
-    step = -(-rows // span.sample) if span.sample and rows else 1
+    step, sampled = queries.steps(rows, span.sample)
     separator, number = b"[", 0
     left_out: bytes | None = None
     for window in between(first, last):
         await cursor.execute(paths.STORED, [max(first, window.first), window.last])
         stored = await cursor.fetchall()
         await cursor.execute(paths.FOLLOWING, [window.last])
-        parse = partial(
-            _written, stored, await cursor.fetchone(), last, operators, sampled=step > 1
-        )
+        parse = partial(_written, stored, await cursor.fetchone(), last, operators, sampled=sampled)
         for row in await to_thread(parse):
             if number % step == 0:
                 served.rows += 1

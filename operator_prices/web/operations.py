@@ -14,6 +14,12 @@ from operator_prices.web.service import Service, service
 
 router = APIRouter(tags=["operations"])
 
+PROBE_SECONDS = 2
+"""Whoever looks whether we are ready does not wait longer."""
+
+UNAVAILABLE = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
+"""What is raised while the database does not answer."""
+
 
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
@@ -22,7 +28,7 @@ async def healthz() -> dict[str, str]:
 
 
 async def _freshness(api: Service) -> tuple[int | None, float | None]:
-    async with api.database.cursor() as cursor:
+    async with api.database.cursor(PROBE_SECONDS) as cursor:
         await cursor.execute(queries.FRESHNESS)
         epoch, timestamp, _ = await cursor.fetchone() or (None, None, None)
     return epoch, None if timestamp is None else time.time() - timestamp / 1000
@@ -35,8 +41,8 @@ async def readyz(request: Request) -> JSONResponse:
     limit = api.configuration.max_lag_seconds
     try:
         epoch, lag = await _freshness(api)
-        complaint = await api.database.complaint()
-    except (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests) as error:
+        complaint = await api.database.complaint(PROBE_SECONDS)
+    except UNAVAILABLE as error:
         said = " ".join(str(error).split())
         return JSONResponse({"ready": False, "database": said}, 503)
     fresh = limit is None or (lag is not None and lag <= limit)
@@ -57,7 +63,12 @@ async def readyz(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
     api = service(request)
-    epoch, lag = await _freshness(api)
+    try:
+        epoch, lag = await _freshness(api)
+        api.metrics.database_up.set(1)
+    except UNAVAILABLE:
+        epoch, lag = None, None
+        api.metrics.database_up.set(0)
     api.metrics.last_epoch.set(-1 if epoch is None else epoch)
     api.metrics.lag.set(math.nan if lag is None else lag)
     api.metrics.listeners.set(api.stream.watchers)

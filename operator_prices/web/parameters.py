@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, Field
 
 LAST_EPOCH = 2**32 - 1
 LAST_OPERATOR = 2**31 - 1
@@ -34,28 +34,44 @@ class RefusedError(Exception):
         self.sentence = sentence
 
 
-Epoch = Annotated[int, Path(ge=0, le=LAST_EPOCH, description="The number of an epoch.")]
-Operator = Annotated[int, Path(ge=0, le=LAST_OPERATOR, description="The id of an operator.")]
+def _plain(text: object) -> object:
+    """Digits as a number; pydantic would take `2_0`, `+2` and `2.0` for one, too."""
+    if text == "":
+        return None
+    if isinstance(text, str) and not (text.isascii() and text.isdecimal()):
+        raise ValueError("no plain number")
+    return text
+
+
+EpochNumber = Annotated[int, Field(ge=0, le=LAST_EPOCH)]
+OperatorId = Annotated[int, Field(ge=0, le=LAST_OPERATOR)]
+SampleSize = Annotated[int, Field(ge=1, le=1_000_000)]
+
+Plain = BeforeValidator(_plain)
+
+Epoch = Annotated[EpochNumber, Plain, Path(description="The number of an epoch.")]
+Operator = Annotated[OperatorId, Plain, Path(description="The id of an operator.")]
 Limit = Annotated[
     str | None,
     Query(
-        pattern="^(all|[1-9][0-9]{0,8}|)$",
+        pattern="^(all|[1-9][0-9]{0,99}|)$",
         description="The last N epochs, N counting for at most 5,000; `all` or nothing means all.",
     ),
 ]
 Sample = Annotated[
-    int | None,
-    Query(
-        ge=1,
-        le=1_000_000,
-        description="About as many rows: every ceil(rows/M)-th, and always the last one.",
-    ),
+    SampleSize | None,
+    Plain,
+    Query(description="About as many rows: every ceil(rows/M)-th, and always the last one."),
 ]
 From = Annotated[
-    int | None, Query(alias="from", ge=0, le=LAST_EPOCH, description="The first epoch wanted.")
+    EpochNumber | None,
+    Plain,
+    Query(alias="from", description="The first epoch wanted."),
 ]
 To = Annotated[
-    int | None, Query(alias="to", ge=0, le=LAST_EPOCH, description="The last epoch wanted.")
+    EpochNumber | None,
+    Plain,
+    Query(alias="to", description="The last epoch wanted."),
 ]
 Operators = Annotated[
     str | None,

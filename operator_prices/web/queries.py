@@ -60,10 +60,11 @@ READY_POINTS = sql.SQL(
 CSV_POINTS = sql.SQL("SELECT {point} AS point FROM {facts} AS fact")
 FACTS = sql.SQL(
     "(SELECT epoch, operator_id, share_price_perq, stake_raw, shares_raw, reward_raw,"
-    " nomination_tax, price.source, CASE WHEN shares_raw > 0 THEN div((stake_raw + reward_raw"
+    " nomination_tax, status, price.source,"
+    " CASE WHEN shares_raw > 0 THEN div((stake_raw + reward_raw"
     " - div(reward_raw * nomination_tax, 100)) * 1000000000000000000, shares_raw) END"
     " AS stake_per_share, timestamp"
-    " FROM (SELECT epoch, operator_id, stake_raw, shares_raw, reward_raw, nomination_tax"
+    " FROM (SELECT epoch, operator_id, stake_raw, shares_raw, reward_raw, nomination_tax, status"
     " FROM operator_shares WHERE epoch BETWEEN {start} AND {end} AND {chosen}) AS share"
     " FULL JOIN (SELECT epoch, operator_id, share_price_perq, source FROM operator_share_prices"
     " WHERE epoch BETWEEN {start} AND {end} AND {chosen}) AS price USING (epoch, operator_id)"
@@ -82,6 +83,7 @@ POINT_COLUMNS = (
     "shares",
     "reward",
     "nomination_tax",
+    "status",
     "source",
 )
 POINT_KINDS = [
@@ -91,13 +93,14 @@ POINT_KINDS = [
     ("share_price_perq", "integer"),
     *((name, "text") for name in ("stake_per_share", "stake", "shares", "reward")),
     ("nomination_tax", "integer"),
+    ("status", "text"),
     ("source", "text"),
 ]
 """A price fits 64 bits; amounts of 128 bits are decimal text, which every reader takes exactly."""
 
 TABLE = sql.SQL(
     "COPY (SELECT epoch, operator_id, timestamp, share_price_perq, stake_per_share, stake_raw,"
-    " shares_raw, reward_raw, nomination_tax, source FROM {facts} AS fact"
+    " shares_raw, reward_raw, nomination_tax, status, source FROM {facts} AS fact"
     " ORDER BY epoch, operator_id) TO STDOUT (FORMAT csv)"
 )
 CSV_POINT = sql.SQL(
@@ -105,7 +108,7 @@ CSV_POINT = sql.SQL(
     " coalesce(share_price_perq::text, ''), coalesce(stake_per_share::text, ''),"
     " coalesce(stake_raw::text, ''), coalesce(shares_raw::text, ''),"
     " coalesce(reward_raw::text, ''),"
-    " coalesce(nomination_tax::text, ''), coalesce(fact.source, ''))"
+    " coalesce(nomination_tax::text, ''), coalesce(status, ''), coalesce(fact.source, ''))"
 )
 
 OPERATORS = sql.SQL(
@@ -143,7 +146,15 @@ HEALTH = sql.SQL(
     " EXISTS (SELECT FROM operator_share_prices) FROM (SELECT document FROM epoch_documents"
     " ORDER BY epoch DESC LIMIT 500) AS newest"
 )
-LATEST = sql.SQL("SELECT document FROM epoch_documents ORDER BY epoch DESC LIMIT 1")
+LATEST = sql.SQL(
+    "SELECT document, CASE WHEN total_stake_raw IS NOT NULL AND NOT EXISTS (SELECT FROM"
+    " jsonb_object_keys(operator_shares_json) AS operator WHERE NOT operator_rewards_json"
+    " ? operator) THEN (SELECT coalesce(sum(value::numeric), 0)::text FROM"
+    " jsonb_each_text(operator_rewards_json)) END FROM epoch_documents JOIN epoch_analytics"
+    " USING (epoch) ORDER BY epoch DESC LIMIT 1"
+)
+"""The latest document, and its rewards in all, NULL where one of them is unknown."""
+
 FRESHNESS = sql.SQL(
     "SELECT max(epoch), (SELECT timestamp FROM epoch_documents ORDER BY epoch DESC LIMIT 1),"
     " (SELECT from_chain FROM epoch_documents ORDER BY epoch DESC LIMIT 1) FROM epoch_documents"
@@ -224,7 +235,7 @@ async def documents(
 ) -> AsyncGenerator[bytes, None]:
     """The epochs of a span in the old shape, as one JSON array."""
     first, last, rows = await bounds(cursor, span)
-    step = -(-rows // span.sample) if span.sample and rows else 1
+    step, sampled = steps(rows, span.sample)
     size = max(1, CHUNK // max(1, version.document_bytes))
     if operators is None:
         document: sql.Composable = sql.Identifier("document")
@@ -244,10 +255,19 @@ async def documents(
     separator = b"["
     async with aclosing(chunks(cursor, copy, served)) as parts:
         async for chunk in parts:
-            sampled = chunk.replace(NOT_SAMPLED, SAMPLED) if step > 1 else chunk
-            yield separator + sampled
+            yield separator + (chunk.replace(NOT_SAMPLED, SAMPLED) if sampled else chunk)
             separator = b","
     yield b"]" if separator == b"," else b"[]"
+
+
+def steps(rows: int, sample: int | None) -> tuple[int, bool]:
+    """Every how many of the rows one is kept, and whether that leaves any out: the last one stays.
+
+    >>> steps(10, 4), steps(2, 1), steps(5, None)
+    ((3, True), (2, False), (1, False))
+    """
+    step = -(-rows // sample) if sample and rows else 1
+    return step, step > 1 and rows > 2  # noqa: PLR2004 - of two, the first and the last are kept
 
 
 NOT_SAMPLED = b'"sampleApplied":false'

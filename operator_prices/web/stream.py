@@ -99,12 +99,14 @@ class Stream:
             self._watchers.discard(watcher)
 
     async def _listen(self) -> None:
+        lost = False
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
                     self._database.url, autocommit=True, application_name="operator-prices stream"
                 ) as connection:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                    lost = False
                     self._foretold.clear()  # their notices went with the connection before
                     await self._look()
                     while True:
@@ -113,7 +115,9 @@ class Stream:
                                 await self._heed(int(notice.payload))
                         await self._look()
             except (psycopg.Error, OSError, TimeoutError) as error:
-                LOG.warning("The stream lost the database (%s); trying again.", error)
+                if not lost:  # told once, and not every two seconds until it is back
+                    LOG.warning("The stream lost the database (%s); trying again.", error)
+                lost = True
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _look(self) -> None:

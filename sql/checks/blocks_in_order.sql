@@ -10,8 +10,8 @@ FROM (
 CROSS JOIN LATERAL (VALUES
   ('transition block does not follow the end block', transition_block <> end_block + 1,
    transition_block::text, (end_block + 1)::text),
-  ('end block is not above that of the epoch before', end_block <= end_before + 1,
-   end_block::text, 'above ' || end_before + 1),
+  ('end block is not above that of the epoch before', end_block <= end_before,
+   end_block::text, 'above ' || end_before),
   ('chain time does not advance', source = 'chain' AND timestamp <= time_before,
    timestamp::text, 'above ' || time_before),
   ('end hash is no hash', end_hash !~ '^0x[0-9A-Fa-f]{64}$', end_hash, '0x and 64 digits'),
