@@ -10,6 +10,7 @@ from operator_prices.alerts import Incident
 from operator_prices.chain import Chain, ChainError
 from operator_prices.options import Options
 from operator_prices.partitions import windows_of_run
+from operator_prices.sensors import require_not_behind
 
 RETRIED = "dagster/will_retry"
 """The tag of a failed run that Dagster runs again by itself."""
@@ -96,6 +97,7 @@ def follow_lag(database: psycopg.Connection, chain: Chain, options: Options) -> 
     """Keep it as an incident that too many epochs wait, or that the node cannot be asked."""
     try:
         completed = chain.head().last_completed_epoch
+        require_not_behind(completed, store.last_epoch(database, source="chain"))
     except ChainError as error:
         alerts.begin(
             database,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import groupby
 from operator import attrgetter
 from urllib.error import HTTPError, URLError
@@ -65,19 +66,27 @@ def recover(connection: Connection, keys: Iterable[str]) -> int:
 def tell(connection: Connection, webhook: str) -> int:
     """Post what has not been told yet, one message for all places of the same trouble.
 
-    What a message says is marked as told once the webhook has taken it. Raises `WebhookError`.
+    What a message says is marked as told once the webhook has taken it. Raises `WebhookError` for
+    one that it did not take, after trying the others.
     """
     sent = 0
+    refused: WebhookError | None = None
     for told, column in ((False, "told_at"), (True, "recovery_told_at")):
         trouble = attrgetter("what", "link")
         for _, same in groupby(sorted(_untold(connection, told=told), key=trouble), key=trouble):
             incidents = list(same)
-            _post(webhook, message(incidents, recovered=told))
+            try:
+                _post(webhook, message(incidents, recovered=told))
+            except WebhookError as error:
+                refused = error
+                continue
             connection.execute(
                 f"UPDATE alert_incidents SET {column} = now() WHERE id = ANY (%s)",  # noqa: S608
                 [[one.id for one in incidents]],
             )
             sent += 1
+    if refused is not None:
+        raise refused
     return sent
 
 
@@ -93,6 +102,7 @@ def message(incidents: Sequence[Incident], *, recovered: bool) -> dict[str, obje
     if len(incidents) > SHOWN:
         places.append(f"and {len(incidents) - SHOWN} more")
     where = f"Where: {'; '.join(places)}"
+    head, where = (escape(text, quote=False) for text in (head, where))  # as Slack wants it
     text = f"{head}\n{where}\n{incidents[0].link}"
     colour = "good" if recovered else "danger"
     return {"text": text, "attachments": [{"color": colour, "text": where, "fallback": head}]}

@@ -12,6 +12,9 @@ from operator_prices.settings import Settings
 from operator_prices.verify_chain import verify_chain
 from operator_prices.windows import EpochWindow, between
 
+RAW = "raw_epochs"
+"""The asset that reads the chain."""
+
 
 class NothingToBackfillError(ExplainedError):
     """A range of epochs of which none is completed."""
@@ -47,18 +50,26 @@ def backfill_range(
 ) -> Backfilled:
     """Run every window that holds a completed epoch of `first..last`; None is the last completed.
 
-    Only `assets` are materialized, if they are named.
+    Only `assets` are materialized, if they are named; without `raw_epochs` the node is not asked
+    how far the chain is, and every window that holds a stored epoch is run.
 
     Raises `NothingToBackfillError`, `RunFailedError`, `ChainError`.
     """
-    completed = services.head(settings).last_completed_epoch
-    if completed is None or first > completed:
-        raise NothingToBackfillError(
-            f"Epoch {first} is not completed yet; the last completed one is"
-            f" {'none' if completed is None else completed}."
-        )
-    final = completed if last is None else min(last, completed)
+    known = _last_known(settings, reading=assets is None or RAW in assets)
+    if known is None or first > known:
+        state = "completed" if assets is None or RAW in assets else "stored"
+        latest = "there is none yet" if known is None else f"the last one is {known}"
+        raise NothingToBackfillError(f"Epoch {first} is not {state} yet; {latest}.")
+    final = known if last is None else min(last, known)
     return _run(settings, list(between(first, final)), (first, final), progress, assets)
+
+
+def _last_known(settings: Settings, *, reading: bool) -> int | None:
+    if reading:
+        return services.head(settings).last_completed_epoch
+    with store.connect(str(settings.database_url)) as connection:
+        stored = store.last_epoch(connection)
+    return None if stored < 0 else stored
 
 
 def backfill_missing(settings: Settings, *, progress: Progress) -> Backfilled:

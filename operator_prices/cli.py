@@ -169,7 +169,7 @@ def backfill(
         str | None,
         typer.Option(
             help="Only these assets, separated by commas: without `raw_epochs` what is stored is"
-            " parsed again and the chain is not read.",
+            " parsed again and no epoch is read.",
             show_default="all",
         ),
     ] = None,
@@ -330,14 +330,14 @@ def main() -> None:
 
 def _assets(text: str | None) -> list[str] | None:
     """The names in a list of assets, all of which must exist."""
-    from operator_prices.columns import COLUMNS  # noqa: PLC0415
+    from operator_prices.columns import INGESTED  # noqa: PLC0415
 
     if text is None:
         return None
     names = [name.strip() for name in text.split(",")]
-    if unknown := [name for name in names if name not in COLUMNS]:
+    if unknown := [name for name in names if name not in INGESTED]:
         raise typer.BadParameter(
-            f"{', '.join(map(repr, unknown))} is none of {', '.join(COLUMNS)}",
+            f"{', '.join(map(repr, unknown))} is none of {', '.join(INGESTED)}",
             param_hint="--assets",
         )
     return names

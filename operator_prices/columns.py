@@ -79,7 +79,7 @@ COLUMNS: dict[str, list[Column]] = {
         Column("domain_id", "integer", "The domain."),
         Column("source", "text", "chain, or legacy; none for a row that the old system wrote."),
         Column("spec_version", "bigint", "Runtime that executed the end block."),
-        Column("transition_block", "bigint", "The block that finalized the epoch."),
+        Column("transition_block", "bigint", "The block that closed the epoch."),
         Column("transition_hash", "text", "Hash of the transition block."),
         Column("complete", "boolean", "False while something of the epoch is in quarantine."),
     ],
@@ -178,6 +178,9 @@ COLUMNS: dict[str, list[Column]] = {
     ],
 }
 
+
+INGESTED = tuple(COLUMNS)
+"""The assets that are made from the chain, in the order of the graph."""
 
 COLUMNS[LEGACY] = COLUMNS[RAW]
 

@@ -37,6 +37,7 @@ defs = dg.Definitions(
         schedules.daily_verification,
         schedules.hourly_freshness,
         schedules.daily_cleanup,
+        schedules.weekly_parity,
     ],
     sensors=[
         sensors.completed_epochs,

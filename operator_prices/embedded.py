@@ -92,6 +92,16 @@ def server(data_dir: Path, *, database: str = "operator_prices") -> Iterator[str
         os.close(use)
 
 
+def revive(data_dir: Path, *, database: str = "operator_prices") -> bool:
+    """Start the server again if it has ended under its users; whether it had."""
+    cluster = location(data_dir)
+    if _postmaster(cluster) is not None:
+        return False
+    with _explained(data_dir), _locked(cluster.with_suffix(".lock")):
+        _start(cluster, database)
+    return True
+
+
 def location(data_dir: Path) -> Path:
     """The folder of the cluster.
 

@@ -111,9 +111,11 @@ def forget_runs(
     )
     for record in records:
         run_id = record.dagster_run.run_id
+        if forgotten == at_most:
+            break
         if _holds_a_latest(instance, run_id):
             kept += 1
-        elif forgotten < at_most:
+        else:
             instance.delete_run(run_id)
             forgotten += 1
     return forgotten, kept

@@ -50,7 +50,7 @@ def windows_of(
         keys = context.op_execution_context.partition_keys
     else:
         keys = context.partition_keys
-    windows = [EpochWindow.parse(key) for key in keys]
+    windows = _windows(*keys)
     if not windows or windows != list(between(windows[0].first, windows[-1].last)):
         raise dg.Failure(
             f"The run is about no range of windows ({', '.join(keys) or 'none'}): say the first"
@@ -60,10 +60,12 @@ def windows_of(
     return windows
 
 
-def busy_windows(instance: dg.DagsterInstance) -> frozenset[EpochWindow]:
-    """The windows that some run is queued or at work for, whoever asked for it."""
+def busy_windows(
+    instance: dg.DagsterInstance, tags: Mapping[str, str] | None = None
+) -> frozenset[EpochWindow]:
+    """The windows that some run is queued or at work for, of all runs or of those with `tags`."""
     runs = instance.get_runs(
-        filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *UNFINISHED])
+        filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *UNFINISHED], tags=tags)
     )
     return frozenset(window for run in runs for window in windows_of_run(run.tags))
 
@@ -71,11 +73,20 @@ def busy_windows(instance: dg.DagsterInstance) -> frozenset[EpochWindow]:
 def windows_of_run(tags: Mapping[str, str]) -> list[EpochWindow]:
     """The windows that a run is about, told by its tags; none for a run about something else.
 
+    Anybody can add a partition of any name in the UI: one that is no window is something else.
+
     >>> [window.first for window in windows_of_run({"dagster/partition": "000200-000299"})]
     [200]
     """
     first = tags.get("dagster/asset_partition_range_start", tags.get("dagster/partition"))
     last = tags.get("dagster/asset_partition_range_end", first)
-    if first is None or last is None:
+    ends = _windows(first, last)
+    return list(between(ends[0].first, ends[1].last)) if ends else []
+
+
+def _windows(*keys: str | None) -> list[EpochWindow]:
+    """The windows of these keys, or none at all if one of them is no window."""
+    try:
+        return [EpochWindow.parse(key or "") for key in keys]
+    except ValueError:
         return []
-    return list(between(EpochWindow.parse(first).first, EpochWindow.parse(last).last))

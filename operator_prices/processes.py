@@ -69,7 +69,8 @@ class Child:
     """A program of `up`; `env` is added to our own environment."""
 
     name: str
-    argv: Sequence[str]
+    argv: Sequence[str] | Callable[[], Sequence[str]]
+    """A function is asked anew at each start."""
     log: Path
     ready: Callable[[], bool] = lambda: True
     env: Mapping[str, str] = field(default_factory=dict)
@@ -170,10 +171,11 @@ class Supervisor:
         for running in self._running:
             self._look(running)
 
-    def run_until(self, stop: Event) -> None:
-        """Keep the children running until `stop` is set."""
+    def run_until(self, stop: Event, *, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Keep the children running until `stop` is set, and do `meanwhile` at each look."""
         while not stop.wait(LOOK_SECONDS):
             self.look()
+            meanwhile()
 
     def _look(self, running: _Running) -> None:
         now = time.monotonic()
@@ -192,12 +194,12 @@ class Supervisor:
             self._on_death(Death(running.child.name, code, running.pause, running.child.log))
 
     def _spawn(self, child: Child) -> subprocess.Popen[bytes]:
-        if shutil.which(child.argv[0]) is None:
+        argv = list(child.argv() if callable(child.argv) else child.argv)
+        if shutil.which(argv[0]) is None:
             raise ChildError(
-                f"{child.name} cannot start, because there is no program {child.argv[0]};"
+                f"{child.name} cannot start, because there is no program {argv[0]};"
                 " install the project again."
             )
-        argv = list(child.argv)
         if sys.platform == "linux":
             argv = [sys.executable, "-I", "-S", "-c", DIES_WITH_PARENT, str(os.getpid()), *argv]
         with child.log.open("ab") as log:

@@ -9,7 +9,7 @@ import psycopg
 from operator_prices import store
 from operator_prices.chain import Chain
 from operator_prices.checks import UP_TO_DATE
-from operator_prices.jobs import delete_old_runs, ingest_epochs
+from operator_prices.jobs import delete_old_runs, ingest_epochs, verify_parity
 from operator_prices.partitions import begin_windows
 from operator_prices.windows import SIZE, EpochWindow
 
@@ -78,6 +78,14 @@ def hourly_freshness(
         tags={"window": window.key, "source": "hourly_freshness"},
     )
 
+
+weekly_parity = dg.ScheduleDefinition(
+    name="weekly_parity",
+    job=verify_parity,
+    cron_schedule="23 5 * * 0",
+    description="Compare all tables with the raw JSON, whatever has been imported or read since.",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
 
 daily_cleanup = dg.ScheduleDefinition(
     name="daily_cleanup",

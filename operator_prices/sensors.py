@@ -8,16 +8,20 @@ import dagster as dg
 import psycopg
 
 from operator_prices import store
-from operator_prices.chain import Chain
+from operator_prices.chain import Chain, NodeBehindError
 from operator_prices.jobs import ingest_epochs
 from operator_prices.partitions import busy_windows, epoch_windows
 from operator_prices.windows import EpochWindow, between
 
 WINDOWS_A_TICK = 10
-"""After a long downtime the sensor catches up in steps: so many windows are under way at most."""
+"""After a long downtime the sensor catches up in steps: so many windows of its own are under way at
+most. Those of a backfill do not count, or whoever follows the chain would wait for its end."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 30, 3600
 """Seconds to wait after a run that did not bring what it was asked for, doubled each time."""
+
+SOURCE = "completed_epochs"
+"""What the tag `source` of the sensor's runs says."""
 
 UNTIL = "operator-prices/until"
 """The tag that says which epoch a run was asked for."""
@@ -51,7 +55,9 @@ class Situation:
     """The last epoch that each window behind the chain lacks."""
     now: float
     busy: frozenset[EpochWindow] = frozenset()
-    """The windows that runs are queued or at work for."""
+    """The windows that runs are queued or at work for, whoever asked for them."""
+    ours: int = 0
+    """How many of them this sensor has asked for."""
     tries: Mapping[EpochWindow, Tries] = field(default_factory=dict)
 
 
@@ -61,7 +67,7 @@ def wanted(unserved: Iterable[int]) -> dict[EpochWindow, int]:
 
 
 def to_ask_for(situation: Situation) -> list[Asked]:
-    """The windows to run now, oldest first, so that no more than `WINDOWS_A_TICK` are under way.
+    """The windows to run now, oldest first, so that at most `WINDOWS_A_TICK` of ours are under way.
 
     A window that a run is under way for is left to it. One whose run has ended without bringing the
     epoch is asked for again, after a pause that doubles; the run key says after which run, because
@@ -73,7 +79,7 @@ def to_ask_for(situation: Situation) -> list[Asked]:
         pause = min(FIRST_PAUSE * 2 ** (tries.count - 1), LONGEST_PAUSE) if tries.count else 0
         if window not in situation.busy and situation.now >= tries.ended + pause:
             asked.append(Asked(window, until, f"{window.key}@{until} after {tries.latest}"))
-    return asked[: max(0, WINDOWS_A_TICK - len(situation.busy))]
+    return asked[: max(0, WINDOWS_A_TICK - situation.ours)]
 
 
 @dg.sensor(
@@ -88,6 +94,7 @@ def completed_epochs(
     database: dg.ResourceParam[psycopg.Connection],
 ) -> dg.SensorResult | dg.SkipReason:
     latest = chain.head().last_completed_epoch
+    require_not_behind(latest, store.last_epoch(database, source="chain"))
     if latest is None:
         return dg.SkipReason("no epoch is completed yet")
     behind = wanted(store.unserved(database, until=latest))
@@ -98,6 +105,7 @@ def completed_epochs(
             wanted=behind,
             now=time(),
             busy=busy_windows(context.instance),
+            ours=len(busy_windows(context.instance, {"source": SOURCE})),
             tries=tries_of(context.instance, behind),
         )
     )
@@ -111,13 +119,23 @@ def completed_epochs(
     )
 
 
+def require_not_behind(completed: int | None, stored: int) -> None:
+    """Raise `NodeBehindError` where the node has not completed what was read from a node before."""
+    if stored > (-1 if completed is None else completed):
+        raise NodeBehindError(
+            f"The node has completed {'no epoch' if completed is None else f'epoch {completed}'},"
+            f" and epoch {stored} is stored: it is behind or syncing; wait until it has caught up,"
+            " or use another node."
+        )
+
+
 def request(asked: Asked) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=asked.run_key,
         partition_key=asked.window.key,
         tags={
             "window": asked.window.key,
-            "source": "completed_epochs",
+            "source": SOURCE,
             UNTIL: str(asked.until),
         },
     )

@@ -96,15 +96,19 @@ def start_development_chain(children: Supervisor, settings: Settings) -> Setting
     """Start the development chain where it left off; return the settings that name it."""
     port = free_port(HOST)
     url = f"ws://{HOST}:{port}"
-    history = max(EPOCHS, _stored_epochs(settings) + 1)
+
+    def argv() -> list[str]:
+        history = max(EPOCHS, _stored_epochs(settings) + 1)
+        return [
+            *(sys.executable, "-m", "operator_prices.devchain"),
+            *("--port", str(port), "--epochs", str(history)),
+            *("--careers-over", str(EPOCHS)),
+        ]
+
     children.start(
         Child(
             name="devchain",
-            argv=[
-                *(sys.executable, "-m", "operator_prices.devchain"),
-                *("--port", str(port), "--epochs", str(history)),
-                *("--careers-over", str(EPOCHS)),
-            ],
+            argv=argv,
             log=settings.data_dir / "logs" / "devchain.log",
             ready=listening(HOST, port),
         )

@@ -247,9 +247,12 @@ def offenders(connection: Connection, check: str, window: EpochWindow) -> list[d
         return cursor.execute(query, {"first": window.first, "last": window.last}).fetchall()
 
 
-def last_epoch(connection: Connection) -> int:
-    """The last stored epoch, -1 where there is none."""
-    row = connection.execute("SELECT max(epoch) FROM epochs").fetchone()
+def last_epoch(connection: Connection, *, source: str | None = None) -> int:
+    """The last stored epoch, of one source or of any, -1 where there is none."""
+    row = connection.execute(
+        "SELECT max(epoch) FROM epochs WHERE coalesce(source = %(source)s, %(source)s IS NULL)",
+        {"source": source},
+    ).fetchone()
     return -1 if row is None or row[0] is None else int(row[0])
 
 

@@ -7,7 +7,16 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event
 
-from operator_prices import backfill, backups, instance, migrations, processes, services, store
+from operator_prices import (
+    backfill,
+    backups,
+    embedded,
+    instance,
+    migrations,
+    processes,
+    services,
+    store,
+)
 from operator_prices.console import Console
 from operator_prices.processes import Child, Supervisor
 from operator_prices.settings import PROJECT, Settings
@@ -56,8 +65,13 @@ def up(settings: Settings, console: Console, *, once: bool) -> bool:
             console.say(
                 f"Dagster UI: http://{services.HOST}:{settings.ui_port}  (Ctrl-C stops everything)"
             )
+
+            def revive() -> None:
+                if own_database and embedded.revive(settings.data_dir):
+                    console.say("The embedded Postgres had ended and runs again.")
+
             with suppress(KeyboardInterrupt):  # the normal end
-                children.run_until(Event())
+                children.run_until(Event(), meanwhile=revive)
     if not once:
         console.say("Stopped.")
     return not done.incomplete
@@ -70,7 +84,8 @@ def _serve(children: Supervisor, settings: Settings) -> None:
     """
     host, port, code_port = services.HOST, settings.ui_port, processes.free_port(services.HOST)
     workspace = str(instance.workspace(settings.data_dir, host, code_port))
-    code = ["code-server", "start", "-h", host, "-p", str(code_port), "-m", instance.CODE]
+    # Not `code-server start`: that lives on when the process behind it, which does the work, dies.
+    code = ["api", "grpc", "-h", host, "-p", str(code_port), "-m", instance.CODE]
     code += ["--location-name", instance.LOCATION, "-d", str(PROJECT)]
     webserver = ["-h", host, "-p", str(port), "-w", workspace]
     for name, program, arguments, ready in (

@@ -27,10 +27,10 @@ class EpochWindow:
 
     @classmethod
     def parse(cls, key: str) -> Self:
-        window = cls(int(key.partition("-")[0]))
-        if window.key != key:
+        digits = key.partition("-")[0]
+        if not digits.isdecimal() or cls.containing(int(digits)).key != key:
             raise ValueError(f"{key!r} is not an epoch window")
-        return window
+        return cls(int(digits))
 
     @property
     def last(self) -> int:

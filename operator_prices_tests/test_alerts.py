@@ -36,6 +36,7 @@ class Webhook(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Taking)
         self.taken: list[dict[str, object]] = []
         self.status = 200
+        self.refuses = "nothing of this kind"
 
     @property
     def url(self) -> str:
@@ -51,9 +52,10 @@ class _Taking(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         assert self.headers["Content-Type"] == "application/json"
-        if self.server.status == 200:
+        status = 400 if self.server.refuses in body.decode() else self.server.status
+        if status == 200:
             self.server.taken.append(json.loads(body))
-        self.send_response(self.server.status)
+        self.send_response(status)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -106,6 +108,25 @@ def test_a_webhook_that_does_not_answer_is_told_again(
     assert "secret" not in str(error.value)
     webhook.status = 200
     assert alerts.tell(database, webhook.url) == 1
+
+
+def test_a_message_that_is_refused_holds_up_no_other(
+    database: psycopg.Connection, webhook: Webhook
+) -> None:
+    webhook.refuses = "a poison pill"
+    pill = Incident(key="p", what="a poison pill", place="window 0", link="a")
+    alerts.begin(database, [pill, TROUBLE])
+    with pytest.raises(WebhookError, match="400"):
+        alerts.tell(database, webhook.url)
+    assert webhook.texts() == ["Trouble: run failed\nWhere: window 1\nhttp://ui/runs/1"]
+
+
+def test_what_slack_would_take_for_markup_is_escaped() -> None:
+    odd = Incident(key="k", what="1 < 2 & <!channel>", place="here", link="http://ui/?a=1&b=2")
+    told = alerts.message([odd], recovered=False)
+    assert told["text"] == (
+        "Trouble: 1 &lt; 2 &amp; &lt;!channel&gt;\nWhere: here\nhttp://ui/?a=1&b=2"
+    )
 
 
 def test_a_webhook_must_be_an_address(database: psycopg.Connection) -> None:

@@ -5,7 +5,7 @@ import psycopg
 import pytest
 
 from operator_prices import checks, store, windowed
-from operator_prices.chain import Chain, NodeUnreachableError
+from operator_prices.chain import Chain, Head, NodeUnreachableError
 from operator_prices.windows import EpochWindow
 from operator_prices_tests.windows_samples import (
     FIRST,
@@ -161,6 +161,25 @@ def test_at_the_head_of_the_chain_every_epoch_that_waits_counts(
         assert found.passed is passed, key
         if not passed:
             assert str(found.description).startswith("epoch 0; epoch 1; ")
+
+
+class Away(Lying):
+    """A chain that nobody can be asked about."""
+
+    def head(self) -> Head:
+        raise NodeUnreachableError("nobody answers")
+
+
+def test_what_needs_no_node_does_not_fail_for_want_of_one(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    run_windows(instance, database, chain, FIRST)
+    parsed = ["operator_share_prices", "operator_shares", "comprehensive_analytics"]
+    result = run_windows(instance, database, Away(chain), FIRST, assets=parsed)
+    assert result.success
+    assert failed_checks(result) == {"up_to_date"}
+    (found,) = [one for one in result.get_asset_check_evaluations() if not one.passed]
+    assert "nobody answers" in str(found.description)
 
 
 class Shy(Lying):

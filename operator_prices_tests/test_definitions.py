@@ -45,7 +45,7 @@ JOBS = {"ingest_epochs", "import_legacy", "verify_parity", "delete_old_runs"}
 
 RUNNING = {
     *("completed_epochs", "failed_runs", "succeeded_runs", "alert_webhook"),
-    *("daily_verification", "hourly_freshness", "daily_cleanup"),
+    *("daily_verification", "hourly_freshness", "daily_cleanup", "weekly_parity"),
 }
 """Sensors and schedules, all of them on by default."""
 

@@ -159,6 +159,18 @@ def test_a_killed_server_recovers_although_its_sessions_outlive_it(data_dir: Pat
             assert answer(again, "SELECT one FROM kept") == 1
 
 
+def test_a_server_that_died_under_its_users_is_started_again(data_dir: Path) -> None:
+    with embedded.server(data_dir) as url:
+        assert not embedded.revive(data_dir)
+        killed = postmaster(data_dir)
+        killed.kill()
+        until(lambda: stopped(killed))
+        assert embedded.revive(data_dir)
+        assert answer(url) == "operator_prices"
+        running = postmaster(data_dir)
+    assert stopped(running)
+
+
 def test_a_stranger_with_the_servers_old_number_is_left_alone(data_dir: Path) -> None:
     with embedded.server(data_dir):
         cluster = embedded.location(data_dir)

@@ -74,7 +74,7 @@ def test_killed_workers_and_a_killed_daemon_do_not_need_a_person(live: Live, nod
 def test_a_killed_code_server_takes_no_work_with_it_for_good(live: Live, node: Node) -> None:
     live.forget_everything()
     until(lambda: workers(live) > 0, 60)
-    live.kill("code-server")
+    live.kill("api grpc")
     until(lambda: served(live) == 550, 180)
 
     assert "code-server was ended by SIGKILL" in live.said

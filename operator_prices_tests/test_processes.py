@@ -175,6 +175,21 @@ def test_the_dead_are_started_again_with_growing_pauses(tmp_path: Path) -> None:
     assert (tmp_path / "child.log").read_text() == "once more\n" * 4
 
 
+def test_what_a_child_is_started_with_may_be_asked_anew(tmp_path: Path) -> None:
+    starts = 0
+
+    def argv() -> list[str]:
+        nonlocal starts
+        starts += 1
+        return [sys.executable, "-c", f"print('start {starts}', flush=True); {SLEEP}"]
+
+    with Supervisor(tmp_path, first_pause=0.1) as supervisor:
+        supervisor.start(Child(name="child", argv=argv, log=tmp_path / "child.log"))
+        until(says(tmp_path, what="start 1"))
+        supervisor._running[0].process.kill()  # noqa: SLF001
+        until(says(tmp_path, what="start 2"), supervisor)
+
+
 def test_a_death_after_a_stable_life_is_a_first_one(tmp_path: Path) -> None:
     deaths: list[Death] = []
     with Supervisor(tmp_path, on_death=deaths.append, first_pause=0.01, stable=0) as supervisor:

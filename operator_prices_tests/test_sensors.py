@@ -4,7 +4,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from operator_prices.chain import EpochStates, Head, NodeUnreachableError
+from operator_prices.chain import EpochStates, Head, NodeBehindError, NodeUnreachableError
 from operator_prices.partitions import begin_windows, busy_windows
 from operator_prices.sensors import (
     UNTIL,
@@ -83,7 +83,15 @@ def test_a_long_downtime_is_made_up_for_in_steps() -> None:
     first = to_ask_for(Situation(wanted=behind, now=1))
     assert [one.window.first for one in first] == [100 * n for n in range(WINDOWS_A_TICK)]
     busy = frozenset(one.window for one in first)
-    assert not to_ask_for(Situation(wanted=behind, now=6, busy=busy))
+    assert not to_ask_for(Situation(wanted=behind, now=6, busy=busy, ours=len(busy)))
+
+
+def test_a_backfill_of_other_windows_does_not_hold_up_who_follows_the_chain() -> None:
+    backfill = frozenset(EpochWindow(100 * n) for n in range(50))
+    newest = EpochWindow(5000)
+    assert keys(Situation(wanted={newest: 5001}, now=1, busy=backfill)) == [
+        "005000-005099@5001 after none"
+    ]
 
 
 def tick(
@@ -137,6 +145,34 @@ def test_a_read_that_fails_is_not_nothing_new(
 ) -> None:
     with pytest.raises(NodeUnreachableError):
         tick(Unreachable(None), database, instance)
+
+
+def test_a_node_that_is_behind_what_is_stored_is_not_nothing_new(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    served(database, range(10))
+    for last in (8, None):
+        with pytest.raises(NodeBehindError, match="epoch 9 is stored"):
+            tick(HeadOnly(last), database, instance)
+    database.execute("UPDATE epochs SET source = 'legacy'")
+    assert isinstance(tick(HeadOnly(None), database, instance), dg.SkipReason)
+
+
+@pytest.mark.parametrize(
+    "key", ["foo", "000000-000098", "000050-000149", "-100-000001", "0-99", ""]
+)
+def test_a_partition_that_is_no_window_is_about_something_else(
+    instance: dg.DagsterInstance, database: psycopg.Connection, key: str
+) -> None:
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    instance.create_run_for_job(
+        nothing, status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": key}
+    )
+    assert busy_windows(instance) == frozenset()
+    assert isinstance(tick(HeadOnly(5), database, instance), dg.SensorResult)
 
 
 def test_a_chain_without_a_completed_epoch_is_skipped(
