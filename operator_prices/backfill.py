@@ -58,7 +58,7 @@ def backfill_range(
     known = _last_known(settings, reading=assets is None or RAW in assets)
     if known is None or first > known:
         state = "completed" if assets is None or RAW in assets else "stored"
-        latest = "there is none yet" if known is None else f"the last one is {known}"
+        latest = f"the last {state} one is {known}" if known is not None else "none is"
         raise NothingToBackfillError(f"Epoch {first} is not {state} yet; {latest}.")
     final = known if last is None else min(last, known)
     return _run(settings, list(between(first, final)), (first, final), progress, assets)

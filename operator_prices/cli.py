@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from operator_prices import backups, migrations, moving, services, store
+from operator_prices import migrations, moving, services, store
 from operator_prices.cli_options import (
     DEFAULT_DATA_DIR,
     INCOMPLETE,
@@ -27,13 +27,9 @@ from operator_prices.cli_options import (
     last_epoch,
 )
 from operator_prices.console import Console
-from operator_prices.embedded import EmbeddedPostgresError
 from operator_prices.errors import ExplainedError
-from operator_prices.migrations import MigrationError
-from operator_prices.processes import SupervisionError, require_port_free, stoppable
+from operator_prices.processes import require_port_free, stoppable
 from operator_prices.settings import Settings
-
-EXPECTED = (ExplainedError, EmbeddedPostgresError, MigrationError, SupervisionError)
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
@@ -134,11 +130,7 @@ def migrate(
 ) -> None:
     """Apply the migrations that the database lacks; readers of old tables are not stopped."""
     with services.database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
-        dsn = str(settings.database_url)
-        kept = None if no_backup else backups.before_migration(dsn, settings.data_dir)
-        if kept is not None:
-            Console().say(f"Backup before the migrations: {kept}")
-        applied = migrations.migrate(dsn)
+        applied = services.upgrade(settings, backup=not no_backup)
     Console().say(f"Applied: {', '.join(applied) or 'nothing, the database is up to date'}")
 
 
@@ -186,9 +178,7 @@ def backfill(
         domain_id=domain_id,
     )
     with services.database(asked) as stored:
-        if kept := backups.before_migration(str(stored.database_url), stored.data_dir):
-            console.say(f"Backup before the migrations: {kept}")
-        migrations.migrate(str(stored.database_url))
+        services.upgrade(stored)
         with services.node(stored) as settings:
             done = backfill_range(
                 settings, first, final, _assets(assets), progress=console.progress
@@ -313,7 +303,7 @@ def main() -> None:
     try:
         with stoppable():
             app()
-    except EXPECTED as error:
+    except ExplainedError as error:
         console.complain(" ".join(str(error).split()))
         sys.exit(1)
     except KeyboardInterrupt:

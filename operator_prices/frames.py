@@ -80,7 +80,8 @@ def raw_epochs(states: EpochStates, domain_id: int) -> pl.DataFrame:
     """
     incomplete = states.quarantined.select("epoch").unique()
     return (
-        states.epochs.join(_operators_section(states, domain_id), on="epoch", how="left")
+        states.epochs.filter(pl.col("timestamp").is_not_null())  # no row without one: it is lacking
+        .join(_operators_section(states, domain_id), on="epoch", how="left")
         .join(_staking_section(states), on="epoch", how="left")
         .join(_prices_section(states, domain_id), on="epoch", how="left")
         .join(_quarantined_section(states), on="epoch", how="left")

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
-from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -11,7 +10,10 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 from yoyo.migrations import MigrationList, default_migration_table, read_migrations
 
-SQL = Path(__file__).parents[1] / "sql"
+from operator_prices.errors import ExplainedError
+from operator_prices.settings import PROJECT
+
+SQL = PROJECT / "sql"
 QUERIES = {"05_verify_migration"}
 """Numbered files that are no migrations."""
 
@@ -25,7 +27,7 @@ LOCK_TIMEOUT = "2s"
 """How long a migration waits for a busy table, and so how long it may hold up those behind it."""
 
 
-class MigrationError(Exception):
+class MigrationError(ExplainedError):
     """One sentence: what stands in the way, that nothing of it was kept, and what to do."""
 
 

@@ -17,6 +17,9 @@ from operator_prices.substrate import connect
 NODE_POOL = "archive_node"
 """Whatever asks the node much takes a slot of this pool."""
 
+WITHOUT_SLOT = 2
+"""The sensors that ask the node how far it is, each on a connection of its own."""
+
 
 @dg.resource
 def environment(_: dg.InitResourceContext) -> Options:
@@ -59,9 +62,9 @@ class Database(dg.ConfigurableResource[psycopg.Connection]):
 def share(total: float | None, instance: dg.DagsterInstance | None) -> float | None:
     """One connection's part of what the node may be asked in all, in requests a second.
 
-    Each slot of the pool has one part, and those who ask little and take no slot, the sensors, have
-    one together: the limit holds whatever runs, and on whichever machine.
+    Each slot of the pool has one part, and so has each of those who ask little and take no slot:
+    the limit holds whatever runs, and on whichever machine.
     """
     if total is None or instance is None:
         return total
-    return total / (pool_slots(instance, NODE_POOL) + 1)
+    return total / (pool_slots(instance, NODE_POOL) + WITHOUT_SLOT)

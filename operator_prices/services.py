@@ -11,7 +11,7 @@ import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from operator_prices import embedded, migrations, store
+from operator_prices import backups, embedded, migrations, store
 from operator_prices.chain import Chain, Head
 from operator_prices.errors import ExplainedError
 from operator_prices.options import Options
@@ -63,12 +63,20 @@ def described(url: str | None) -> str:
     return f"postgresql://{user}{known.get('host', '')}{port}/{known.get('dbname', '')}"
 
 
+def upgrade(settings: Settings, *, backup: bool = True) -> list[str]:
+    """Apply the migrations that the database lacks, after a backup of what it holds."""
+    dsn = str(settings.database_url)
+    if backup and (kept := backups.before_migration(dsn, settings.data_dir)):
+        print(f"Backup before the migrations: {kept}", file=sys.stderr)  # noqa: T201
+    return migrations.migrate(dsn)
+
+
 @contextmanager
 def migrated(settings: Settings) -> Iterator[Settings]:
     """The settings with a migrated database: ours is migrated, one that is named must be."""
     with database(settings) as ready:
         if settings.database_url is None:
-            migrations.migrate(str(ready.database_url))
+            upgrade(ready)
         if lacking := migrations.pending(str(ready.database_url)):
             raise UnusableDatabaseError(
                 f"The database lacks {len(lacking)} of our migrations ({', '.join(lacking)}): run"

@@ -153,7 +153,7 @@ def keep_epochs(
         changed = _apply(cursor, EPOCHS, frame)
         cursor.execute(
             "DELETE FROM quarantine WHERE source = 'chain' AND epoch = ANY (%s)",
-            [frame["epoch"].to_list()],
+            [list({*frame["epoch"], *quarantined["epoch"]})],
         )
         _insert(cursor, "quarantine", quarantined.drop("operator_id"), source="chain")
         _insert(cursor, "skipped_epochs", skipped, reason="one block moved the index past it")

@@ -9,10 +9,8 @@ from threading import Event
 
 from operator_prices import (
     backfill,
-    backups,
     embedded,
     instance,
-    migrations,
     processes,
     services,
     store,
@@ -42,10 +40,7 @@ def up(settings: Settings, console: Console, *, once: bool) -> bool:
             console.say(f"Stopped {leftover}, left over from an `up` that was killed.")
         settings = stack.enter_context(services.database(settings))
         console.say(f"Database: {services.described(settings.database_url)}")
-        dsn = str(settings.database_url)
-        if kept := backups.before_migration(dsn, settings.data_dir):
-            console.say(f"Backup before the migrations: {kept}")
-        for name in migrations.migrate(dsn):
+        for name in services.upgrade(settings):
             console.say(f"Migrated: {name}")
         children = stack.enter_context(
             Supervisor(settings.data_dir, on_death=lambda death: console.say(str(death)))

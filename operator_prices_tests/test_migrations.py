@@ -575,6 +575,7 @@ def test_functions_survive_the_splitting_into_statements(database: psycopg.Conne
         "refresh_epoch_analytics",
         "refresh_epoch_analytics_rows",
         "refresh_epoch_documents",
+        "stake_per_share",
     }
     for written_by_a_do_block in ("keep_original_epoch", "note_data_change", "raise_data_version"):
         del functions[written_by_a_do_block]

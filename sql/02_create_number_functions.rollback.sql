@@ -1,3 +1,4 @@
+DROP FUNCTION stake_per_share(NUMERIC, NUMERIC, NUMERIC, SMALLINT);
 DROP FUNCTION number_or_null(TEXT);
 
 DO $$

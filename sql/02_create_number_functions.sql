@@ -65,3 +65,11 @@ BEGIN
   RETURN coalesce(total, 0);
 END
 $$;
+
+-- What a share is worth at the close of an epoch, times 10^18, from the state at its end block: the
+-- reciprocal of the epoch's price. NULL without shares, or where one of the facts is unknown.
+CREATE FUNCTION stake_per_share(shares NUMERIC, stake NUMERIC, reward NUMERIC, tax SMALLINT)
+RETURNS NUMERIC LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT CASE WHEN shares > 0 THEN
+  div((stake + reward - div(reward * tax, 100)) * 1000000000000000000, shares) END
+$$;

@@ -77,9 +77,7 @@ WITH fact AS MATERIALIZED (
     deposits JSONB, withdrawals JSONB, "successfulBundles" JSONB, quarantined JSONB)
   WHERE epoch BETWEEN first_epoch AND last_epoch
 ), operator AS MATERIALIZED (
-  SELECT *, CASE WHEN shares_raw > 0 THEN
-    div((stake_raw + reward_raw - div(reward_raw * nomination_tax, 100)) * 1000000000000000000,
-        shares_raw) END AS stake_per_share
+  SELECT *, stake_per_share(shares_raw, stake_raw, reward_raw, nomination_tax) AS stake_per_share
   FROM operator_shares
   WHERE epoch BETWEEN first_epoch AND last_epoch
 ), counted AS (

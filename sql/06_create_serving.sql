@@ -128,9 +128,8 @@ SELECT epoch::bigint, operator_id, concat(
   ',"operatorId":', operator_id,
   ',"timestamp":', coalesce(timestamp::text, 'null'),
   ',"sharePricePerq":', coalesce('"' || share_price_perq || '"', 'null'),
-  ',"stakePerShare":', coalesce('"' || CASE WHEN shares_raw > 0 THEN
-    div((stake_raw + reward_raw - div(reward_raw * nomination_tax, 100)) * 1000000000000000000,
-        shares_raw) END || '"', 'null'),
+  ',"stakePerShare":', coalesce(
+    '"' || stake_per_share(shares_raw, stake_raw, reward_raw, nomination_tax) || '"', 'null'),
   ',"stake":', coalesce('"' || stake_raw || '"', 'null'),
   ',"shares":', coalesce('"' || shares_raw || '"', 'null'),
   ',"reward":', coalesce('"' || reward_raw || '"', 'null'),

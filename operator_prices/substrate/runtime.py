@@ -154,28 +154,29 @@ class Runtimes:
 
     def _from_disk(self, spec_version: int) -> Runtime | None:
         path = self._directory / f"{spec_version}.scale"
-        if not path.exists():
+        try:
+            metadata, form = path.read_bytes(), json.loads(path.with_suffix(".json").read_bytes())
+        except (FileNotFoundError, ValueError):  # a power failure may have cut a file short
             return None
-        metadata = path.read_bytes()
-        compiled = path.with_suffix(".json")
-        mark = {"format": CACHE_FORMAT, "metadata": sha256(metadata).hexdigest()}
-        if compiled.exists():
-            form = json.loads(compiled.read_bytes())
-            if form["mark"] == mark:
-                return Runtime.from_json(form["runtime"], metadata)
-        return self._keep(Runtime.compile(spec_version, metadata))
+        if form["mark"] == _mark(metadata):
+            return Runtime.from_json(form["runtime"], metadata)
+        return None
 
     def _from_node(self, spec_version: int, block_hash: str) -> Runtime:
         return self._keep(Runtime.compile(spec_version, self._fetch(spec_version, block_hash)))
 
     def _keep(self, runtime: Runtime) -> Runtime:
         self._directory.mkdir(parents=True, exist_ok=True)
-        mark = {"format": CACHE_FORMAT, "metadata": sha256(runtime.metadata).hexdigest()}
-        form = json.dumps({"mark": mark, "runtime": runtime.to_json()})
+        form = json.dumps({"mark": _mark(runtime.metadata), "runtime": runtime.to_json()})
         name = str(runtime.spec_version)
         _replace(self._directory / f"{name}.scale", runtime.metadata)
         _replace(self._directory / f"{name}.json", form.encode())
         return runtime
+
+
+def _mark(metadata: bytes) -> dict[str, object]:
+    """What must agree for a layout on disk to be that of the metadata beside it."""
+    return {"format": CACHE_FORMAT, "metadata": sha256(metadata).hexdigest()}
 
 
 def _replace(path: Path, content: bytes) -> None:

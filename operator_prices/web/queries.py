@@ -60,10 +60,8 @@ READY_POINTS = sql.SQL(
 CSV_POINTS = sql.SQL("SELECT {point} AS point FROM {facts} AS fact")
 FACTS = sql.SQL(
     "(SELECT epoch, operator_id, share_price_perq, stake_raw, shares_raw, reward_raw,"
-    " nomination_tax, status, price.source,"
-    " CASE WHEN shares_raw > 0 THEN div((stake_raw + reward_raw"
-    " - div(reward_raw * nomination_tax, 100)) * 1000000000000000000, shares_raw) END"
-    " AS stake_per_share, timestamp"
+    " nomination_tax, status, price.source, timestamp,"
+    " stake_per_share(shares_raw, stake_raw, reward_raw, nomination_tax) AS stake_per_share"
     " FROM (SELECT epoch, operator_id, stake_raw, shares_raw, reward_raw, nomination_tax, status"
     " FROM operator_shares WHERE epoch BETWEEN {start} AND {end} AND {chosen}) AS share"
     " FULL JOIN (SELECT epoch, operator_id, share_price_perq, source FROM operator_share_prices"
@@ -125,9 +123,8 @@ OPERATORS = sql.SQL(
     " LIMIT 1) AS target"
     " CROSS JOIN LATERAL ({worth} AND epoch <= until ORDER BY epoch DESC LIMIT 1) AS first)"
     " FROM operators_metadata AS operator"
-    " LEFT JOIN LATERAL (SELECT share.*, CASE WHEN shares_raw > 0 THEN div((stake_raw + reward_raw"
-    " - div(reward_raw * share.nomination_tax, 100)) * 1000000000000000000, shares_raw) END"
-    " AS stake_per_share FROM operator_shares AS share"
+    " LEFT JOIN LATERAL (SELECT share.*, stake_per_share(shares_raw, stake_raw, reward_raw,"
+    " share.nomination_tax) AS stake_per_share FROM operator_shares AS share"
     " WHERE share.operator_id = operator.operator_id ORDER BY epoch DESC LIMIT 1) AS latest ON true"
     " LEFT JOIN operator_share_prices AS price ON price.operator_id = operator.operator_id"
     " AND price.epoch = latest.epoch"
@@ -135,8 +132,8 @@ OPERATORS = sql.SQL(
     " WHERE {chosen} ORDER BY operator.operator_id"
 )
 WORTH = sql.SQL(
-    "SELECT epoch, timestamp, div((stake_raw + reward_raw - div(reward_raw * share.nomination_tax,"
-    " 100)) * 1000000000000000000, shares_raw) AS stake_per_share FROM operator_shares AS share"
+    "SELECT epoch, timestamp, stake_per_share(shares_raw, stake_raw, reward_raw,"
+    " share.nomination_tax) AS stake_per_share FROM operator_shares AS share"
     " JOIN epoch_documents USING (epoch) WHERE from_chain AND shares_raw > 0"
     " AND stake_raw IS NOT NULL AND reward_raw IS NOT NULL AND share.nomination_tax IS NOT NULL"
     " AND share.operator_id = operator.operator_id"
