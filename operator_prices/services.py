@@ -67,7 +67,7 @@ def upgrade(settings: Settings, *, backup: bool = True) -> list[str]:
     """Apply the migrations that the database lacks, after a backup of what it holds."""
     dsn = str(settings.database_url)
     if backup and (kept := backups.before_migration(dsn, settings.data_dir)):
-        print(f"Backup before the migrations: {kept}", file=sys.stderr)  # noqa: T201
+        print(f"Backup before the migrations: {kept}")  # noqa: T201
     return migrations.migrate(dsn)
 
 

@@ -7,7 +7,7 @@ from operator_prices_tests.dagster_pages import ASSET, CHAIN, PROGRAM, opened, t
 from operator_prices_tests.live import up
 
 pytestmark = [
-    pytest.mark.soak,
+    pytest.mark.e2e,
     pytest.mark.skipif(PROGRAM is None, reason="no Chromium: apt-get install chromium"),
 ]
 

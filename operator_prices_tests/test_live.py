@@ -9,9 +9,9 @@ from operator_prices.devchain.serving import Node, serving
 from operator_prices.windows import between
 from operator_prices_tests.live import FAILED, Live, assert_exact, until, up
 
-pytestmark = [pytest.mark.soak, pytest.mark.xdist_group("live")]
+EPOCHS = 250
 
-WINDOWS = [window.key for window in between(0, 549)]
+WINDOWS = [window.key for window in between(0, EPOCHS - 1)]
 
 WORKER = "spawn_main"
 """What is in the command line of the process that works on a run."""
@@ -19,14 +19,14 @@ WORKER = "spawn_main"
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
-    scenario = Scenario(epochs=550, operators=3, seconds_per_block=0, late_reward_every=0)
+    scenario = Scenario(epochs=EPOCHS, operators=3, seconds_per_block=0, late_reward_every=0)
     with serving(scenario, latency_ms=20) as node:
         yield node
 
 
 @pytest.fixture(scope="module")
 def live(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with up(tmp_path_factory.mktemp("live"), node.url, REQUESTS_PER_SECOND="120") as live:
+    with up(tmp_path_factory.mktemp("live"), node.url, REQUESTS_PER_SECOND="60") as live:
         yield live
 
 
@@ -40,6 +40,7 @@ def stored(live: Live) -> int:
         return int(count)
 
 
+@pytest.mark.soak
 def test_a_backfill_is_cancelled_half_way_resumed_and_exact(live: Live, node: Node) -> None:
     live.switch("completed_epochs", on=False)
     live.forget_everything()
@@ -47,7 +48,7 @@ def test_a_backfill_is_cancelled_half_way_resumed_and_exact(live: Live, node: No
     until(lambda: stored(live) > 0, 90)
     live.cancel(first)
     until(lambda: live.backfill_status(first) == "CANCELED", 90)
-    assert served(live) < 550
+    assert served(live) < EPOCHS
 
     second = live.resume(first)
     until(lambda: live.backfill_status(second) == "COMPLETED_SUCCESS", 180)
@@ -56,26 +57,28 @@ def test_a_backfill_is_cancelled_half_way_resumed_and_exact(live: Live, node: No
     assert all("dagster/backfill" in run["tags"] for run in live.runs()[:2])
 
 
+@pytest.mark.e2e
 def test_killed_workers_and_a_killed_daemon_do_not_need_a_person(live: Live, node: Node) -> None:
     live.switch("completed_epochs", on=True)
     live.forget_everything()
     until(lambda: workers(live) > 0, 60)
     live.kill(WORKER)
     live.kill("dagster-daemon")
-    until(lambda: stored(live) == 550, 180)
+    until(lambda: stored(live) == EPOCHS, 180)
     until(lambda: not workers(live), 120)
 
     assert "dagster-daemon was ended by SIGKILL" in live.said
     assert any(run["status"] in FAILED for run in live.runs())
-    until(lambda: served(live) == 550, 60)
+    until(lambda: served(live) == EPOCHS, 60)
     assert_exact(live, node.chain)
 
 
+@pytest.mark.soak
 def test_a_killed_code_server_takes_no_work_with_it_for_good(live: Live, node: Node) -> None:
     live.forget_everything()
     until(lambda: workers(live) > 0, 60)
     live.kill("api grpc")
-    until(lambda: served(live) == 550, 180)
+    until(lambda: served(live) == EPOCHS, 180)
 
     assert "code-server was ended by SIGKILL" in live.said
     until(lambda: not workers(live), 120)
