@@ -1,5 +1,7 @@
 // Line charts of many series, drawn by Bokeh: only as many points as there are pixels reach it.
 
+import { labels, ticks } from "/static/numbers.js";
+
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 const HUES = ["#3454d1", "#d9822b", "#178a5e", "#b8336a", "#7a52c7", "#0f8ea8", "#6f8f12", "#5b6b8c"];
@@ -13,16 +15,26 @@ export function color(id, own, dark) {
   return `hsl(${((id * 137.508) % 360).toFixed(1)} ${58 + (id % 3) * 9}% ${dark ? 66 + (id % 2) * 6 : 40 + (id % 2) * 7}%)`;
 }
 
-/** The smallest and largest value of each run of points that share a pixel, in their order. */
+/**
+ * The smallest and largest value of each run of points that share a pixel, in their order. Where epochs are missing
+ * between two points there is a NaN, so that no line spans them.
+ */
 export function thinned(xs, ys, offset, first, last, pixels) {
   const count = last - first + 1;
   const outX = [];
   const outY = [];
-  if (count <= 2 * pixels) {
-    for (let i = first; i <= last; i++) {
-      outX.push(xs[i]);
-      outY.push(ys[offset + i]);
+  let before = -1;
+  const push = (i) => {
+    if (before >= 0 && xs[i] - xs[before] > i - before) {
+      outX.push(xs[before]);
+      outY.push(NaN);
     }
+    outX.push(xs[i]);
+    outY.push(ys[offset + i]);
+    before = i;
+  };
+  if (count <= 2 * pixels) {
+    for (let i = first; i <= last; i++) push(i);
     return [outX, outY];
   }
   const step = count / pixels;
@@ -37,20 +49,47 @@ export function thinned(xs, ys, offset, first, last, pixels) {
       if (low < 0 || value < ys[offset + low]) low = i;
       if (high < 0 || value > ys[offset + high]) high = i;
     }
-    if (low < 0) {
-      outX.push(xs[from]);
-      outY.push(NaN);
-      continue;
-    }
-    const [a, b] = low < high ? [low, high] : [high, low];
-    outX.push(xs[a]);
-    outY.push(ys[offset + a]);
-    if (a !== b) {
-      outX.push(xs[b]);
-      outY.push(ys[offset + b]);
+    if (low < 0) push(from);
+    else {
+      push(Math.min(low, high));
+      if (low !== high) push(Math.max(low, high));
     }
   }
   return [outX, outY];
+}
+
+/** The points that no line reaches: both neighbours are unknown. */
+function lonely({ xs, ys, color }) {
+  const found = { x: [], y: [], color: [] };
+  ys.forEach((values, series) => {
+    for (let i = 0; i < values.length; i++) {
+      if (Number.isNaN(values[i]) || !Number.isNaN(values[i - 1] ?? NaN) || !Number.isNaN(values[i + 1] ?? NaN)) continue;
+      found.x.push(xs[series][i]);
+      found.y.push(values[i]);
+      found.color.push(color[series]);
+    }
+  });
+  return found;
+}
+
+/** Runs of known neighbours as shapes that stand on zero: what is unknown is a hole, not a slope down to it. */
+export function shapes(xs, ys) {
+  const found = { xs: [], ys: [] };
+  let run = [];
+  const close = () => {
+    if (!run.length) return;
+    const [left, right] = [xs[run[0]] - 0.5, xs[run[run.length - 1]] + 0.5];
+    const top = run.map((i) => ys[i]);
+    found.xs.push([left, left, ...run.map((i) => xs[i]), right, right]);
+    found.ys.push([0, top[0], ...top, top[top.length - 1], 0]);
+    run = [];
+  };
+  ys.forEach((value, i) => {
+    if (Number.isNaN(value)) close();
+    else run.push(i);
+  });
+  close();
+  return found;
 }
 
 /** The first index whose epoch is at least `epoch`. */
@@ -94,6 +133,14 @@ export class Linked {
   }
 }
 
+/** Bokeh's own tab stops have no name and do nothing: leave them out of the order. */
+function unstop(element) {
+  for (const one of element.querySelectorAll("*")) {
+    if (one.tabIndex >= 0 && one.hasAttribute("tabindex")) one.tabIndex = -1;
+    if (one.shadowRoot) unstop(one.shadowRoot);
+  }
+}
+
 /** How many points all series of a chart may have together: more take longer than a blink to draw. */
 const POINTS = 40_000;
 
@@ -105,6 +152,7 @@ export class Chart {
     this.x = range.copy();
     this.y = new Bokeh.Range1d({ start: 0, end: 1 });
     this.lines = new Bokeh.ColumnDataSource({ data: { xs: [], ys: [], color: [] } });
+    this.dots = new Bokeh.ColumnDataSource({ data: { x: [], y: [], color: [] } });
     this.marks = new Bokeh.ColumnDataSource({ data: { x: [] } });
     this.figure = Bokeh.Plotting.figure({
       x_range: this.x,
@@ -120,6 +168,10 @@ export class Chart {
     this.spans = new Bokeh.VSpan({ x: { field: "x" }, line_dash: [2, 4], line_width: 1.5 });
     this.figure.add_glyph(this.spans, this.marks);
     this.figure.add_glyph(new Bokeh.MultiLine({ xs: { field: "xs" }, ys: { field: "ys" }, line_color: { field: "color" }, line_width: 1.6, line_join: "bevel" }), this.lines);
+    this.figure.add_glyph(new Bokeh.Scatter({ x: { field: "x" }, y: { field: "y" }, fill_color: { field: "color" }, line_color: null, size: 4 }), this.dots);
+    this.figure.left[0].ticker = this.ticker = new Bokeh.FixedTicker({ ticks: [] });
+    this.figure.center.find((one) => one.dimension === 1).ticker = this.ticker;
+    this.figure.below[0].setv({ ticker: new Bokeh.BasicTicker({ min_interval: 1 }), formatter: new Bokeh.NumeralTickFormatter({ format: "0,0" }) });
     const brush = new Bokeh.BoxZoomTool({ dimensions: "width" });
     if (matchMedia("(pointer: fine)").matches) {
       this.figure.add_tools(brush);
@@ -128,12 +180,16 @@ export class Chart {
     this.cross = document.createElement("div");
     this.cross.className = "cross";
     this.cross.hidden = true;
+    this.spot = document.createElement("div");
+    this.spot.className = "spot";
+    this.spot.hidden = true;
   }
 
   async show() {
     this.element.replaceChildren();
     this.view = await Bokeh.Plotting.show(this.figure, this.element);
-    this.element.append(this.cross);
+    unstop(this.element);
+    this.element.append(this.cross, this.spot);
   }
 
   get frame() {
@@ -155,6 +211,22 @@ export class Chart {
     return this.range.start + ((x - box.left) / box.width) * (this.range.end - this.range.start);
   }
 
+  /** How far below the top of the chart a value is drawn. */
+  height(value) {
+    const box = this.frame;
+    return box.top + box.height * (1 - (value - this.y.start) / (this.y.end - this.y.start));
+  }
+
+  /** Mark the value of one series under the line that `point` draws. */
+  single(epoch, value, tint) {
+    const share = (epoch - this.range.start) / (this.range.end - this.range.start);
+    this.spot.hidden = value === null || share < 0 || share > 1;
+    if (this.spot.hidden) return;
+    this.spot.style.left = `${this.frame.left + share * this.frame.width}px`;
+    this.spot.style.top = `${this.height(value)}px`;
+    this.spot.style.background = tint;
+  }
+
   point(epoch) {
     const box = this.frame;
     const share = (epoch - this.range.start) / (this.range.end - this.range.start);
@@ -166,9 +238,11 @@ export class Chart {
 
   unpoint() {
     this.cross.hidden = true;
+    this.spot.hidden = true;
   }
 
-  draw(series, marks) {
+  /** Draw series, with dotted lines at `marks`; `short` names the ticks 25M instead of 25,000,000. */
+  draw(series, marks, short) {
     let low = Infinity;
     let high = -Infinity;
     for (const ys of series.ys) {
@@ -180,18 +254,15 @@ export class Chart {
     if (low <= high) {
       const room = (high - low) * 0.06 || Math.abs(high) * 1e-6 || 1;
       this.y.setv({ start: low - (low >= 0 && low - room < 0 ? low : room), end: high + room });
-    }
+      const round = ticks(this.y.start, this.y.end, Math.max(3, Math.round((this.frame?.height || 240) / 42)));
+      const names = labels(round, short);
+      this.figure.left[0].major_label_overrides = new Map(round.found.map((at, index) => [at, names[index]]));
+      this.ticker.ticks = round.found;
+    } else this.ticker.ticks = [];
     this.range.follow(this.x);
     this.lines.data = series;
+    this.dots.data = lonely(series);
     this.marks.data = { x: marks };
-  }
-
-  format(kind) {
-    const axis = this.figure.left[0];
-    axis.formatter =
-      kind === "short"
-        ? new Bokeh.NumeralTickFormatter({ format: "0.[00]a" })
-        : new Bokeh.BasicTickFormatter({ precision: "auto", power_limit_high: 7, power_limit_low: -7 });
   }
 
   paint() {
@@ -213,7 +284,6 @@ export class Chart {
         major_label_text_font_size: "12px",
       });
     }
-    figure.below[0].formatter = new Bokeh.BasicTickFormatter({ use_scientific: false });
     for (const one of figure.center) one.setv({ grid_line_color: grid });
   }
 }
@@ -224,7 +294,8 @@ export class Overview {
     this.element = element;
     this.whole = new Bokeh.Range1d({ start: 0, end: 1 });
     this.y = new Bokeh.Range1d({ start: 0, end: 1 });
-    this.source = new Bokeh.ColumnDataSource({ data: { x: [], y: [], zero: [] } });
+    this.source = new Bokeh.ColumnDataSource({ data: { x: [], y: [] } });
+    this.solid = new Bokeh.ColumnDataSource({ data: { xs: [], ys: [] } });
     this.figure = Bokeh.Plotting.figure({
       x_range: this.whole,
       y_range: this.y,
@@ -235,9 +306,9 @@ export class Overview {
       min_border_right: 12,
       min_border_top: 2,
     });
-    this.area = new Bokeh.VArea({ x: { field: "x" }, y1: { field: "zero" }, y2: { field: "y" }, fill_alpha: 0.28 });
+    this.area = new Bokeh.Patches({ xs: { field: "xs" }, ys: { field: "ys" }, fill_alpha: 0.28, line_color: null });
     this.line = new Bokeh.Line({ x: { field: "x" }, y: { field: "y" }, line_width: 1.4 });
-    this.figure.add_glyph(this.area, this.source);
+    this.figure.add_glyph(this.area, this.solid);
     this.figure.add_glyph(this.line, this.source);
     this.range = range;
     this.window = range.copy();
@@ -248,6 +319,7 @@ export class Overview {
   async show() {
     this.element.replaceChildren();
     this.view = await Bokeh.Plotting.show(this.figure, this.element);
+    unstop(this.element);
   }
 
   follow() {
@@ -261,7 +333,8 @@ export class Overview {
     const high = known.reduce((a, b) => Math.max(a, b), 0);
     this.y.setv({ start: 0, end: high * 1.15 || 1 });
     this.whole.setv({ start: epochs[0] - 0.5, end: epochs[epochs.length - 1] + 0.5 });
-    this.source.data = { x, y, zero: y.map(() => 0) };
+    this.source.data = { x, y };
+    this.solid.data = shapes(x, y);
   }
 
   paint() {
@@ -272,7 +345,7 @@ export class Overview {
     this.tool.overlay.setv({ fill_color: accent, fill_alpha: 0.12, line_color: accent, line_alpha: 0.8 });
     const [line, soft] = [css("--line"), css("--soft")];
     this.figure.left[0].visible = false;
-    this.figure.below[0].setv({ axis_line_color: line, major_tick_line_color: line, minor_tick_line_color: null, major_label_text_color: soft, major_label_text_font: "system-ui, sans-serif", major_label_text_font_size: "11px", formatter: new Bokeh.BasicTickFormatter({ use_scientific: false }) });
+    this.figure.below[0].setv({ axis_line_color: line, major_tick_line_color: line, minor_tick_line_color: null, major_label_text_color: soft, major_label_text_font: "system-ui, sans-serif", major_label_text_font_size: "11px", ticker: new Bokeh.BasicTicker({ min_interval: 1 }), formatter: new Bokeh.NumeralTickFormatter({ format: "0,0" }) });
     for (const one of this.figure.center) if ("grid_line_color" in one) one.grid_line_color = null;
   }
 }

@@ -3,7 +3,7 @@
 
 let rows = [];
 
-onmessage = async ({ data: { job, url, start, end } }) => {
+onmessage = async ({ data: { job, url, renew, incomplete, start, end } }) => {
   try {
     if (start !== undefined) {
       postMessage({ job, exact: rows.slice(start, end).map(told) });
@@ -11,7 +11,7 @@ onmessage = async ({ data: { job, url, start, end } }) => {
     }
     const answer = await fetch(url, { cache: "no-cache" });
     if (!answer.ok) throw new Error((await answer.json()).detail ?? answer.statusText);
-    merge(await answer.json());
+    merge(await answer.json(), renew, new Set(incomplete));
     const drawn = series();
     postMessage({ job, drawn }, buffers(drawn));
   } catch (error) {
@@ -19,10 +19,23 @@ onmessage = async ({ data: { job, url, start, end } }) => {
   }
 };
 
-function merge(fresh) {
-  const known = new Map(rows.map((row) => [row.epoch, row]));
+/** Take fresh rows in; with `renew`, epochs from there on that are not among them are gone. */
+function merge(fresh, renew, incomplete) {
+  const kept = renew === undefined ? rows : rows.filter((row) => row.epoch < (renew ?? fresh[0]?.epoch ?? 0));
+  const known = new Map(kept.map((row) => [row.epoch, row]));
   for (const row of fresh) known.set(row.epoch, row);
   rows = [...known.values()].sort((a, b) => a.epoch - b.epoch);
+  for (const row of rows) row.rewarded = rewarded(row, incomplete.has(row.epoch));
+}
+
+/**
+ * Whether the rewards of an epoch are known. The old shape has a 0 for each of the operators 0 to 3, known or
+ * not: it counts for nothing where others' are missing, or where an incomplete epoch has no reward at all.
+ */
+function rewarded(row, incomplete) {
+  if (!row.rewards) return false;
+  if (row.meta.rewardsHasAny) return true;
+  return !incomplete && Object.keys(row.operatorStakes).every((id) => (row.rewards[id] ?? null) !== null);
 }
 
 function series() {
@@ -36,7 +49,7 @@ function series() {
     ids: sorted.map(Number),
     length,
     epochs: Float64Array.from(rows, (row) => row.epoch),
-    totals: Float64Array.from(rows, (row) => (row.totalStake === null ? NaN : Number(row.totalStake) / 1e18)),
+    totals: Float64Array.from(rows, (row) => number(row.totalStake)),
     stake: blank(),
     reward: blank(),
     price: blank(),
@@ -45,28 +58,31 @@ function series() {
     const defaulted = new Set(row.meta.sharePricesDefaulted);
     for (const id in row.operatorStakes) {
       const at = place.get(id) * length + index;
-      drawn.stake[at] = Number(row.operatorStakes[id]) / 1e18;
-      const reward = row.rewards[id];
-      if (reward !== undefined) drawn.reward[at] = Number(reward) / 1e18;
-      const price = row.operatorSharePrices[id];
-      if (price !== undefined && !defaulted.has(id)) drawn.price[at] = Number(price) / 1e18;
+      drawn.stake[at] = number(row.operatorStakes[id]);
+      if (row.rewarded) drawn.reward[at] = number(row.rewards[id]);
+      if (!defaulted.has(id)) drawn.price[at] = number(row.operatorSharePrices[id]);
     }
   });
   return drawn;
 }
+
+const number = (text) => (text === null || text === undefined ? NaN : Number(text) / 1e18);
 
 function buffers(drawn) {
   return Object.values(drawn).filter(ArrayBuffer.isView).map((view) => view.buffer);
 }
 
 function told(row) {
-  let rewards = 0n;
-  for (const id in row.rewards) rewards += BigInt(row.rewards[id]);
+  let rewards = row.rewarded ? 0n : null;
+  for (const id of new Set([...Object.keys(row.operatorStakes), ...Object.keys(row.rewards ?? {})])) {
+    const one = row.rewards?.[id] ?? null;
+    rewards = rewards === null || one === null ? null : rewards + BigInt(one);
+  }
   return {
     epoch: row.epoch,
     timestamp: row.timestamp,
     totalStake: row.totalStake,
-    rewards: String(rewards),
+    rewards: rewards === null ? null : String(rewards),
     operators: row.operators,
   };
 }

@@ -15,34 +15,62 @@ export function scaled(text) {
   return [value < 0n ? `-${whole}` : whole, String(positive % AI3).padStart(18, "0")];
 }
 
+export const unknown = (text) => text === null || text === undefined;
+
 /** All of an amount, with its unit. */
 export function exact(text, unit) {
-  if (text === null || text === undefined) return "unknown";
+  if (unknown(text)) return "unknown";
   if (unit === "shannons") return `${grouped(text)} Shannons`;
   return `${scaled(text).join(".")} AI3`;
 }
 
-/** An amount for a cell: the decimals are small, and all there. */
+/** An amount for a cell: the decimals are quieter, and all there. */
 export function amount(text, unit) {
-  if (text === null || text === undefined) return nothing("unknown");
+  if (unknown(text)) return nothing("unknown");
   if (unit === "shannons") return document.createTextNode(grouped(text));
   return decimals(...scaled(text));
 }
 
+/** An amount for a narrow place: it breaks between groups of digits and nowhere else. */
+export function broken(text, unit) {
+  if (unknown(text)) return nothing("unknown");
+  if (unit !== "shannons") return amount(text, unit);
+  const cell = document.createElement("span");
+  cell.className = "long";
+  const groups = grouped(text).split(",");
+  groups.forEach((group, index) => {
+    if (index) cell.append(document.createElement("wbr"));
+    cell.append(index < groups.length - 1 ? `${group},` : group);
+  });
+  return cell;
+}
+
 /** A price of scale 10^18, as a number of 1 and some. */
-export function ratio(text) {
-  if (text === null || text === undefined) return nothing("none");
+export function ratio(text, absent = "none") {
+  return unknown(text) ? nothing(absent) : document.createTextNode(scaled(text).join("."));
+}
+
+/** The same cut short behind the digits that tell it from 1, which stand out. */
+export function gist(text) {
+  if (unknown(text)) return nothing("unknown");
   const [whole, rest] = scaled(text);
-  return document.createTextNode(`${whole}.${rest}`);
+  const same = /^(0*|9*)/.exec(rest)[0].length;
+  const shown = Math.min(18, same + 4);
+  const cell = document.createElement("span");
+  cell.title = `${whole}.${rest}`;
+  const lead = document.createElement("span");
+  lead.className = "lead";
+  lead.textContent = `${whole}.${rest.slice(0, same)}`;
+  cell.append(lead, rest.slice(same, shown), shown < 18 ? "…" : "");
+  return cell;
 }
 
 function decimals(whole, rest) {
   const cell = document.createElement("span");
-  cell.append(whole);
   const small = document.createElement("span");
   small.className = "decimals";
   small.textContent = `.${rest}`;
-  cell.append(small);
+  cell.append(whole, small);
   return cell;
 }
 
@@ -53,7 +81,17 @@ export function nothing(text) {
   return cell;
 }
 
-/** A fraction in decimal text as percent, cut after `places`: "0.0123456" is "1.23 %". */
+/** The sum of decimal strings; null if one of them, or all of it, is unknown. */
+export function total(texts) {
+  let sum = 0n;
+  for (const text of texts) {
+    if (unknown(text)) return null;
+    sum += BigInt(text);
+  }
+  return String(sum);
+}
+
+/** A fraction in decimal text as percent, cut after `places`: "0.0123456" is "1.234 %". */
 export function percent(text, places = 3) {
   const sign = text.startsWith("-") ? "-" : "";
   const [whole, rest = ""] = text.replace("-", "").split(".");
@@ -65,8 +103,8 @@ export function percent(text, places = 3) {
 
 /** A comparison of decimal strings, unknown ones last in either direction. */
 export function compare(a, b, direction) {
-  if (a === null || a === undefined) return b === null || b === undefined ? 0 : 1;
-  if (b === null || b === undefined) return -1;
+  if (unknown(a)) return unknown(b) ? 0 : 1;
+  if (unknown(b)) return -1;
   return a < b ? -direction : a > b ? direction : 0;
 }
 
@@ -75,10 +113,47 @@ export function moment(milliseconds) {
   return new Date(milliseconds).toISOString().replace("T", " ").slice(0, 19);
 }
 
+const DAY = 86_400_000;
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/** When something ended: how long ago, or its day where that is more than two days. */
 export function ago(milliseconds) {
-  const seconds = Math.max(0, Math.round((Date.now() - milliseconds) / 1000));
-  for (const [size, name] of [[86400, "day"], [3600, "hour"], [60, "minute"]]) {
-    if (seconds >= 2 * size) return `${grouped(Math.floor(seconds / size))} ${name}s ago`;
+  const passed = Math.max(0, Date.now() - milliseconds);
+  if (passed >= 2 * DAY) {
+    const day = new Date(milliseconds);
+    return `${day.getUTCDate()} ${MONTHS[day.getUTCMonth()]} ${day.getUTCFullYear()}`;
+  }
+  const seconds = Math.round(passed / 1000);
+  for (const [size, name] of [[3600, "hour"], [60, "minute"]]) {
+    if (seconds >= 2 * size) return `${Math.floor(seconds / size)} ${name}s ago`;
   }
   return `${seconds} seconds ago`;
+}
+
+/** Round numbers between `low` and `high`, and how many decimals they need. */
+export function ticks(low, high, wanted) {
+  const rough = (high - low) / wanted;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].find((one) => one * power >= rough) * power;
+  const found = [];
+  for (let at = Math.ceil(low / step); at * step <= high; at++) found.push(at * step);
+  const places = Math.max(0, -Math.floor(Math.log10(step)));
+  return { found, step, places: step * 10 ** places % 1 > 1e-6 ? places + 1 : places };
+}
+
+const SUFFIXES = [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"], [1, ""]];
+
+/** The names of ticks, all with the same suffix or all plain. */
+export function labels({ found, step, places }, short) {
+  if (!short) return found.map((at) => fixed(at, Math.min(places, 18)));
+  const most = Math.max(...found.map(Math.abs), 0);
+  const [size, suffix] = SUFFIXES.find(([size]) => most >= size) ?? SUFFIXES[SUFFIXES.length - 1];
+  const needed = Math.max(0, Math.ceil(-Math.log10(step / size) - 1e-9));
+  const exactly = (step / size) * 10 ** needed % 1 > 1e-6 ? needed + 1 : needed;
+  return found.map((at) => (at === 0 ? "0" : `${fixed(at / size, Math.min(exactly, 18))}${suffix}`));
+}
+
+function fixed(number, places) {
+  const [whole, rest] = number.toFixed(places).split(".");
+  return rest ? `${grouped(whole)}.${rest}` : grouped(whole);
 }
