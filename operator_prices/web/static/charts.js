@@ -211,6 +211,11 @@ export class Chart {
     return this.range.start + ((x - box.left) / box.width) * (this.range.end - this.range.start);
   }
 
+  /** How far from the left of the chart an epoch is drawn. */
+  across(epoch) {
+    return this.frame.left + ((epoch - this.range.start) / (this.range.end - this.range.start)) * this.frame.width;
+  }
+
   /** How far below the top of the chart a value is drawn. */
   height(value) {
     const box = this.frame;
@@ -219,19 +224,21 @@ export class Chart {
 
   /** Mark the value of one series under the line that `point` draws. */
   single(epoch, value, tint) {
-    const share = (epoch - this.range.start) / (this.range.end - this.range.start);
-    this.spot.hidden = value === null || share < 0 || share > 1;
+    this.spot.hidden = value === null || !this.shows(epoch);
     if (this.spot.hidden) return;
-    this.spot.style.left = `${this.frame.left + share * this.frame.width}px`;
+    this.spot.style.left = `${this.across(epoch)}px`;
     this.spot.style.top = `${this.height(value)}px`;
     this.spot.style.background = tint;
   }
 
+  shows(epoch) {
+    return epoch >= this.range.start && epoch <= this.range.end;
+  }
+
   point(epoch) {
     const box = this.frame;
-    const share = (epoch - this.range.start) / (this.range.end - this.range.start);
-    this.cross.hidden = share < 0 || share > 1;
-    this.cross.style.left = `${box.left + share * box.width}px`;
+    this.cross.hidden = !this.shows(epoch);
+    this.cross.style.left = `${this.across(epoch)}px`;
     this.cross.style.top = `${box.top}px`;
     this.cross.style.height = `${box.height}px`;
   }

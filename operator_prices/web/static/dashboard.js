@@ -145,7 +145,7 @@ async function route(moved = false) {
   const id = /^\d{1,10}$/.test(text ?? "") ? Number(text) : null;
   const paged = kind === "operator" || kind === "epoch";
   const name = `${kind === "epoch" ? "Epoch" : "Operator"} ${id}`;
-  if (paged && page.hidden) opener = document.activeElement;
+  if (paged && page.hidden) opener = document.activeElement.closest("a, button, input, [tabindex]");
   let parts = [];
   if (paged) {
     try {
@@ -173,7 +173,7 @@ async function route(moved = false) {
     page.scrollIntoView({ block: "start" });
     page.querySelector("h1").focus({ preventScroll: true });
   } else {
-    const back = opener?.isConnected && opener !== document.body && opener.getClientRects().length ? opener : find("#title");
+    const back = opener?.isConnected && opener.getClientRects().length ? opener : find("#title");
     back.focus();
   }
   say(document.title);

@@ -35,7 +35,7 @@ function merge(fresh, renew, incomplete) {
 function rewarded(row, incomplete) {
   if (!row.rewards) return false;
   if (row.meta.rewardsHasAny) return true;
-  return !incomplete && Object.keys(row.operatorStakes).every((id) => (row.rewards[id] ?? null) !== null);
+  return !incomplete && Object.keys(row.operatorStakes ?? {}).every((id) => (row.rewards[id] ?? null) !== null);
 }
 
 function series() {
@@ -60,7 +60,7 @@ function series() {
       const at = place.get(id) * length + index;
       drawn.stake[at] = number(row.operatorStakes[id]);
       if (row.rewarded) drawn.reward[at] = number(row.rewards[id]);
-      if (!defaulted.has(id)) drawn.price[at] = number(row.operatorSharePrices[id]);
+      if (!defaulted.has(id)) drawn.price[at] = number(row.operatorSharePrices?.[id]);
     }
   });
   return drawn;
@@ -74,7 +74,7 @@ function buffers(drawn) {
 
 function told(row) {
   let rewards = row.rewarded ? 0n : null;
-  for (const id of new Set([...Object.keys(row.operatorStakes), ...Object.keys(row.rewards ?? {})])) {
+  for (const id of new Set([...Object.keys(row.operatorStakes ?? {}), ...Object.keys(row.rewards ?? {})])) {
     const one = row.rewards?.[id] ?? null;
     rewards = rewards === null || one === null ? null : rewards + BigInt(one);
   }

@@ -61,7 +61,7 @@ function stake(one) {
 
 function annualized(one) {
   const found = longest(one);
-  return found ? make("span", {}, earned(found.told, "annualized"), make("span", { class: "since" }, `from ${found.span}`)) : earned(null);
+  return found ? make("span", {}, earned(found.told, "annualized"), make("span", { class: "from" }, `from ${found.span}`)) : earned(null);
 }
 
 export function list() {

@@ -77,12 +77,12 @@ export async function epochPage(epoch) {
   const known = new Set([told.operatorStakes, told.operatorActiveStakes, told.sharePricesPerq].flatMap((one) => Object.keys(one ?? {})));
   const rows = [...known].map(Number).sort((a, b) => a - b).map((id) => make("tr", { "data-key": `o${id}` },
     make("th", { scope: "row" }, swatch(id), link(named(id), `#/operator/${id}`)),
-    cell(badge(told.statuses[id])),
-    number(amount(told.operatorStakes[id], state.unit)),
+    cell(badge(told.statuses?.[id])),
+    number(amount(told.operatorStakes?.[id], state.unit)),
     number(amount(told.rewards?.[id], state.unit)),
-    number(ratio(told.stakePerShare[id])),
-    number(perquintill(told.sharePricesPerq[id])),
-    cell(told.priceSources[id] ?? nothing("none"))));
+    number(ratio(told.stakePerShare?.[id])),
+    number(perquintill(told.sharePricesPerq?.[id])),
+    cell(told.priceSources?.[id] ?? nothing("none"))));
   const block = (at, hash) => (at === null ? null : make("span", {}, `${grouped(at)} `, make("code", {}, hash ?? "")));
   const misfits = told.quarantined.map((one) => make("li", {}, make("code", {}, one.item), `: ${one.reason}`));
   return [

@@ -53,7 +53,7 @@ async function inspect(kind, epoch, place) {
     .sort((a, b) => compare(a[1], b[1], -1));
   const shown = lines.filter(([id], index) => index < LINES || id === near);
   const rows = shown.map(([id, text]) => {
-    const source = kind === "price" && told.priceSources[id] === "derived" ? make("span", { class: "none" }, " derived") : null;
+    const source = kind === "price" && told.priceSources?.[id] === "derived" ? make("span", { class: "none" }, " derived") : null;
     return make("tr", { class: id === near ? "near" : "" },
       make("td", {}, swatch(id), ` ${named(id)}`, id === near && lines.length > 1 ? make("span", { class: "hidden" }, " (nearest)") : null),
       make("td", { class: "number" }, print(kind, text), source));
@@ -168,7 +168,7 @@ export function listen(kind, chart, open) {
       const now = state.cursor === null ? last : lower(epochs, state.cursor);
       const next = event.key === "Home" ? first : event.key === "End" ? last : Math.min(Math.max(now + steps[event.key], first), last);
       const box = element.getBoundingClientRect();
-      inspect(kind, epochs[next], { x: box.left + 80, y: box.top + 10, spoken: true });
+      inspect(kind, epochs[next], { x: box.left + chart.across(epochs[next]), y: box.top + 10, spoken: true });
     } else if (event.key === "Enter" && state.cursor !== null) open(state.cursor);
     else if (event.key === "+") zoom(0.5);
     else if (event.key === "-") zoom(2);
