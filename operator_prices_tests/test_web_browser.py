@@ -355,6 +355,16 @@ def test_a_phone_needs_no_sideways_scrolling(chromium: Browser, api: Served) -> 
     context = chromium.new_context(viewport={"width": 390, "height": 844})
     page = opened(context.new_page(), f"{api.url}/")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    table = page.locator("#operators .scroll")
+    expect(table).to_have_class("scroll wider")
+    name = page.locator('[data-operator="7"] th')
+    before = name.bounding_box()
+    table.evaluate("one => { one.scrollLeft = one.scrollWidth; }")
+    after = name.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["x"] == pytest.approx(before["x"], abs=12)  # pinned
+    expect(table).to_have_class("scroll")
     page.goto(f"{api.url}/#/operator/3")
     expect(page.locator("#page h1")).to_contain_text("Operator 3")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
