@@ -24,6 +24,9 @@ PICTURES = (
     ("phone", (390, 844), "light", "/"),
 )
 
+POINTED = ("dashboard-dark",)
+"""Those that show what a chart tells of an epoch."""
+
 
 def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
@@ -51,6 +54,8 @@ def draw(url: str) -> None:
                 color_scheme="dark" if scheme == "dark" else "light",
             )
             page = opened(context.new_page(), f"{url}{path}")
+            if name in POINTED:
+                page.locator("#chart-stake").hover(position={"x": 640, "y": 90})
             page.wait_for_timeout(900)
             page.screenshot(path=IMAGES / f"{name}.png")
             context.close()
