@@ -133,10 +133,13 @@ export class Linked {
   }
 }
 
-/** Bokeh's own tab stops have no name and do nothing: leave them out of the order. */
+/** Bokeh's own tab stops have no name and do nothing: leave them out of the order, and unmarked when clicked. */
 function unstop(element) {
   for (const one of element.querySelectorAll("*")) {
-    if (one.tabIndex >= 0 && one.hasAttribute("tabindex")) one.tabIndex = -1;
+    if (one.tabIndex >= 0 && one.hasAttribute("tabindex")) {
+      one.tabIndex = -1;
+      one.style.outline = "none";
+    }
     if (one.shadowRoot) unstop(one.shadowRoot);
   }
 }
