@@ -1068,10 +1068,15 @@ def test_the_old_view_is_compared_column_by_column(old: str) -> None:
     migrations.migrate(old)
     with psycopg.connect(old, autocommit=True) as connection:
         refresh(connection)
-        compared = {name: counts for name, *counts in verified(old)["old view against new view"]}
+        found = verified(old)["old view against new view"]
+        compared = {name: counts for name, *counts, _ in found}
+        reasons = {name: reason for name, *_, reason in found}
         assert compared["total_stake_raw"] == [302, 300, 2]
         assert compared["total_stake_tokens"] == [302, 0, 302]  # the old view rounded
         assert compared["network_share_price_ratio"] == [302, 0, 302]
+        assert "the old view always said 1" in str(reasons["network_share_price_ratio"])
+        assert "the old view divided" in str(reasons["total_stake_tokens"])
+        assert reasons["epoch_date"] is None
         unexplained = "no difference to the old view without a reason"
         assert verified(old)[unexplained] == []
 

@@ -7,7 +7,9 @@
 
 -- ------------------------------------------------------------------------------------------------
 -- The raw JSON, read again. An entry is either {"key": ["5"], "value": {...}}, with true keys, or
--- {"key": ["<position>"], "value": "0x<storage key>,<value>"}, where the storage key tells the truth.
+-- {"key": ["<position>"], "value": "0x<storage key>,<value>"}, where the storage key tells the truth:
+-- it begins with 64 digits for the map, those of Domains.Operators or of
+-- Domains.OperatorEpochSharePrice. What is in quarantine is excused: the import keeps the rest.
 
 CREATE OR REPLACE FUNCTION pg_temp.json_or_null(text_val TEXT) RETURNS JSONB
 LANGUAGE plpgsql AS $$
@@ -32,20 +34,33 @@ LANGUAGE sql AS $$
            ::bit(32)::bigint::numeric
 $$;
 
-DROP TABLE IF EXISTS pg_temp.raw_epoch, pg_temp.raw_operator, pg_temp.raw_price;
+-- What a map of the summary says of an operator: nothing is 0, and no map is unknown. Its keys have
+-- commas as its amounts have.
+CREATE OR REPLACE FUNCTION pg_temp.amount_of(amounts JSONB, operator NUMERIC) RETURNS NUMERIC
+LANGUAGE sql AS $$
+  SELECT CASE WHEN amounts IS NOT NULL THEN number_or_null(coalesce(
+    amounts ->> operator::text, amounts ->> to_char(operator, 'FM9,999,999,999,999,999,999'), '0')) END
+$$;
+
+DROP TABLE IF EXISTS
+  pg_temp.raw_epoch, pg_temp.raw_operator, pg_temp.raw_price, pg_temp.gone_price;
 
 CREATE TEMPORARY TABLE raw_epoch AS
 SELECT epoch, coalesce(source, 'legacy') AS source, coalesce(domain_id, 0) AS domain_id,
        number_or_null(summary ->> 'currentTotalStake') AS total_stake,
-       jsonb_typeof(summary) = 'object' AS summarized,
        CASE jsonb_typeof(summary -> 'currentOperators')
-         WHEN 'object' THEN summary -> 'currentOperators' ELSE '{}' END AS active_stakes,
+         WHEN 'object' THEN summary -> 'currentOperators' END AS active_stakes,
        CASE jsonb_typeof(summary -> 'currentEpochRewards')
-         WHEN 'object' THEN summary -> 'currentEpochRewards' ELSE '{}' END AS rewards,
-       operators, prices
+         WHEN 'object' THEN summary -> 'currentEpochRewards' END AS rewards,
+       operators, prices,
+       coalesce(source, 'legacy') = 'legacy' AND EXISTS (
+         SELECT FROM quarantine WHERE quarantine.source = 'legacy' AND item = 'epochs'
+           AND quarantine.epoch = epochs.epoch) AS broken
 FROM epochs
 CROSS JOIN LATERAL jsonb_to_record(
-  CASE jsonb_typeof(data) WHEN 'object' THEN data ELSE '{}' END
+  CASE WHEN jsonb_typeof(data) = 'object'
+         AND (NOT data ? 'epoch' OR number_or_null(data ->> 'epoch') = epoch)
+       THEN data ELSE '{}' END
 ) AS document ("domainStakingSummary" JSONB, operators JSONB, "operatorEpochSharePrice" JSONB)
 CROSS JOIN LATERAL (
   SELECT "domainStakingSummary", "operatorEpochSharePrice"
@@ -53,9 +68,15 @@ CROSS JOIN LATERAL (
 
 -- fit: what the import keeps; the rest belongs in quarantine.
 CREATE TEMPORARY TABLE raw_operator AS
-SELECT *, operator_id IS NOT NULL AND coalesce(shares <= stake, false) AS fit
+SELECT *, coalesce(operator_id <= 2147483647, false) AND coalesce(shares <= stake, false)
+  AND coalesce(body_domain, own_domain) = own_domain AND NOT broken AND NOT EXISTS (
+    SELECT FROM quarantine
+    WHERE quarantine.source = operator.source AND item = 'Operators'
+      AND quarantine.epoch = operator.epoch AND quarantine.operator_id = operator.operator_id
+  ) AS fit
 FROM (
-  SELECT epoch, source, operator_id,
+  SELECT epoch, source, operator_id, broken, domain_id AS own_domain,
+         number_or_null(body ->> 'currentDomainId') AS body_domain,
          number_or_null(body ->> 'currentTotalShares') AS shares,
          number_or_null(body ->> 'currentTotalStake') AS stake,
          number_or_null(body ->> 'totalStorageFeeDeposit') AS storage_fee_deposit,
@@ -65,10 +86,8 @@ FROM (
            WHEN 'object' THEN (
              SELECT min(name) FROM jsonb_object_keys(body -> 'partialStatus') AS name)
          END AS status,
-         CASE WHEN summarized THEN number_or_null(coalesce(active_stakes ->> operator_id::text, '0'))
-         END AS active_stake,
-         CASE WHEN summarized THEN number_or_null(coalesce(rewards ->> operator_id::text, '0'))
-         END AS reward
+         pg_temp.amount_of(active_stakes, operator_id) AS active_stake,
+         pg_temp.amount_of(rewards, operator_id) AS reward
   FROM raw_epoch
   CROSS JOIN LATERAL pg_temp.entries(operators) AS entry
   CROSS JOIN LATERAL (
@@ -77,12 +96,13 @@ FROM (
   CROSS JOIN LATERAL (
     SELECT CASE
              WHEN type = 'object' THEN number_or_null(entry -> 'key' ->> 0)
-             WHEN value ~ '^0x[0-9A-Fa-f]{80},' THEN
-               pg_temp.u32(substr(value, 67, 8)) + pg_temp.u32(substr(value, 75, 8)) * 4294967296
+             WHEN value ~* '^0x0b41d0c7f7b4485bd7be1d66066b00ad34a0a3fbf14e6c92456ca7bd91d59a57[0-9a-f]{16},'
+             THEN pg_temp.u32(substr(value, 67, 8)) + pg_temp.u32(substr(value, 75, 8)) * 4294967296
            END AS operator_id,
            CASE
              WHEN type = 'object' THEN entry -> 'value'
-             WHEN value ~ '^0x[0-9A-Fa-f]{80},' THEN pg_temp.json_or_null(substr(value, 84))
+             WHEN value ~* '^0x0b41d0c7f7b4485bd7be1d66066b00ad34a0a3fbf14e6c92456ca7bd91d59a57[0-9a-f]{16},'
+             THEN pg_temp.json_or_null(substr(value, 84))
            END AS body
   ) AS read
 ) AS operator;
@@ -93,12 +113,13 @@ CREATE TEMPORARY TABLE raw_price AS
 SELECT DISTINCT ON (epoch, operator_id)
        epoch, operator_id, price, told_in, source, coalesce(price BETWEEN 1 AND 1e18, false) AS fit
 FROM (
-  SELECT raw_epoch.epoch AS told_in, source, raw_epoch.domain_id AS own_domain, read.*
+  SELECT raw_epoch.epoch AS told_in, position, source, raw_epoch.domain_id AS own_domain, read.*
   FROM raw_epoch
-  CROSS JOIN LATERAL pg_temp.entries(prices) AS entry
+  CROSS JOIN LATERAL pg_temp.entries(prices) WITH ORDINALITY AS listed (entry, position)
   CROSS JOIN LATERAL (
     SELECT entry ->> 'value' AS value,
-           entry ->> 'value' ~ '^0x[0-9A-Fa-f]{96},' AS by_storage_key,
+           entry ->> 'value' ~* '^0x0b41d0c7f7b4485bd7be1d66066b00adf16a4d4929cfe61f4f6bf4153bb44d9d[0-9a-f]{32},'
+             AS by_storage_key,
            regexp_match(entry -> 'key' ->> 1, '^\["?([0-9]+)"?, ?"?([0-9,]+)"?\]$') AS true_key
   ) AS told
   CROSS JOIN LATERAL (
@@ -114,10 +135,18 @@ FROM (
            number_or_null(CASE WHEN by_storage_key THEN substr(value, 100) ELSE value END) AS price
   ) AS read
 ) AS priced
-WHERE domain_id = own_domain AND operator_id IS NOT NULL
-ORDER BY epoch, operator_id, told_in DESC;
+WHERE domain_id = own_domain AND operator_id <= 2147483647 AND epoch <= told_in
+ORDER BY epoch, operator_id, told_in DESC, position DESC;
 
-ANALYZE raw_epoch, raw_operator, raw_price;
+-- What snapshots told that are no rows any more: a node's rows stand in their place, or they could
+-- not be kept as a whole.
+CREATE TEMPORARY TABLE gone_price AS
+SELECT told.epoch, operator_id, share_price_perq AS price, told_in
+FROM legacy_prices AS told
+WHERE share_price_perq IS NOT NULL AND NOT EXISTS (
+  SELECT FROM epochs WHERE epochs.epoch = told_in AND source IS DISTINCT FROM 'chain');
+
+ANALYZE raw_epoch, raw_operator, raw_price, gone_price;
 
 -- ------------------------------------------------------------------------------------------------
 -- How much there is.
@@ -156,6 +185,14 @@ FROM operator_share_prices WHERE NOT EXISTS (
   SELECT FROM epochs WHERE epochs.epoch = operator_share_prices.epoch)
 GROUP BY source;
 
+-- Imported epochs that did not end where their snapshot says, by the chain itself; read_again ones
+-- are the node's by now.
+SELECT told.epoch AS "imported epochs that ended elsewhere", told.end_block, told.end_hash,
+       told.chain_hash, source IS NOT DISTINCT FROM 'chain' AS read_again
+FROM legacy_hashes AS told LEFT JOIN epochs USING (epoch)
+WHERE compared_at IS NOT NULL AND lower(chain_hash) IS DISTINCT FROM lower(told.end_hash)
+ORDER BY told.epoch LIMIT 100;
+
 -- ------------------------------------------------------------------------------------------------
 -- Is it complete?
 
@@ -163,13 +200,14 @@ GROUP BY source;
 SELECT previous + 1 AS "no gap", epoch - 1 AS last_missing
 FROM (
   SELECT epoch, lag(epoch, 1, -1::bigint) OVER (ORDER BY epoch) AS previous
-  FROM (SELECT epoch FROM epochs UNION SELECT epoch FROM skipped_epochs) AS known
+  FROM (SELECT epoch FROM epochs WHERE epoch BETWEEN 0 AND 2147483647
+        UNION SELECT epoch FROM skipped_epochs) AS known
 ) AS pair
 WHERE previous + 1 < epoch ORDER BY epoch LIMIT 100;
 
 -- Epochs of which something is known to be missing.
 SELECT epoch AS "no incomplete epoch", source, end_block
-FROM epochs WHERE NOT complete ORDER BY epoch LIMIT 100;
+FROM raw_epochs WHERE NOT complete ORDER BY epoch LIMIT 100;
 
 -- Operators that have rows but are not in the list of operators.
 SELECT operator_id AS "no operator without metadata", count(*) AS rows
@@ -215,7 +253,7 @@ WHERE kept.source IS NOT DISTINCT FROM raw_epoch.source AND NOT EXISTS (
 ORDER BY kept.epoch, kept.operator_id LIMIT 100;
 
 -- Prices of the raw JSON that are missing or different in operator_share_prices. A price read from
--- the chain stands over one of a snapshot.
+-- the chain stands over one of a snapshot, and a snapshot of another block has no say at all.
 SELECT raw.epoch AS "no price differs from the raw JSON", raw.operator_id,
        raw.price AS raw_price, raw.told_in AS snapshot, kept.share_price_perq, kept.source
 FROM raw_price AS raw
@@ -223,6 +261,14 @@ LEFT JOIN operator_share_prices AS kept
   ON kept.epoch = raw.epoch AND kept.operator_id = raw.operator_id
 WHERE raw.fit AND kept.share_price_perq IS DISTINCT FROM raw.price
   AND NOT (kept.source IS NOT DISTINCT FROM 'chain' AND raw.source <> 'chain')
+  AND NOT EXISTS (
+    SELECT FROM gone_price AS gone
+    WHERE gone.epoch = raw.epoch AND gone.operator_id = raw.operator_id
+      AND gone.told_in > raw.told_in AND gone.price = kept.share_price_perq)
+  AND (raw.source = 'chain' OR NOT EXISTS (
+    SELECT FROM legacy_hashes AS told JOIN epochs USING (epoch)
+    WHERE epoch = raw.epoch AND source = 'chain' AND (told.end_block, lower(told.end_hash))
+      IS DISTINCT FROM (epochs.end_block, lower(epochs.end_hash))))
 ORDER BY raw.epoch, raw.operator_id LIMIT 100;
 
 -- Prices in the table said to be of a snapshot, or of the chain, that no raw JSON knows.
@@ -233,6 +279,10 @@ WHERE (kept.source, raw_epoch.source) IN (('epochs_json', 'legacy'), ('chain', '
   AND NOT EXISTS (
     SELECT FROM raw_price AS raw
     WHERE raw.epoch = kept.epoch AND raw.operator_id = kept.operator_id)
+  AND NOT EXISTS (
+    SELECT FROM gone_price AS gone
+    WHERE gone.epoch = kept.epoch AND gone.operator_id = kept.operator_id
+      AND gone.price = kept.share_price_perq AND kept.source = 'epochs_json')
 ORDER BY kept.epoch, kept.operator_id LIMIT 100;
 
 -- Derived prices that are not what the state of their epoch implies.
@@ -255,14 +305,16 @@ LEFT JOIN (
   FROM raw_operator WHERE fit GROUP BY epoch
 ) AS summed ON summed.epoch = raw.epoch
 LEFT JOIN comprehensive_analytics AS view ON view.epoch = raw.epoch
-WHERE view.epoch IS NULL OR total_stake_raw IS DISTINCT FROM total_stake
-   OR total_shares_raw <> coalesce(summed.shares, 0)
-   OR operator_count <> coalesce(summed.operators, 0)
+WHERE NOT raw.broken
+  AND (view.epoch IS NULL OR total_stake_raw IS DISTINCT FROM total_stake
+    OR total_shares_raw <> coalesce(summed.shares, 0)
+    OR operator_count <> coalesce(summed.operators, 0))
 ORDER BY raw.epoch LIMIT 100;
 
 -- Epochs whose analytics row is not what their tables say: refresh_epoch_analytics mends it.
 SELECT coalesce(fresh.epoch, stored.epoch) AS "no stale analytics"
-FROM (SELECT min(epoch) AS first_epoch, max(epoch) AS last_epoch FROM epochs) AS span
+FROM (SELECT min(epoch) AS first_epoch, max(epoch) AS last_epoch FROM epochs
+      WHERE epoch BETWEEN 0 AND 2147483647) AS span
 CROSS JOIN LATERAL epoch_analytics_of(first_epoch, last_epoch) AS fresh
 FULL JOIN epoch_analytics AS stored ON stored.epoch = fresh.epoch
 WHERE stored IS DISTINCT FROM fresh ORDER BY 1 LIMIT 100;
@@ -290,11 +342,12 @@ SELECT fault AS "no value out of range", epoch, operator_id FROM (
                          'Deactivated')
   UNION ALL SELECT 'end hash is no hash', epoch, NULL FROM epochs
     WHERE end_hash !~ '^0x[0-9A-Fa-f]{64}$'
+      AND epoch NOT IN (SELECT epoch FROM raw_epoch WHERE broken)
   UNION ALL SELECT 'transition block does not follow the end block', epoch, NULL FROM epochs
     WHERE transition_block <> end_block + 1
   UNION ALL SELECT 'end block is not above that of the epoch before', epoch, NULL
     FROM (SELECT epoch, end_block, lag(end_block) OVER (ORDER BY epoch) AS previous
-          FROM epochs) AS pair
+          FROM epochs WHERE epoch NOT IN (SELECT epoch FROM raw_epoch WHERE broken)) AS pair
     WHERE end_block <= previous
   UNION ALL SELECT 'chain time does not advance', epoch, NULL
     FROM (SELECT epoch, timestamp AS at, lag(timestamp) OVER (ORDER BY epoch) AS previous
@@ -304,17 +357,11 @@ SELECT fault AS "no value out of range", epoch, operator_id FROM (
 
 -- ------------------------------------------------------------------------------------------------
 -- The old view against the new one, column by column, where both have data: of epochs whose row is
--- as the old system left it, since the old view reads no other form. Known reasons:
---   total_shares_*                    the old view always said 0
---   network_share_price_ratio         the old view always said 1
---   storage_fee_*                     0 where the old view took the total that was never filled
---   operator_N_share_price_tokens     off by a factor 10^-18
---   *_tokens, storage_fee_percentage  the old view divided, and NUMERIC division rounds
---   any                               unknown is NULL now; the old view put 0 or 1 in its place
+-- as the old system left it, since the old view reads no other form. A difference that is known has
+-- its reason beside it.
 
 DROP TABLE IF EXISTS pg_temp.old_against_new;
-CREATE TEMPORARY TABLE old_against_new (
-  epoch BIGINT, name TEXT, old JSONB, new JSONB, old_number NUMERIC, new_number NUMERIC);
+CREATE TEMPORARY TABLE old_against_new (epoch BIGINT, name TEXT, old JSONB, new JSONB, reason TEXT);
 
 DO $$
 BEGIN
@@ -323,9 +370,22 @@ BEGIN
     WHERE attrelid = to_regclass('comprehensive_analytics_old') AND attname = 'epoch') THEN
     EXECUTE $compare$
       INSERT INTO old_against_new
-      SELECT epoch, name, old, new,
-             CASE jsonb_typeof(old) WHEN 'number' THEN old::numeric END,
-             CASE jsonb_typeof(new) WHEN 'number' THEN new::numeric END
+      SELECT epoch, name, old, new, CASE
+        WHEN old = new THEN NULL
+        WHEN new = 'null' THEN 'unknown is NULL now; the old view put 0 or 1 in its place'
+        WHEN name IN ('total_shares_raw', 'total_shares_tokens') AND old_number = 0
+          THEN 'the old view always said 0'
+        WHEN name = 'network_share_price_ratio' AND old_number = 1
+          THEN 'the old view always said 1'
+        WHEN name LIKE 'storage\_fee\_%' AND old_number = 0
+          THEN 'the old view took the total that was never filled'
+        WHEN name LIKE 'operator\__\_share\_price\_tokens'
+             AND abs(old_number * 1e18 - new_number) <= greatest(abs(new_number) * 1e-12, 1)
+          THEN 'the old view was off by a factor 10^-18'
+        WHEN (name LIKE '%\_tokens' OR name = 'storage_fee_percentage')
+             AND abs(old_number - new_number) <= abs(new_number) * 1e-14
+          THEN 'the old view divided, and NUMERIC division rounds'
+      END
       FROM (SELECT epoch, to_jsonb(old_row) AS old_row
             FROM comprehensive_analytics_old AS old_row
             WHERE epoch IN (SELECT epoch FROM epochs WHERE source IS NULL)) AS one
@@ -333,6 +393,9 @@ BEGIN
             FROM comprehensive_analytics AS new_row) AS two USING (epoch)
       CROSS JOIN LATERAL jsonb_each(old_row) AS told (name, old)
       CROSS JOIN LATERAL (SELECT new_row -> name AS new) AS tells
+      CROSS JOIN LATERAL (
+        SELECT CASE jsonb_typeof(old) WHEN 'number' THEN old::numeric END AS old_number,
+               CASE jsonb_typeof(new) WHEN 'number' THEN new::numeric END AS new_number) AS numbers
       WHERE new_row ? name
     $compare$;
   END IF;
@@ -340,20 +403,14 @@ END
 $$;
 
 SELECT name AS "old view against new view", count(*) AS epochs,
-       count(*) FILTER (WHERE old = new) AS same, count(*) FILTER (WHERE old <> new) AS different
+       count(*) FILTER (WHERE old = new) AS same, count(*) FILTER (WHERE old <> new) AS different,
+       string_agg(DISTINCT reason, '; ') AS reason
 FROM old_against_new GROUP BY name ORDER BY different DESC, name;
 
 SELECT name AS "no difference to the old view without a reason", epoch, old, new
 FROM old_against_new
-WHERE old <> new AND NOT coalesce(
-  new = 'null'
-  OR (name IN ('total_shares_raw', 'total_shares_tokens') AND old_number = 0)
-  OR (name = 'network_share_price_ratio' AND old_number = 1)
-  OR (name LIKE 'storage\_fee\_%' AND old_number = 0)
-  OR (name LIKE 'operator\__\_share\_price\_tokens'
-      AND abs(old_number * 1e18 - new_number) <= greatest(abs(new_number) * 1e-12, 1))
-  OR ((name LIKE '%\_tokens' OR name = 'storage_fee_percentage')
-      AND abs(old_number - new_number) <= abs(new_number) * 1e-14), false)
+WHERE old <> new AND reason IS NULL
 ORDER BY name, epoch LIMIT 100;
 
-DROP TABLE pg_temp.raw_epoch, pg_temp.raw_operator, pg_temp.raw_price, pg_temp.old_against_new;
+DROP TABLE pg_temp.raw_epoch, pg_temp.raw_operator, pg_temp.raw_price, pg_temp.gone_price,
+  pg_temp.old_against_new;
