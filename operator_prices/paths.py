@@ -30,17 +30,32 @@ FROM epoch_analytics WHERE epoch BETWEEN %s AND %s ORDER BY epoch
 
 STORED = """
 SELECT epoch, end_block, end_hash, timestamp, data::text, source,
-       coalesce(domain_id, (SELECT domain_id FROM chain_identity), 0)
+       coalesce(domain_id, (SELECT domain_id FROM chain_identity), 0),
+       (SELECT jsonb_object_agg(operator_id, share_price_perq::text) FROM legacy_prices AS price
+        WHERE price.epoch = epochs.epoch AND NOT EXISTS (
+          SELECT FROM legacy_hashes AS told
+          WHERE told.epoch = epochs.epoch AND source = 'chain'
+            AND (told.end_block, lower(told.end_hash))
+              IS DISTINCT FROM (epochs.end_block, lower(epochs.end_hash))))
 FROM epochs WHERE epoch BETWEEN %s AND %s ORDER BY epoch
 """
+"""What `parsed` takes of a window.
 
-"""What `parsed` takes of a window."""
+With the prices that snapshots told, since a row read from a node takes the place of its snapshot;
+but for those of an epoch that ended in another block.
+"""
 
 FOLLOWING = """
 SELECT epoch, end_block, end_hash, timestamp, data::text
 FROM epochs WHERE epoch > %s AND source IS DISTINCT FROM 'chain' ORDER BY epoch LIMIT 1
 """
 """The first snapshot behind a window, which tells the prices of the window's last epoch."""
+
+
+UNREAD = """
+SELECT epoch FROM quarantine
+WHERE source = 'legacy' AND item = 'epochs' AND epoch BETWEEN %s AND %s
+"""
 
 
 def read_epochs(
@@ -70,12 +85,18 @@ class Difference:
 
 
 def compare(connection: Connection, first: int, last: int) -> Iterator[Difference]:
-    """Everything that the two ways say differently of the epochs `first..last`."""
+    """Everything that the two ways say differently of the epochs `first..last`.
+
+    A row that is in quarantine as a whole has no JSON to be read, and is no difference.
+    """
     for window in between(first, last):
         start, end = max(first, window.first), min(last, window.last)
         one = {row["epoch"]: row for row in _from_tables(connection, start, end)}
         two = {row["epoch"]: row for row in _from_json(connection, start, end)}
+        unread = {epoch for (epoch,) in connection.execute(UNREAD, [start, end])}
         for epoch in sorted(one.keys() | two.keys()):
+            if epoch not in two and epoch in unread:
+                continue
             if epoch not in one or epoch not in two:
                 yield Difference(epoch, "epoch", epoch in one, epoch in two)
             else:
@@ -119,11 +140,17 @@ def parsed(
     readers: dict[int, Reader] = {}
     snapshots: list[tuple[Snapshot, int]] = []
     own: dict[int, dict[int, int | None]] = {}
+    told: dict[int, dict[int, int | None]] = {}
     domain = 0
-    for *columns, source, domain in stored:
+    for *columns, source, domain, remembered in stored:
         row = Row._make(columns)
         reader = Reader(domain) if source == "chain" else readers.setdefault(domain, Reader(domain))
         snapshot = reader.read(row)
+        told[row.epoch] = {
+            int(operator): None if price is None else int(price)
+            for operator, price in (remembered or {}).items()
+            if price is not None or source != "chain"
+        }
         if source == "chain":
             own[row.epoch] = _prices_of(reader, row.epoch)
         if snapshot is not None and row.epoch <= last:
@@ -131,8 +158,12 @@ def parsed(
     if following is not None:
         readers.setdefault(domain, Reader(domain)).read_prices(Row._make(following))
     for snapshot, of_domain in snapshots:
-        told = _prices_of(readers[of_domain], snapshot.epoch) if of_domain in readers else {}
-        yield _read_document(snapshot, told | own.get(snapshot.epoch, {}), of_domain)
+        prices = told[snapshot.epoch]
+        if (chain := own.get(snapshot.epoch)) is not None:
+            prices |= chain
+        elif of_domain in readers:
+            prices |= _prices_of(readers[of_domain], snapshot.epoch)
+        yield _read_document(snapshot, prices, of_domain)
 
 
 def _prices_of(reader: Reader, epoch: int) -> dict[int, int | None]:
