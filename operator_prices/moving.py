@@ -57,7 +57,10 @@ def import_legacy(
     from operator_prices.legacy_runs import import_source  # noqa: PLC0415
 
     if source and reduce:
-        raise typer.BadParameter("a SOURCE is reduced as it is; say --keep-raw if not")
+        raise typer.BadParameter(
+            "--reduce is for our own table: rows of a SOURCE come in reduced, unless --keep-raw"
+            " says otherwise"
+        )
     if keep_raw and not source:
         raise typer.BadParameter("--keep-raw is for a SOURCE; without one say --reduce or nothing")
     _start_lean()
