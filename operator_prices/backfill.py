@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from operator_prices import instance, services, store
 from operator_prices.errors import ExplainedError
+from operator_prices.legacy import hashes
 from operator_prices.runs import WindowRun, run_windows
 from operator_prices.settings import Settings
 from operator_prices.verify_chain import verify_chain
@@ -29,6 +30,8 @@ class Backfilled:
     changed_rows: Counter[str] = field(default_factory=Counter)
     incomplete: Sequence[int] = ()
     """Epochs of the range of which something is in quarantine."""
+    differing: Sequence[int] = ()
+    """Imported epochs of the range that ended in another block than their snapshot says."""
 
     def add(self, run: WindowRun) -> None:
         self.epochs_read += run.epochs_read
@@ -117,4 +120,5 @@ def _run(
             tell(run)
     with store.connect(str(settings.database_url)) as connection:
         done.incomplete = store.incomplete(connection, *span)
+        done.differing = hashes.differing(connection, *span)
     return done

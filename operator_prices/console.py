@@ -61,6 +61,12 @@ class Console:
         rows = ", ".join(f"{asset} {rows}" for asset, rows in done.changed_rows.items()) or "none"
         self.say(f"Epochs read: {done.epochs_read} in {done.rpc_requests} requests")
         self.say(f"Changed rows: {sum(done.changed_rows.values())} ({rows})")
+        if done.differing:
+            self.say(
+                f"Imported epochs that ended in another block than their snapshot says:"
+                f" {len(done.differing):,}, {_listed([str(epoch) for epoch in done.differing])};"
+                " what the node tells stands instead, and table legacy_hashes has both hashes"
+            )
         self._incomplete(done.incomplete)
 
     def verified(self, left: Sequence[int], done: "Backfilled") -> None:
@@ -74,8 +80,6 @@ class Console:
         self, windows: Sequence["EpochWindow"]
     ) -> Iterator[Callable[["EpochWindow", dict[str, object]], None]]:
         """Show how far an import of `windows` is: a bar on a terminal, else a line a window."""
-        if not windows:
-            self.complain("The source has no rows to import.")
         if not windows or not self._err.is_terminal:
             yield lambda window, said: self.complain(
                 f"window {window.key}: "
@@ -101,6 +105,9 @@ class Console:
 
     def imported(self, done: "ImportedSource") -> None:
         """What an import did, and what it could not understand."""
+        if not (done.windows or done.quarantined):
+            self.say(f"{done.source} has no rows to import.")
+            return
         self.say(f"Imported from {done.source}")
         self.say(
             f"Windows: {done.windows}, of which {done.windows_done_before} were imported before"
@@ -112,7 +119,8 @@ class Console:
         self.say(f"Changed rows: {done.changed_epochs:,} epochs, {done.changed_prices:,} prices")
         self.say(f"In quarantine: {done.quarantined:,}")
         for item, reason, count, epoch in done.reasons[:SHOWN]:
-            self.say(f"  {count:,} x {item} {reason}, first in epoch {epoch}")
+            where = "" if epoch is None else f", first in epoch {epoch}"
+            self.say(f"  {count:,} x {item} {reason}{where}")
         if len(done.reasons) > SHOWN:
             self.say(f"  and {len(done.reasons) - SHOWN} more kinds; all are in table quarantine")
 

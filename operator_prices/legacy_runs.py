@@ -1,16 +1,20 @@
 """The import from the command line: which windows a source has, run one by one."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from operator_prices import instance, store
-from operator_prices.legacy.importing import in_quarantine
+from operator_prices.legacy.importing import in_quarantine, left_out, quarantine_misplaced
 from operator_prices.legacy.sources import IN_PLACE, described, opened
 from operator_prices.runs import import_windows
 from operator_prices.settings import Settings
-from operator_prices.windows import EpochWindow, between
+from operator_prices.windows import EpochWindow
+
+SOURCE_VARIABLE = "LEGACY_SOURCE"
+"""What hands a run the URL of a source: Dagster keeps the configuration of every run."""
 
 
 @dataclass(slots=True)
@@ -27,9 +31,10 @@ class ImportedSource:
     changed_epochs: int = 0
     changed_prices: int = 0
     foreign: int = 0
+    """Of all imports, each price and each operator once."""
     quarantined: int = 0
     """Of all windows of the source, those that were imported before included."""
-    reasons: Sequence[tuple[str, str, int, int]] = ()
+    reasons: Sequence[tuple[str, str, int, int | None]] = ()
     """Item, reason, how many, and the first epoch with one."""
     touched: set[str] = field(default_factory=set)
 
@@ -45,7 +50,6 @@ class ImportedSource:
             "prices",
             "changed_epochs",
             "changed_prices",
-            "foreign",
         ):
             setattr(self, name, getattr(self, name) + int(str(said[name])))
         touched = said["touched"]
@@ -70,10 +74,12 @@ def import_source(
     place = place if place == IN_PLACE or "://" in place else str(Path(place).resolve())
     done = ImportedSource(described(place))
     with store.connect(str(settings.database_url)) as database, opened(place, database) as source:
-        span = source.span()
-    windows = [] if span is None else list(between(*span))
+        windows = source.windows()
+        quarantine_misplaced(database, source)
+    if "://" in place:
+        os.environ[SOURCE_VARIABLE] = place
     config = {
-        "source": place,
+        "source": {"env": SOURCE_VARIABLE} if "://" in place else place,
         "domain_id": settings.domain_id,
         "keep_raw": keep_raw,
         "reduce": reduce,
@@ -85,8 +91,9 @@ def import_source(
         again = [EpochWindow.parse(key) for key in sorted(done.touched)]
         for _ in import_windows(dagster, again, config):
             pass
-    if span is not None:
-        with store.connect(str(settings.database_url)) as database:
-            done.reasons = in_quarantine(database, *span)
-            done.quarantined = sum(count for _, _, count, _ in done.reasons)
+    span = (windows[0].first, windows[-1].last) if windows else (0, -1)
+    with store.connect(str(settings.database_url)) as database:
+        done.reasons = in_quarantine(database, *span)
+        done.quarantined = sum(count for _, _, count, _ in done.reasons)
+        done.foreign = left_out(database)
     return done

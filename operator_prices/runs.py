@@ -11,11 +11,14 @@ import psutil
 from operator_prices.definitions import defs
 from operator_prices.errors import ExplainedError
 from operator_prices.jobs import import_legacy, ingest_epochs
-from operator_prices.partitions import UNFINISHED, begin_windows
+from operator_prices.partitions import UNFINISHED, begin_windows, epoch_windows
 from operator_prices.windows import EpochWindow
 
 PROCESS_TAG = "operator-prices/process"
 """Which process works on a run, so that a later one can tell that it is gone."""
+
+BELIEVED = 1_000_000
+"""Epochs of twenty years: a row of an old system may say anything."""
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The run's own log keeps everything; the terminal shows progress instead."""
@@ -63,8 +66,8 @@ def import_windows(
     job = defs.resolve_job_def(import_legacy.name)
     with dg.DagsterInstance.ephemeral() as memory:
         for window in windows:
-            begin_windows(instance, window.last)
-            begin_windows(memory, window.last)
+            _begin(instance, window)
+            memory.add_dynamic_partitions(str(epoch_windows.name), [window.key])
             result = job.execute_in_process(
                 instance=memory,
                 partition_key=window.key,
@@ -80,6 +83,14 @@ def import_windows(
             yield window, {name: told.value for name, told in said.items()}
 
 
+def _begin(instance: dg.DagsterInstance, window: EpochWindow) -> None:
+    """Add the window to the partitions, and all before it unless they are too many to be true."""
+    if window.first < BELIEVED:
+        begin_windows(instance, window.last)
+    else:
+        instance.add_dynamic_partitions(str(epoch_windows.name), [window.key])
+
+
 def _executed(
     instance: dg.DagsterInstance,
     job_name: str,
@@ -90,7 +101,7 @@ def _executed(
     close_orphans(instance)
     job = defs.resolve_job_def(job_name)
     for window in windows:
-        begin_windows(instance, window.last)
+        _begin(instance, window)
         result = job.execute_in_process(
             instance=instance,
             partition_key=window.key,

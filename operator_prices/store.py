@@ -35,8 +35,9 @@ CHANGED = sql.SQL(
 """Only rows that differ are touched: an unchanged window is neither locked nor logged."""
 
 FORGET_REPLACED = sql.SQL(
-    "DELETE FROM {table} USING incoming AS new JOIN epochs AS old USING (epoch)"
-    " WHERE {table}.epoch = new.epoch AND old.end_hash <> new.end_hash"
+    "DELETE FROM {table} USING incoming AS new JOIN raw_epochs AS old USING (epoch)"
+    " WHERE {table}.epoch = new.epoch AND old.source IS NOT NULL"
+    " AND (old.end_block, lower(old.end_hash)) <> (new.end_block, lower(new.end_hash))"
 )
 KEEP_COUNTS = """
 UPDATE incoming AS new SET data = new.data || told.counts
@@ -48,7 +49,7 @@ UPDATE incoming AS new SET data = new.data || told.counts
     WHERE epoch IN (SELECT epoch FROM incoming)
       AND jsonb_typeof(data -> name -> 'count') = 'number'
     GROUP BY epoch, end_hash) AS told
-  WHERE told.epoch = new.epoch AND told.end_hash = new.end_hash
+  WHERE told.epoch = new.epoch AND lower(told.end_hash) = lower(new.end_hash)
     AND new.data #>> '{deposits,count}' IS NULL
 """
 """What somebody has counted at the same block, or a legacy snapshot tells, is not lost again."""

@@ -9,20 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from operator_prices import migrations, store, tables
+from operator_prices import frames, migrations, store, tables
+from operator_prices.backfill import Backfilled
+from operator_prices.console import Console
 from operator_prices.definitions import defs
 from operator_prices.legacy.exporting import ExportError, export
-from operator_prices.legacy.hashes import compare_imported
-from operator_prices.legacy.importing import OtherDomainError, import_window, in_quarantine
+from operator_prices.legacy.hashes import compare_imported, differing
+from operator_prices.legacy.importing import (
+    OtherDomainError,
+    import_window,
+    in_quarantine,
+    left_out,
+    quarantine_misplaced,
+)
 from operator_prices.legacy.snapshots import Row
 from operator_prices.legacy.sources import UnusableSourceError, opened
+from operator_prices.legacy_runs import SOURCE_VARIABLE, ImportedSource, import_source
 from operator_prices.parity_checks import PARITY
-from operator_prices.runs import import_windows
+from operator_prices.paths import compare
+from operator_prices.runs import RunFailedError, import_windows
+from operator_prices.settings import Settings
 from operator_prices.verify import verify
 from operator_prices.windows import EpochWindow, between
 from operator_prices_tests.legacy_samples import (
@@ -76,10 +88,8 @@ CREATE VIEW comprehensive_analytics AS
 
 
 @pytest.fixture
-def imported(
-    dsn: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Import:
-    """Imports all windows of a source by runs of the job, and adds up what they say."""
+def environment(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The database that runs of the job use, as the environment names it."""
     for name, value in {
         "DATABASE_URL": dsn,
         "ARCHIVE_NODE_URL": "ws://127.0.0.1:1",
@@ -87,15 +97,22 @@ def imported(
         "DATA_DIR": str(tmp_path),
     }.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv(SOURCE_VARIABLE, "")  # so that what an import puts there goes again
+    return dsn
+
+
+@pytest.fixture
+def imported(environment: str, instance: dg.DagsterInstance) -> Import:
+    """Imports all windows of a source by runs of the job, and adds up what they say."""
 
     def run(source: Path | str = "", *, domain_id: int = 0, **config: bool) -> dict[str, int]:
         with (
-            psycopg.connect(dsn, autocommit=True) as connection,
+            psycopg.connect(environment, autocommit=True) as connection,
             opened(str(source), connection) as place,
         ):
-            span = place.span()
+            windows = place.windows()
+            quarantine_misplaced(connection, place)
         total: dict[str, int] = {}
-        windows = between(*span) if span else []
         told = {"source": str(source), "domain_id": domain_id, **config}
         for _, said in import_windows(instance, windows, told):
             for name, number in said.items():
@@ -148,6 +165,23 @@ def expected(name: str) -> list[tuple[str, ...]]:
 
 def as_text(found: Rows) -> list[tuple[str, ...]]:
     return sorted(tuple(map(str, told)) for told in found)
+
+
+def parse(connection: psycopg.Connection, window: EpochWindow) -> None:
+    """From the raw epochs of the window to all tables, as the assets do."""
+    raw = store.read(connection, tables.EPOCHS, window)
+    store.write(connection, tables.OPERATOR_SHARE_PRICES, frames.operator_share_prices(raw))
+    store.write(connection, tables.OPERATOR_SHARES, frames.operator_shares(raw))
+    store.merge_operators(connection, frames.operators_metadata(raw))
+    store.refresh_analytics(connection, window)
+
+
+def forget_all(connection: psycopg.Connection) -> None:
+    connection.execute(
+        "TRUNCATE epochs, operator_share_prices, operator_shares, operators_metadata,"
+        " epoch_analytics, normalized_epochs, legacy_prices, legacy_windows, legacy_hashes,"
+        " legacy_foreign, quarantine, chain_identity"
+    )
 
 
 def failed(connection: psycopg.Connection) -> dict[str, Sequence[tuple[object, ...]]]:
@@ -219,7 +253,7 @@ def test_a_postgres_source_gives_the_same_rows_and_is_only_read(
     try:
         url = make_conninfo(server, dbname=f"source_{id(imported)}")
         with psycopg.connect(url) as source:
-            source.execute(OLD_TABLE)
+            source.execute(OLD_TABLE.replace("INTEGER", "NUMERIC").replace("BIGINT", "NUMERIC"))
             keep_old(source, snapshots)
         before = rows(url, "SELECT xmin::text, * FROM epochs ORDER BY epoch")
         known = psycopg.conninfo.conninfo_to_dict(url)
@@ -244,6 +278,8 @@ def test_a_source_that_is_none_is_refused_in_one_sentence(
         (str(tmp_path / "text.db"), "cannot be read as SQLite"),
         (str(tmp_path / "empty.db"), "has no table epochs"),
         ("postgresql://nobody@127.0.0.1:1/none", "does not answer"),
+        ("postgresql://me:%zz@db.example/old", "is no URL that Postgres understands"),
+        ("postgresql://db.example/old?nothing=5", "is no URL that Postgres understands"),
     ):
         with pytest.raises(UnusableSourceError, match=fact), opened(place, database):
             pass
@@ -403,6 +439,84 @@ def test_end_hashes_of_imported_epochs_are_compared_with_the_chain_once(
         database,
         "SELECT epoch, chain_hash FROM legacy_hashes WHERE end_hash IS DISTINCT FROM chain_hash",
     ) == [(5, "0xother"), (8, None)]
+    assert differing(database, 0, 100) == [5, 8]
+    assert differing(database, 6, 100) == [8]
+
+
+def test_a_hash_is_the_same_however_its_letters_are_written(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    snapshots = [row(epoch)._replace(end_hash=f"0x{10**40 + epoch:064X}") for epoch in range(3)]
+    file = write_sqlite(tmp_path / "old.db", snapshots)
+    import_window(database, str(file), EpochWindow(0), domain_id=0)
+
+    class Lower:
+        def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
+            return [f"0x{10**40 + block - 100:064x}" for block in blocks]
+
+    ledger: Any = Lower()
+    assert compare_imported(database, ledger, until=100) == (3, 0)
+    assert differing(database, 0, 100) == []
+
+
+@pytest.mark.parametrize("keep_raw", [False, True])
+def test_import_and_chain_give_the_same_tables_in_either_order(
+    database: psycopg.Connection, imported: Import, tmp_path: Path, *, keep_raw: bool
+) -> None:
+    """Also where a snapshot is of another block than the chain's, of which it then says nothing."""
+    file = write_sqlite(tmp_path / "old.db", history(110))
+    imported(file)
+    told = store.read(database, tables.EPOCHS, EpochWindow(0))[2:4]
+    document = [json.loads(data) for data in told["data"]]
+    for one in document:
+        one["operatorEpochSharePrice"] = {"entries": []}
+        one["deposits"] = one["withdrawals"] = one["successfulBundles"] = {"count": None}
+    document[0]["operators"]["entries"].pop()
+    chain = told.with_columns(
+        source=told["source"].replace("legacy", "chain"),
+        end_hash=pl.Series([f"0x{'cd' * 32}", told["end_hash"][1]]),
+        data=pl.Series([json.dumps(one) for one in document]),
+    )
+    forget_all(database)
+
+    def read_from_chain() -> None:
+        nothing = chain.clear()
+        store.keep_epochs(
+            database,
+            chain,
+            nothing.select("epoch").with_columns(operator_id=None),
+            nothing.select("epoch"),
+            genesis_hash="0x",
+            domain_id=0,
+        )
+        parse(database, EpochWindow(0))
+
+    imported(file, keep_raw=keep_raw)
+    read_from_chain()
+    first = published(database)
+    assert prices(database, 2) == [(500_000_000_000_000_000, "derived")]
+    assert prices(database, 3) == [(price_of(3, operator), "epochs_json") for operator in range(2)]
+    counts = "SELECT epoch, deposits_count FROM comprehensive_analytics WHERE epoch IN (2, 3) ORDER BY 1"
+    assert rows(database, counts) == [(2, None), (3, 3)]
+    assert list(compare(database, 0, 109)) == []
+    assert failed(database) == {}
+
+    database.execute("TRUNCATE legacy_windows")
+    imported(file, keep_raw=keep_raw)
+    assert published(database) == first
+
+    forget_all(database)
+    read_from_chain()
+    imported(file, keep_raw=keep_raw)
+    assert published(database) == first
+    assert list(compare(database, 0, 109)) == []
+    assert failed(database) == {}
+
+
+def test_the_role_of_the_api_may_read_what_snapshots_told(database: psycopg.Connection) -> None:
+    for table in ("legacy_prices", "legacy_hashes"):
+        query = "SELECT has_table_privilege('operator_prices_reader', %s, 'SELECT')"
+        assert database.execute(query, [table]).fetchone() == (True,)
 
 
 def test_an_imported_epoch_that_ended_elsewhere_takes_its_parsed_rows_with_it(
@@ -545,6 +659,185 @@ def test_of_a_source_with_broken_rows_the_rest_is_imported_exactly_and_each_is_n
     assert findings == {}
     reasons = in_quarantine(database, 0, 700)
     assert sum(count for _, _, count, _ in reasons) == 7
+
+
+def test_of_a_source_only_windows_with_rows_are_run_and_what_is_no_epoch_is_named(
+    database: psycopg.Connection, imported: Import, tmp_path: Path, dsn: str
+) -> None:
+    file = tmp_path / "old.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE epochs (epoch, end_block, end_hash, timestamp, data)")
+        told = [row(epoch) for epoch in (0, 60_000)]
+        told += [row(0)._replace(epoch=epoch) for epoch in (-1, 3_000_000_000, "x", 1.5, None)]  # type: ignore[arg-type]
+        connection.executemany("INSERT INTO epochs VALUES (?, ?, ?, ?, ?)", told)
+    connection.close()
+    settings = Settings(data_dir=tmp_path, database_url=dsn)
+    for _ in range(2):
+        done = import_source(
+            settings, str(file), keep_raw=False, reduce=False, progress=Console().import_progress
+        )
+        assert (done.windows, done.epochs + done.windows_done_before) == (2, 2)
+        assert done.quarantined == 5
+        assert rows(
+            database, "SELECT epoch, path, raw, reason FROM quarantine ORDER BY reason, raw"
+        ) == [
+            (None, "epoch", "null", "is missing"),
+            (-1, "epoch", "-1", "is negative"),
+            (None, "epoch", "1.5", "is no number"),
+            (None, "epoch", "x", "is no number"),
+            (3_000_000_000, "epoch", "3000000000", "is too large"),
+        ]
+    assert imported(file)["already_done"] == 2
+
+
+def test_an_epoch_that_is_hardly_true_costs_no_more_than_another(
+    database: psycopg.Connection, imported: Import, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    imported(write_sqlite(tmp_path / "old.db", [row(0), row(2**31 - 1, end_block=5)]))
+    assert rows(database, "SELECT epoch FROM epochs ORDER BY 1") == [(0,), (2**31 - 1,)]
+    assert len(instance.get_dynamic_partitions("epoch_windows")) == 2
+
+
+def test_what_is_of_other_domains_is_counted_once_over_all_windows(
+    database: psycopg.Connection, imported: Import, tmp_path: Path
+) -> None:
+    told = document(
+        0,
+        operators=[operator_entry(0), operator_entry(7, currentDomainId=1)],
+        prices=[price_entry(operator, 0, 5, domain=1) for operator in (7, 8)],
+    )
+    snapshots = [row(epoch, told | {"epoch": epoch}) for epoch in (0, 1, 100, 101, 200)]
+    assert imported(write_sqlite(tmp_path / "old.db", snapshots))["foreign"] == 3
+    assert left_out(database) == 3
+    assert failed(database).keys() == {"no gap"}
+
+
+@pytest.mark.parametrize("keep_raw", [False, True])
+def test_of_two_rows_of_one_epoch_the_first_is_kept(
+    database: psycopg.Connection, imported: Import, tmp_path: Path, *, keep_raw: bool
+) -> None:
+    file = tmp_path / "old.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE epochs (epoch, end_block, end_hash, timestamp, data)")
+        told = [row(0), row(0, document(0, note="second")), row(1)]
+        connection.executemany("INSERT INTO epochs VALUES (?, ?, ?, ?, ?)", told)
+    connection.close()
+    assert imported(file, keep_raw=keep_raw)["epochs"] == 2
+    assert rows(database, "SELECT epoch, data ? 'note' FROM epochs ORDER BY 1") == [
+        (0, False),
+        (1, False),
+    ]
+    assert in_quarantine(database, 0, 9) == [("epochs", "is there a second time", 1, 0)]
+
+
+@pytest.mark.usefixtures("database")
+def test_a_source_whose_data_was_changed_alone_is_imported_again(
+    imported: Import, tmp_path: Path
+) -> None:
+    file = write_sqlite(tmp_path / "old.db", history(3))
+    imported(file)
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE epochs SET data = replace(data, '}', ' }') WHERE epoch = 1")
+    connection.close()
+    assert imported(file)["already_done"] == 0
+
+
+def test_prices_do_not_depend_on_where_a_broken_row_stands(
+    database: psycopg.Connection, imported: Import, tmp_path: Path
+) -> None:
+    for last in (50, 100):
+        snapshots = [
+            row(epoch, document(epoch, operators=[operator_entry(0)]))
+            for epoch in (last - 2, last - 1)
+        ]
+        told = row(last, document(last, prices=[price_entry(0, last - 1, 7)]))
+        file = write_sqlite(tmp_path / f"{last}.db", [*snapshots, told._replace(end_hash="0x12")])
+        imported(file)
+        assert prices(database, last - 1) == [(7, "epochs_json")]
+
+
+def test_what_is_in_quarantine_of_rows_left_as_they_were_is_no_difference(
+    old: str, imported: Import
+) -> None:
+    summary = {"currentTotalStake": "5", "currentOperators": {"1,000": "4"}}
+    with psycopg.connect(old, autocommit=True) as connection:
+        connection.execute("TRUNCATE epochs")
+        keep_old(
+            connection,
+            [
+                row(-1),
+                row(0, document(0, operators=[operator_entry(0)])),
+                row(1, document(1, operators=[operator_entry(0)]), end_hash="0x12"),
+                row(2, document(7, prices=[price_entry(0, 1, 9)])),
+                row(
+                    3,
+                    document(
+                        3,
+                        domainStakingSummary=summary,
+                        operators=[
+                            operator_entry(1000),
+                            operator_entry(1, currentDomainId=1),
+                            operator_entry(2, signingKey="0x12"),
+                            operator_entry(3, minimumNominatorStake="none"),
+                            operator_entry(2**40),
+                            {"key": ["4"], "value": operator_entry(4)["value"][:-1]},  # type: ignore[index]
+                        ],
+                        prices=[
+                            price_entry(1000, 0, 6),
+                            price_entry(1000, 0, 5),
+                            price_entry(1000, 9, 5),
+                            {"key": ["0", "[0,99999999999]"], "value": "5"},
+                            {"key": ["0", "x"], "value": "5"},
+                        ],
+                    ),
+                ),
+            ],
+        )
+        imported()
+        assert failed(connection).keys() == {"no incomplete epoch"}
+        assert prices(connection, 0)[-1] == (5, "epochs_json")
+        assert list(compare(connection, 0, 9)) == []
+        shares = "SELECT active_stake_raw, reward_raw FROM operator_shares WHERE epoch = 3"
+        assert rows(connection, shares) == [(4, None)]
+
+
+def test_the_password_of_a_source_is_nowhere_in_what_dagster_keeps(
+    database: psycopg.Connection, environment: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(environment, autocommit=True) as connection:
+        keep_old(connection, history(3))
+    database.execute("INSERT INTO chain_identity VALUES ('0xabc', 3)")  # so that the run fails
+    known = psycopg.conninfo.conninfo_to_dict(environment)
+    place = f"postgresql://{known['user']}:sesame@/{known['dbname']}?host={known['host']}"
+    with pytest.raises(RunFailedError, match="domain 3"):
+        import_source(
+            Settings(data_dir=tmp_path, database_url=environment),
+            place,
+            keep_raw=False,
+            reduce=False,
+            progress=Console().import_progress,
+        )
+    (runs,) = rows(
+        environment, "SELECT count(*) FROM dagster.runs WHERE run_body LIKE '%LEGACY_SOURCE%'"
+    )
+    assert runs == (1,)
+    for table in ("runs", "event_logs"):
+        query = sql.SQL("SELECT FROM dagster.{} AS one WHERE one::text LIKE '%sesame%'")
+        assert database.execute(query.format(sql.Identifier(table))).fetchall() == []
+
+
+def test_a_source_without_rows_is_said_to_have_none_and_nothing_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Console().imported(ImportedSource("/srv/old.db"))
+    assert capsys.readouterr().out == "/srv/old.db has no rows to import.\n"
+
+
+def test_a_backfill_says_which_imported_epochs_ended_elsewhere(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Console().backfilled(Backfilled(differing=[5, 8]))
+    assert "another block than their snapshot says: 2, 5, 8" in capsys.readouterr().out
 
 
 # ---- in place, and back

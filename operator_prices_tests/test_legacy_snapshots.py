@@ -1,9 +1,19 @@
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from operator_prices.legacy.snapshots import ONE, Price, Reader, Row, Snapshot
+from operator_prices.legacy.snapshots import (
+    ONE,
+    OPERATORS_PREFIX,
+    PRICES_PREFIX,
+    Price,
+    Reader,
+    Row,
+    Snapshot,
+)
+from operator_prices.substrate import keys
 from operator_prices_tests.legacy_samples import (
     document,
     operator_entry,
@@ -76,7 +86,7 @@ def test_prices_of_other_domains_are_left_out_and_counted_once() -> None:
         prices = [price_entry(0, 3, 5, domain=1), price_entry(0, 3, 6)]
         reader.read(row(epoch, document(epoch, prices=prices)))
     assert reader.prices == {(3, 0): Price(6, 5)}
-    assert reader.foreign_prices == 1
+    assert reader.foreign_prices == {(1, 0, 3)}
     assert not reader.offenders
 
 
@@ -84,7 +94,7 @@ def test_operators_of_other_domains_are_left_out_and_counted() -> None:
     entries = [operator_entry(0), operator_entry(1, currentDomainId=1)]
     reader, normal = read(row(5, document(5, operators=entries)))
     assert list(operators(normal)) == ["0"]
-    assert reader.foreign_operators == 1
+    assert reader.foreign_operators == {(1, 1)}
 
 
 def test_numbers_come_out_as_plain_decimal_text() -> None:
@@ -132,6 +142,11 @@ def test_the_normal_form_is_read_as_itself() -> None:
     assert reader.prices == {(5, 0): Price(12, 5)}
 
 
+def nested(levels: int) -> str:
+    told = json.dumps(document(5, note="here"))
+    return told.replace('"here"', "[" * levels + "]" * levels)
+
+
 BROKEN_ROWS = [
     ({"data": "{"}, "data", "is broken JSON"),
     ({"data": "[]"}, "data", "is no JSON object"),
@@ -143,7 +158,20 @@ BROKEN_ROWS = [
     ({"end_block": 2**40}, "end_block", "is too large"),
     ({"end_hash": "0x12"}, "end_hash", "is no block hash"),
     ({"timestamp": -1}, "timestamp", "is negative"),
+    ({"end_block": 1234.5}, "end_block", "is no number"),
+    ({"end_block": Decimal("12.5")}, "end_block", "is no number"),
+    ({"timestamp": 1756259880862.5}, "timestamp", "is no number"),
     ({"data": json.dumps(document(5, note="a\0b"))}, "data", "zero character"),
+    ({"data": json.dumps(document(5, totalStake="a\0b"))}, "data", "zero character"),
+    ({"data": json.dumps(document(5, note=1.5)).replace("1.5", "NaN")}, "data", "is broken JSON"),
+    ({"data": nested(200)}, "data", "nested more than 100 levels"),
+    ({"data": nested(1010)}, "data", "nested more than 100 levels"),
+    ({"data": nested(9000)}, "data", "is broken JSON"),
+    (
+        {"data": json.dumps(document(5)).replace(": 5,", f': 5, "big": {"9" * 5000},', 1)},
+        "data",
+        "",
+    ),
 ]
 
 
@@ -156,6 +184,9 @@ def test_a_row_that_cannot_be_understood_is_named(
     (offender,) = reader.offenders
     assert (offender.epoch, offender.item, offender.path) == (5, "epochs", path)
     assert reason in offender.reason
+    shown = {"end_block": "1234.5", "end_hash": "0x12"}
+    if changes.get(path) in {1234.5, "0x12"}:
+        assert offender.raw == shown[path]
 
 
 BROKEN_OPERATORS = [
@@ -198,6 +229,15 @@ def test_an_operator_that_cannot_be_understood_is_named_and_the_rest_is_kept(
         ("text", "is no object"),
         ({"key": ["x"], "value": operator_value()}, "is no number"),
         ({"key": ["1"], "value": operator_entry(1)["value"] + "}"}, "broken JSON"),  # type: ignore[operator]
+        ({"key": ["1"], "value": operator_entry(1)["value"].replace(": 5,", ": NaN,")}, "broken"),  # type: ignore[attr-defined]
+        ({"key": ["1"], "value": operator_value(), "owner": 5}, "is no text"),
+        ({"key": ["1"], "value": operator_value(), "after": "x"}, "is no object"),
+        ({"key": ["1"], "value": operator_value(), "after": {}}, "is missing"),
+        ({"key": ["1"], "value": operator_value(note=json.loads("[" * 300 + "]" * 300))}, "nested"),
+        (
+            {"key": ["1"], "value": f"0x{'ff' * 32}{keys.u64(1)},{json.dumps(operator_value())}"},
+            "no storage key",
+        ),
     ],
 )
 def test_an_entry_of_operators_that_is_none_is_named(entry: object, reason: str) -> None:
@@ -216,6 +256,7 @@ def test_an_entry_of_operators_that_is_none_is_named(entry: object, reason: str)
         (price_entry(0, 3, ""), "is empty"),
         (price_entry(0, 6, 5), "yet to come"),
         ({"key": ["0"], "value": "999"}, "no storage key"),
+        ({"key": ["0"], "value": f"0x{'ee' * 32}{'00' * 16},999"}, "no storage key"),
         ({"key": ["0", "[0]"], "value": "999"}, "names no epoch"),
         ({"key": ["0", "[0,3]"], "value": None}, "is missing"),
         ({"key": ["0", "[0,3]"], "value": 0.5}, "is no number"),
@@ -265,3 +306,150 @@ def test_an_amount_of_the_summary_that_is_none_is_unknown_and_not_zero() -> None
     assert named(reader) == [
         ("data.domainStakingSummary.currentEpochRewards.0", "is no number"),
     ]
+
+
+def test_keys_begin_as_those_of_the_two_maps() -> None:
+    assert keys.prefix("Domains", "Operators") == OPERATORS_PREFIX
+    assert keys.prefix("Domains", "OperatorEpochSharePrice") == PRICES_PREFIX
+
+
+def test_what_only_the_exact_reading_could_take_is_refused_by_both() -> None:
+    body = operator_entry(1)["value"].replace(": 5,", ': 5, "note": NaN,')  # type: ignore[attr-defined]
+    entries = [operator_entry(0), {"key": ["1"], "value": body}]
+    for note in ("none", 1.5):
+        reader, normal = read(row(5, document(5, operators=entries, note=note)))
+        assert list(operators(normal)) == ["0"]
+        (offender,) = reader.offenders
+        assert offender.reason.startswith("is broken JSON")
+        assert (offender.operator_id, offender.storage_key) == (1, body.partition(",")[0])
+
+
+def test_numbers_of_other_facts_are_kept_to_the_last_digit_and_as_every_reader_takes_them() -> None:
+    long, fraction = "9" * 300, "0.10000000000000000001"
+    told = json.dumps(document(5, note="long", more={"a": ["fraction"]}, operators=[]))
+    told = told.replace('"long"', long).replace('"fraction"', fraction)
+    reader, normal = read(row(5, told))
+    assert (normal["note"], normal["more"]) == (long, {"a": [fraction]})
+    body = json.dumps(operator_value(note="long")).replace('"long"', long)
+    key = keys.of_operators("Operators", [3])[0]
+    entries = [{"key": ["0"], "value": f"{key},{body}"}]
+    _, normal = read(row(5, document(5, operators=entries)))
+    assert operators(normal)["3"]["value"]["note"] == long
+    assert not reader.offenders
+
+
+def test_integral_numbers_of_a_numeric_column_are_integers() -> None:
+    told = row(5)._replace(end_block=Decimal("105.00"), timestamp=Decimal(7))
+    snapshot = Reader(0).read(told)
+    assert snapshot is not None
+    assert (snapshot.end_block, snapshot.timestamp) == (105, 7)
+
+
+def test_a_backslash_before_the_name_of_a_zero_character_is_none() -> None:
+    reader, normal = read(row(5, document(5, totalStake="a\\u0000")))
+    assert not reader.offenders
+    assert normal["epoch"] == 5
+
+
+def test_a_price_that_was_told_too_early_is_learned_when_its_time_has_come() -> None:
+    reader = Reader(0)
+    for epoch in (1, 3):
+        reader.read(row(epoch, document(epoch, prices=[price_entry(0, 2, 7)])))
+    assert reader.prices == {(2, 0): Price(7, 3)}
+    assert [offender.epoch for offender in reader.offenders] == [1]
+
+
+@pytest.mark.parametrize("changes", [{"end_hash": "0x12"}, {"end_block": "x"}, {"timestamp": None}])
+def test_prices_of_a_row_whose_document_can_be_read_are_learned(changes: dict[str, Any]) -> None:
+    told = row(5, document(5, prices=[price_entry(0, 3, 7), price_entry(0, 4, 0)]))
+    one, other = Reader(0), Reader(0)
+    assert one.read(told._replace(**changes)) is None
+    other.read_prices(told._replace(**changes))
+    assert one.prices == other.prices == {(3, 0): Price(7, 5), (4, 0): Price(None, 5)}
+    assert [offender.item for offender in one.offenders] == ["OperatorEpochSharePrice", "epochs"]
+    assert not other.offenders
+
+
+def test_prices_of_another_epochs_document_are_not_learned() -> None:
+    told = row(5, document(6, prices=[price_entry(0, 3, 7)]))
+    one, other = Reader(0), Reader(0)
+    one.read(told)
+    other.read_prices(told)
+    assert one.prices == other.prices == {}
+
+
+def test_of_two_rows_of_one_epoch_the_second_is_named() -> None:
+    reader = Reader(0)
+    assert reader.read(row(5)) is not None
+    assert reader.read(row(5, document(5, prices=[price_entry(0, 3, 7)]))) is None
+    assert named(reader) == [("epoch", "is there a second time")]
+    assert reader.prices == {}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "text",
+        [5],
+        [{"item": "Operators"}],
+        [{"item": "Operators", "reason": "x", "operatorId": {"a": 1}}],
+        [{"item": "OperatorEpochSharePrice", "reason": "x", "operatorId": "one"}],
+        [{"item": ["Operators"], "reason": "x"}],
+        [{"item": "Operators", "reason": "x", "storageKey": 5}],
+    ],
+)
+def test_what_names_no_earlier_misfits_is_named_itself(told: object) -> None:
+    reader, normal = read(row(5, document(5, quarantined=told)))
+    (offender,) = reader.offenders
+    assert offender.item == "quarantined"
+    assert [misfit["item"] for misfit in normal["quarantined"]] == ["quarantined"]
+
+
+def test_what_the_normal_form_names_keeps_its_reason() -> None:
+    summary = document(5)["domainStakingSummary"] | {"currentTotalStake": "a lot"}
+    told = document(
+        5, domainStakingSummary=summary, operators=[operator_entry(0, nominationTax=7e3)]
+    )
+    first, normal = read(row(5, told))
+    again, same = read(row(5, normal))
+    assert same == normal
+    assert [offender[1:3] for offender in again.offenders] == [
+        offender[1:3] for offender in first.offenders
+    ]
+    assert {offender.reason for offender in again.offenders} == {
+        offender.reason for offender in first.offenders
+    }
+
+
+@pytest.mark.parametrize("told", ["garbage", "-5", -5, 1.5, "1e5", 2**130, {"a": 1}, True])
+def test_an_amount_of_the_epoch_that_is_none_is_unknown_and_named(told: object) -> None:
+    reader, normal = read(
+        row(5, document(5, accumulatedTreasuryFunds=told, domainChainRewards="0x00ff"))
+    )
+    assert normal["accumulatedTreasuryFunds"] is None
+    assert normal["domainChainRewards"] == "255"
+    (offender,) = reader.offenders
+    assert (offender.item, offender.path) == (
+        "AccumulatedTreasuryFunds",
+        "data.accumulatedTreasuryFunds",
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "count"),
+    [
+        ({"count": "1,000"}, 1000),
+        ({"entries": []}, None),
+        (None, None),
+        *(
+            (broken, "broken")
+            for broken in ({"count": "x"}, {"count": -1}, {"count": 1.5}, [1], "a")
+        ),
+        ({"count": 10**30}, "broken"),
+    ],
+)
+def test_a_count_is_one_or_is_unknown_and_named(told: object, count: object) -> None:
+    reader, normal = read(row(5, document(5, deposits=told)))
+    known = (normal["deposits"] or {}).get("count")
+    assert known == (None if count == "broken" else count)
+    assert [offender.item for offender in reader.offenders] == ["Deposits"] * (count == "broken")

@@ -4,4 +4,5 @@ SELECT epoch, end_block, end_hash, timestamp, data, domain_id::integer AS domain
 FROM epochs;
 
 ALTER TABLE quarantine DROP COLUMN operator_id, DROP COLUMN path;
-DROP TABLE normalized_epochs, legacy_prices, legacy_windows, legacy_hashes;
+DROP TABLE normalized_epochs, legacy_prices, legacy_windows, legacy_hashes,
+  legacy_foreign;

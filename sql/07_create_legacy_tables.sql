@@ -1,5 +1,5 @@
 -- What the import of the old system's snapshots knows beside the epochs themselves.
--- depends: 04_create_chain_tables
+-- depends: 06_create_serving
 
 CREATE TABLE normalized_epochs (
   epoch BIGINT PRIMARY KEY,
@@ -39,10 +39,20 @@ CREATE TABLE legacy_hashes (
   end_block BIGINT NOT NULL,
   end_hash TEXT NOT NULL,
   chain_hash TEXT,
-  compared_at TIMESTAMPTZ NOT NULL DEFAULT now()
+  compared_at TIMESTAMPTZ
 );
 COMMENT ON TABLE legacy_hashes IS
-  'What the chain says of the end blocks of imported epochs; chain_hash is NULL for no such block.';
+  'Where imported epochs ended, as their snapshots say, and the hash of that block on the chain.';
+COMMENT ON COLUMN legacy_hashes.chain_hash IS 'NULL for no such block, or not compared yet.';
+
+CREATE TABLE legacy_foreign (
+  domain_id BIGINT,
+  operator_id BIGINT,
+  epoch BIGINT,
+  PRIMARY KEY (domain_id, operator_id, epoch)
+);
+COMMENT ON TABLE legacy_foreign IS
+  'Prices of other domains that an import left out, and operators, whose epoch is -1: each once.';
 
 ALTER TABLE quarantine ADD COLUMN operator_id BIGINT, ADD COLUMN path TEXT;
 COMMENT ON COLUMN quarantine.path IS 'Where in the row of a legacy source it was found.';
@@ -58,3 +68,14 @@ SELECT epochs.epoch, end_block, end_hash, timestamp,
 FROM epochs LEFT JOIN normalized_epochs AS normal ON normal.epoch = epochs.epoch;
 COMMENT ON VIEW raw_epochs IS
   'The raw epochs as the pipeline reads them; no source is a row of the old system not yet imported.';
+
+-- The API parses stored JSON, too, and a row read from a node has taken the place of what told prices.
+DO $$
+BEGIN
+  IF to_regrole('operator_prices_reader') IS NOT NULL THEN
+    GRANT SELECT ON legacy_prices, legacy_hashes TO operator_prices_reader;
+  END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+  RAISE NOTICE 'this user may not grant SELECT on legacy_prices and legacy_hashes, which operator_prices_reader needs';
+END
+$$;

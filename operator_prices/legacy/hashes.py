@@ -5,17 +5,14 @@ from psycopg import Connection
 from operator_prices.chain import Chain
 
 NOT_COMPARED = """
-SELECT epoch, end_block, end_hash FROM raw_epochs
-  WHERE source = 'legacy' AND epoch <= %s AND NOT EXISTS (
-    SELECT FROM legacy_hashes AS known
-    WHERE known.epoch = raw_epochs.epoch AND known.end_block = raw_epochs.end_block
-      AND known.end_hash = raw_epochs.end_hash)
-  ORDER BY epoch
+SELECT epoch, end_block, end_hash FROM legacy_hashes
+  WHERE compared_at IS NULL AND epoch <= %s ORDER BY epoch
 """
-KEEP = """
-INSERT INTO legacy_hashes AS old (epoch, end_block, end_hash, chain_hash) VALUES (%s, %s, %s, %s)
-  ON CONFLICT (epoch) DO UPDATE SET (end_block, end_hash, chain_hash, compared_at)
-    = ROW (excluded.end_block, excluded.end_hash, excluded.chain_hash, now())
+KEEP = "UPDATE legacy_hashes SET (chain_hash, compared_at) = ROW (%s, now()) WHERE epoch = %s"
+
+DIFFERING = """
+SELECT epoch FROM legacy_hashes WHERE epoch BETWEEN %s AND %s AND compared_at IS NOT NULL
+  AND lower(chain_hash) IS DISTINCT FROM lower(end_hash) ORDER BY epoch
 """
 
 
@@ -29,6 +26,12 @@ def compare_imported(connection: Connection, chain: Chain, *, until: int) -> tup
         return 0, 0
     found = chain.block_hashes([block for _, block, _ in imported])
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.executemany(KEEP, [(*row, told) for row, told in zip(imported, found, strict=True)])
-    differing = sum(row[2] != told for row, told in zip(imported, found, strict=True))
-    return len(imported), differing
+        pairs = list(zip(imported, found, strict=True))
+        cursor.executemany(KEEP, [(told, epoch) for (epoch, _, _), told in pairs])
+    same = sum(told is not None and told.lower() == end.lower() for (_, _, end), told in pairs)
+    return len(imported), len(imported) - same
+
+
+def differing(connection: Connection, first: int, last: int) -> list[int]:
+    """The imported epochs of `first..last` that did not end where their snapshot says."""
+    return [epoch for (epoch,) in connection.execute(DIFFERING, [first, last])]

@@ -5,13 +5,23 @@ from dataclasses import dataclass
 from io import StringIO
 from itertools import groupby
 
+import orjson
 import polars as pl
 from psycopg import Connection, Cursor, sql
+from psycopg.types.json import Jsonb
 
 from operator_prices import store
 from operator_prices.errors import ExplainedError
-from operator_prices.legacy.snapshots import Offender, Reader, Row, Snapshot
-from operator_prices.legacy.sources import IN_PLACE, opened
+from operator_prices.legacy.snapshots import (
+    COUNTED,
+    LARGEST_ID,
+    Offender,
+    Reader,
+    Row,
+    Snapshot,
+    misplaced,
+)
+from operator_prices.legacy.sources import IN_PLACE, Source, opened
 from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES
 from operator_prices.windows import EpochWindow
 
@@ -69,6 +79,48 @@ REDUCED = (
 )
 """Rows of epochs whose data is in the normal form itself."""
 
+ENDED = """
+INSERT INTO legacy_hashes AS old (epoch, end_block, end_hash)
+  SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[])
+  ON CONFLICT (epoch) DO UPDATE SET (end_block, end_hash, chain_hash, compared_at)
+    = ROW (excluded.end_block, excluded.end_hash, NULL, NULL)
+  WHERE (old.end_block, old.end_hash) IS DISTINCT FROM (excluded.end_block, excluded.end_hash)
+"""
+
+ENDED_ELSEWHERE = """
+SELECT epoch FROM legacy_hashes AS told JOIN epochs USING (epoch)
+  WHERE epoch = ANY (%s) AND source = 'chain' AND (told.end_block, lower(told.end_hash))
+    IS DISTINCT FROM (epochs.end_block, lower(epochs.end_hash))
+"""
+"""Epochs of which the chain has the word, and whose snapshot is of another block."""
+
+FORGET = """
+DELETE FROM operator_share_prices WHERE epoch = ANY (%s) AND source = 'epochs_json'
+"""
+
+WITHHOLD = """
+DELETE FROM operator_share_prices AS price
+  USING unnest(%s::integer[], %s::integer[]) AS told (epoch, operator_id)
+  WHERE price.epoch = told.epoch AND price.operator_id = told.operator_id
+    AND price.source = 'derived' AND NOT EXISTS (
+      SELECT FROM epochs WHERE epochs.epoch = price.epoch AND epochs.source = 'chain')
+"""
+
+FOREIGN = """
+INSERT INTO legacy_foreign (domain_id, operator_id, epoch)
+  SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) ON CONFLICT DO NOTHING
+"""
+
+UNCOUNTED = """
+SELECT epoch FROM epochs
+  WHERE epoch = ANY (%s) AND source = 'chain' AND data #>> '{deposits,count}' IS NULL
+"""
+LEND_COUNTS = """
+UPDATE epochs SET data = data || %s
+  WHERE epoch = %s AND end_block = %s AND lower(end_hash) = lower(%s)
+"""
+"""What a snapshot of the same block has counted is a fact that the chain's row lacks."""
+
 PASSED_ON = """
 INSERT INTO normalized_epochs AS old (epoch, data, domain_id, complete)
   SELECT epoch, data, domain_id, complete FROM normal
@@ -101,7 +153,7 @@ class Imported:
     changed_epochs: int = 0
     changed_prices: int = 0
     foreign: int = 0
-    """Prices and operators of other domains, left out."""
+    """Prices and operators of other domains, left out; none that was left out before."""
     quarantined: int = 0
     touched: Sequence[EpochWindow] = ()
     """Other windows of which a price became known."""
@@ -149,6 +201,8 @@ def import_window(
         with database.transaction(), database.cursor() as cursor:
             changed = _tell(cursor, reader)
             known = _known(cursor, window)
+            foreign = _leave_out(cursor, reader)
+            _remember_ends(cursor, snapshots)
             documents = [
                 snapshot.document(known.get(snapshot.epoch, {}), domain_id)
                 for snapshot in snapshots
@@ -167,6 +221,7 @@ def import_window(
                 }
                 changed_epochs = _keep_epochs(database, snapshots, documents, [texts], domain_id)
                 cursor.execute("DELETE FROM normalized_epochs WHERE epoch = ANY (%s)", [[*texts]])
+            _lend_counts(cursor, snapshots, documents)
             changed_prices = _keep_prices(database, changed, known)
             touched = sorted({epoch for epoch, _, _ in changed if not _within(window, epoch)})
             _complete_documents(cursor, touched, domain_id)
@@ -187,7 +242,7 @@ def import_window(
         prices=len(reader.prices),
         changed_epochs=changed_epochs,
         changed_prices=changed_prices,
-        foreign=reader.foreign_prices + reader.foreign_operators,
+        foreign=foreign,
         quarantined=len(reader.offenders),
         touched=sorted({EpochWindow.containing(epoch) for epoch in touched}),
     )
@@ -245,7 +300,11 @@ def _in_parts(rows: Iterable[Row]) -> Iterator[dict[int, str]]:
     """The data of rows by epoch, a few megabytes at a time."""
     part: dict[int, str] = {}
     size = 0
+    latest = None
     for row in rows:
+        if row.epoch == latest:
+            continue  # the first is the one that was read
+        latest = row.epoch
         text = row.data.decode(errors="replace") if isinstance(row.data, bytes) else str(row.data)
         part[row.epoch] = text
         size += len(text)
@@ -328,20 +387,52 @@ def _keep_prices(
     told = {(epoch, operator): price for epoch, operator, price in changed}
     for epoch, prices in known.items():
         told |= {(epoch, operator): price for operator, price in prices.items()}
+    epochs = sorted({epoch for epoch, _ in told})
+    elsewhere = {epoch for (epoch,) in database.execute(ENDED_ELSEWHERE, [epochs])}
+    database.execute(FORGET, [sorted(elsewhere)])
     rows = [
         (epoch, operator, price, "epochs_json")
         for (epoch, operator), price in told.items()
-        if price is not None
+        if price is not None and epoch not in elsewhere
     ]
     frame = pl.DataFrame(rows, schema=OPERATOR_SHARE_PRICES.columns, orient="row")
     withheld = [key for key, price in told.items() if price is None]
-    for epoch, operator in withheld:
-        database.execute(
-            "DELETE FROM operator_share_prices"
-            " WHERE (epoch, operator_id, source) = (%s, %s, 'derived')",
-            [epoch, operator],
-        )
+    database.execute(WITHHOLD, _columns(withheld, 2))
     return store.write(database, OPERATOR_SHARE_PRICES, frame)
+
+
+def _leave_out(cursor: Cursor, reader: Reader) -> int:
+    """Remember what is of other domains; return how much of it was not known before."""
+    operators = {(domain, operator, -1) for domain, operator in reader.foreign_operators}
+    return cursor.execute(FOREIGN, _columns(reader.foreign_prices | operators, 3)).rowcount
+
+
+def _remember_ends(cursor: Cursor, snapshots: Iterable[Snapshot]) -> None:
+    ends = [(snapshot.epoch, snapshot.end_block, snapshot.end_hash) for snapshot in snapshots]
+    cursor.execute(ENDED, _columns(ends, 3))
+
+
+def _lend_counts(
+    cursor: Cursor, snapshots: Sequence[Snapshot], documents: Sequence[tuple[str, bool]]
+) -> None:
+    """Give rows that were read from a node the counts of a snapshot of the same block."""
+    epochs = [snapshot.epoch for snapshot in snapshots]
+    lacking = {epoch for (epoch,) in cursor.execute(UNCOUNTED, [epochs])}
+    for snapshot, (text, _) in zip(snapshots, documents, strict=True):
+        if snapshot.epoch in lacking:
+            document = orjson.loads(text)
+            counts = {
+                name: {"count": section["count"]}
+                for name in COUNTED
+                if (section := document.get(name)) and section.get("count") is not None
+            }
+            end = [snapshot.epoch, snapshot.end_block, snapshot.end_hash]
+            cursor.execute(LEND_COUNTS, [Jsonb(counts), *end])
+
+
+def _columns(rows: Iterable[Sequence[object]], width: int) -> list[list[object]]:
+    """Rows as one list per column, as `unnest` takes them."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
 def _complete_documents(cursor: Cursor, epochs: Sequence[int], domain_id: int) -> None:
@@ -359,6 +450,10 @@ def _keep_offenders(cursor: Cursor, window: EpochWindow, offenders: Sequence[Off
         "DELETE FROM quarantine WHERE source = 'legacy' AND epoch BETWEEN %s AND %s",
         [window.first, window.last],
     )
+    _insert_offenders(cursor, offenders)
+
+
+def _insert_offenders(cursor: Cursor, offenders: Sequence[Offender]) -> None:
     cursor.executemany(
         "INSERT INTO quarantine (epoch, item, path, raw, reason, operator_id, storage_key, source)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, 'legacy')",
@@ -377,6 +472,18 @@ def _keep_offenders(cursor: Cursor, window: EpochWindow, offenders: Sequence[Off
     )
 
 
+def quarantine_misplaced(database: Connection, source: Source) -> None:
+    """Name the rows of the source whose epoch is none: they are in no window."""
+    offenders = [misplaced(epoch) for epoch in source.misplaced()]
+    with database.transaction(), database.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM quarantine"
+            " WHERE source = 'legacy' AND (epoch BETWEEN 0 AND %s) IS NOT TRUE",
+            [LARGEST_ID],
+        )
+        _insert_offenders(cursor, offenders)
+
+
 def _spans(epochs: Sequence[int]) -> list[tuple[int, int]]:
     """The first and last of each run of consecutive numbers.
 
@@ -390,13 +497,22 @@ def _spans(epochs: Sequence[int]) -> list[tuple[int, int]]:
     return [(run[0], run[-1]) for run in runs]
 
 
-def in_quarantine(database: Connection, first: int, last: int) -> list[tuple[str, str, int, int]]:
-    """What of the epochs `first..last` an import could not understand.
+def in_quarantine(
+    database: Connection, first: int, last: int
+) -> list[tuple[str, str, int, int | None]]:
+    """What of the epochs `first..last`, and of what is no epoch, an import could not understand.
 
     Item, reason, how many, and the first epoch with one; the most frequent first.
     """
     return database.execute(
         "SELECT item, reason, count(*), min(epoch) FROM quarantine WHERE source = 'legacy'"
-        " AND epoch BETWEEN %s AND %s GROUP BY item, reason ORDER BY 3 DESC, 4, 1, 2",
-        [first, last],
+        " AND (epoch BETWEEN %s AND %s OR (epoch BETWEEN 0 AND %s) IS NOT TRUE)"
+        " GROUP BY item, reason ORDER BY 3 DESC, 4, 1, 2",
+        [first, last, LARGEST_ID],
     ).fetchall()
+
+
+def left_out(database: Connection) -> int:
+    """How many prices and operators of other domains imports have left out, each counted once."""
+    row = database.execute("SELECT count(*) FROM legacy_foreign").fetchone()
+    return int(row[0]) if row else 0

@@ -7,9 +7,9 @@ null, and what could not be understood is named under `quarantined`.
 import json
 import re
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import orjson
@@ -25,14 +25,26 @@ LARGEST_ID = 2**31 - 1
 SHOWN = 10_000
 """As many characters of an offender are kept."""
 
+DEEPEST = 100
+"""As many levels of JSON are kept: every library on the way to the tables takes more."""
+
+LONGEST_INTEGER = 18
+"""Characters of an integer that every reader of JSON takes for one."""
+
 OPERATOR_KEY = 82
 """Characters of a key of `Operators`: 0x, two hashes, a `u64`."""
 
 PRICE_KEY = 98
 """Characters of a key of `OperatorEpochSharePrice`: one of `Operators`, and two `u32`."""
 
+OPERATORS_PREFIX = "0x0b41d0c7f7b4485bd7be1d66066b00ad34a0a3fbf14e6c92456ca7bd91d59a57"
+PRICES_PREFIX = "0x0b41d0c7f7b4485bd7be1d66066b00adf16a4d4929cfe61f4f6bf4153bb44d9d"
+"""What every key of `Domains.Operators` and of `Domains.OperatorEpochSharePrice` begins with."""
+
 EPOCH_KEY = re.compile(r'\["?([0-9]+)"?, ?"?([0-9,]+)"?\]')
 HASH = re.compile(r"0x[0-9a-fA-F]{64}")
+ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""The escape of a zero character, and not a backslash before the text u0000."""
 
 STATUSES = {
     name.lower(): name
@@ -51,7 +63,6 @@ REPLACED = {
     "epoch",
     "endBlock",
     "endHash",
-    "timestamp",
     "domainId",
     "domainStakingSummary",
     "operators",
@@ -63,6 +74,17 @@ REPLACED = {
 }
 """Members that are written anew, or left out since the old system always wrote "0"; the others are
 facts of the epoch and stay as they are."""
+
+AMOUNTS_OF_EPOCH = {
+    "accumulatedTreasuryFunds": "AccumulatedTreasuryFunds",
+    "domainChainRewards": "DomainChainRewards",
+}
+COUNTED = {
+    "deposits": "Deposits",
+    "withdrawals": "Withdrawals",
+    "successfulBundles": "SuccessfulBundles",
+}
+"""Members whose number is published, by the storage item that they are of; null is unknown."""
 
 
 class Row(NamedTuple):
@@ -78,7 +100,7 @@ class Row(NamedTuple):
 class Offender(NamedTuple):
     """Something that could not be understood: where it is, and why."""
 
-    epoch: int
+    epoch: int | None
     item: str
     path: str
     raw: str
@@ -155,78 +177,84 @@ class Reader:
     offenders: list[Offender] = field(default_factory=list)
     prices: dict[tuple[int, int], Price] = field(default_factory=dict)
     """By epoch and operator: what the last snapshot that tells it says."""
-    foreign_prices: int = 0
-    """Prices of other domains, each counted once."""
-    foreign_operators: int = 0
-    """Entries of operators that are of other domains."""
+    foreign_prices: set[tuple[int, int, int]] = field(default_factory=set)
+    """Domain, operator and epoch of the prices of other domains."""
+    foreign_operators: set[tuple[int, int]] = field(default_factory=set)
+    """Domain and operator of the operators of other domains."""
     operators: int = 0
     """Entries of operators that were understood."""
+    _latest: int | None = None
     _ids: dict[str, int] = field(default_factory=dict)
     _known: dict[object, tuple[int, int, int | None] | None] = field(default_factory=dict)
 
     def read(self, row: Row) -> Snapshot | None:
-        """The snapshot of `row`, None where the row as a whole cannot be understood."""
-        before, counted = len(self.offenders), (self.operators, self.foreign_operators)
+        """The snapshot of `row`, None where the row as a whole cannot be understood.
+
+        What the document says of prices is learned all the same, if it can be read. Of two rows of
+        one epoch the first is taken.
+        """
+        if row.epoch == self._latest:
+            self._offend(row.epoch, "epochs", "epoch", _shown(row.data), TWICE)
+            return None
+        self._latest = row.epoch
+        before, counted = len(self.offenders), self.operators
         try:
+            text = _text(row.data)
+            document = _document(row.epoch, text)
+            self._prices(row.epoch, document.get("operatorEpochSharePrice"))
+            before = len(self.offenders)
             try:
-                return self._snapshot(row, _decoded(row.data), orjson.loads)
+                return self._snapshot(row, text, document, orjson.loads)
             except InexactError:
                 del self.offenders[before:]
-                self.operators, self.foreign_operators = counted
-                return self._snapshot(row, _exactly(_text(row.data)), _exactly)
+                self.operators = counted
+                return self._snapshot(row, text, _exactly(text), _exactly)
         except _UnreadableError as error:
-            del self.offenders[before:]
-            self._offend(row.epoch, "epochs", error.path, _shown(row.data), str(error))
-            return None
+            path, reason = error.path or "data", str(error)
+        except RecursionError:
+            path, reason = "data", "is nested too deep"
+        except (ValueError, InexactError):
+            path, reason = "data", "holds a number or a text that cannot be kept exactly"
+        del self.offenders[before:]
+        self.operators = counted
+        self._offend(row.epoch, "epochs", path, _shown(getattr(row, path, row.data)), reason)
+        return None
 
     def read_prices(self, row: Row) -> None:
         """Learn the prices that `row` tells and nothing else of it, nor complain of it."""
         before = len(self.offenders)
         try:
-            document = _decoded(row.data)
-            if isinstance(document, dict):
-                self._prices(row.epoch, document.get("operatorEpochSharePrice"))
-        except _UnreadableError:
+            document = _document(row.epoch, _text(row.data))
+            self._prices(row.epoch, document.get("operatorEpochSharePrice"))
+        except (ValueError, RecursionError):
             return
         finally:
             del self.offenders[before:]
 
-    def _snapshot(self, row: Row, document: object, decode: Callable[[str], object]) -> Snapshot:
+    def _snapshot(
+        self, row: Row, text: str, document: dict[str, Any], decode: Callable[[str], Any]
+    ) -> Snapshot:
         epoch = row.epoch
-        if not isinstance(document, dict):
-            raise _UnreadableError("data", "is no JSON object")
-        if "epoch" in document and _column("data.epoch", document["epoch"]) != epoch:
-            raise _UnreadableError("data.epoch", f"is another epoch than that of row {epoch}")
         end_block = _column("end_block", row.end_block)
         timestamp = _column("timestamp", row.timestamp, 2**63)
         if not (isinstance(row.end_hash, str) and HASH.fullmatch(row.end_hash)):
             raise _UnreadableError("end_hash", "is no block hash")
+        if "\\u0000" in text and ZERO.search(text):
+            raise _UnreadableError("data", "holds a zero character, which no JSONB can")
         before = len(self.offenders)
         rest = {name: value for name, value in document.items() if name not in REPLACED}
-        if _has_float(rest):
-            raise InexactError
+        _require_exact(rest)
+        self._facts(epoch, rest)
         transition = rest.get("transition")
         transition = transition if isinstance(transition, dict) else {}
         summary, active, rewards = self._summary(epoch, document.get("domainStakingSummary"))
         entries = self._operators(epoch, document.get("operators"), active, rewards, decode)
-        own = self.offenders[before:]
-        self._prices(epoch, document.get("operatorEpochSharePrice"))
-        misfits: list[dict[str, str | None]] = [
-            {
-                "item": offender.item,
-                "reason": offender.reason,
-                "operatorId": None if offender.operator_id is None else str(offender.operator_id),
-                "storageKey": offender.storage_key,
-                "path": offender.path,
-            }
-            for offender in own
-        ]
-        misfits += _earlier_misfits(document.get("quarantined"), misfits)
+        misfits = self._misfits(epoch, before, document.get("quarantined"))
         whole = {
             "epoch": epoch,
             "endBlock": end_block,
             "endHash": row.end_hash,
-            "timestamp": document.get("timestamp", timestamp),
+            "timestamp": timestamp,
             "domainId": str(self.domain_id),
             "specVersion": None,
             "transition": None,
@@ -234,9 +262,10 @@ class Reader:
             "domainStakingSummary": summary,
             "operators": {"entries": entries},
         }
-        members = orjson.dumps(whole) if decode is orjson.loads else json.dumps(whole).encode()
+        members = orjson.dumps(whole)
         if b"\\u0000" in members:
             raise _UnreadableError("data", "holds a zero character, which no JSONB can")
+        hash_ = transition.get("hash")
         return Snapshot(
             epoch,
             end_block,
@@ -244,10 +273,86 @@ class Reader:
             timestamp,
             _optional(rest.get("specVersion")),
             _optional(transition.get("block")),
-            hash_ if isinstance(hash_ := transition.get("hash"), str) else None,
+            hash_ if isinstance(hash_, str) and HASH.fullmatch(hash_) else None,
             members,
             misfits,
         )
+
+    def _misfits(self, epoch: int, first: int, told: object) -> list[dict[str, str | None]]:
+        """What could not be understood since offender `first`, as the document names it.
+
+        A document of the normal form names some already, whose values are gone: what it says of
+        them stands, here and among the offenders.
+        """
+        earlier = self._earlier_misfits(epoch, told)
+        own = self.offenders[first:]
+        del self.offenders[first:]
+        known = {(misfit["item"], misfit["operatorId"]) for misfit in earlier}
+        self.offenders += [
+            Offender(
+                epoch,
+                str(misfit["item"]),
+                misfit["path"] or "data.quarantined",
+                json.dumps(misfit),
+                str(misfit["reason"]),
+                None if misfit["operatorId"] is None else int(misfit["operatorId"]),
+                misfit["storageKey"],
+            )
+            for misfit in earlier
+        ]
+        misfits = list(earlier)
+        for offender in own:
+            operator = None if offender.operator_id is None else str(offender.operator_id)
+            if (offender.item, operator) in known:
+                continue
+            self.offenders.append(offender)
+            misfits.append(
+                {
+                    "item": offender.item,
+                    "reason": offender.reason,
+                    "operatorId": operator,
+                    "storageKey": offender.storage_key,
+                    "path": offender.path,
+                }
+            )
+        return misfits
+
+    def _earlier_misfits(self, epoch: int, told: object) -> list[dict[str, str | None]]:
+        """What a document of the normal form names already; what is no such list is an offender."""
+        path = "data.quarantined"
+        if told is not None and not isinstance(told, list):
+            self._offend(epoch, EARLIER, path, _shown(told), "is no list")
+        found = []
+        for index, misfit in enumerate(told if isinstance(told, list) else ()):
+            try:
+                found.append(_misfit(misfit))
+            except NotANumberError:
+                where = f"{path}[{index}]"
+                self._offend(epoch, EARLIER, where, _shown(misfit), "names no value and its fault")
+        return found
+
+    def _facts(self, epoch: int, rest: dict[str, Any]) -> None:
+        """Put the numbers of the epoch itself into their normal form, null where one is none."""
+        for name, item in AMOUNTS_OF_EPOCH.items():
+            if (told := rest.get(name)) is not None:
+                rest[name] = None
+                try:
+                    rest[name] = str(amount(told))
+                except NotANumberError as error:
+                    self._offend(epoch, item, f"data.{name}", _shown(told), str(error))
+        for name, item in COUNTED.items():
+            if (told := rest.get(name)) is None:
+                continue
+            path = f"data.{name}"
+            if not isinstance(told, dict):
+                rest[name] = None
+                self._offend(epoch, item, path, _shown(told), "is no object")
+            elif (count := told.get("count")) is not None:
+                rest[name] = {**told, "count": None}
+                try:
+                    rest[name]["count"] = _column(f"{path}.count", count)
+                except _UnreadableError as error:
+                    self._offend(epoch, item, error.path, _shown(count), str(error))
 
     # ---- the staking summary
 
@@ -259,6 +364,7 @@ class Reader:
             reason = "is missing" if summary is None else "is no object"
             self._offend(epoch, STAKING, "data.domainStakingSummary", _shown(summary), reason)
             return None, None, None
+        _require_exact(summary, SUMMED)
         stakes, active = self._amounts(epoch, summary, "currentOperators")
         rewarded, rewards = self._amounts(epoch, summary, "currentEpochRewards")
         return (
@@ -331,23 +437,28 @@ class Reader:
             return []
         count = section.get("count") if isinstance(section, dict) else None
         if isinstance(count, int) and count != len(entries):
-            reason = f"says {count}, and there are {len(entries)} entries"
+            reason = "is not the number of entries"
             self._offend(epoch, OPERATORS, f"{path}.count", str(count), reason)
         found: dict[int, dict[str, object]] = {}
         for index, entry in enumerate(entries):
             where = f"{path}.entries[{index}]"
             operator = key = None
             try:
-                operator, key, value = _operator(entry, decode)
+                operator, key, value = _operator(entry)
                 where += ".value"
-                normal = _normal_operator(value, self.domain_id)
-                if normal is None:
-                    self.foreign_operators += 1
+                body = _body(value, decode) if isinstance(value, str) else value
+                domain = _domain_of(body, self.domain_id)
+                if domain != self.domain_id:
+                    self.foreign_operators.add((domain, operator))
                     continue
+                normal = _normal_operator(body)
                 if operator in found:
-                    reason = f"is operator {operator} a second time"
-                    self._offend(epoch, OPERATORS, where, _shown(entry), reason, operator, key)
+                    self._offend(epoch, OPERATORS, where, _shown(entry), TWICE, operator, key)
                     continue
+                where = f"{path}.entries[{index}]"
+                owner, after = entry.get("owner"), entry.get("after")
+                if owner is not None or after is not None:
+                    owner, after = _beside(owner, after)
             except _UnreadableError as error:
                 where += error.path
                 self._offend(epoch, OPERATORS, where, _shown(entry), str(error), operator, key)
@@ -355,10 +466,10 @@ class Reader:
             found[operator] = {
                 "key": [str(operator)],
                 "value": normal,
-                "owner": entry.get("owner"),
+                "owner": owner,
                 "activeStake": None if active is None else active.get(operator, "0"),
                 "reward": None if rewards is None else rewards.get(operator, "0"),
-                "after": entry.get("after"),
+                "after": after,
             }
         self.operators += len(found)
         return [found[operator] for operator in sorted(found)]
@@ -395,9 +506,11 @@ class Reader:
         try:
             operator, domain, epoch, key, text = _priced(entry)
             if domain != self.domain_id:
-                self.foreign_prices += 1
+                self.foreign_prices.add((domain, operator, epoch))
+            elif epoch > row:
+                self._offend(row, PRICES, f"{path}.key", _shown(entry), YET_TO_COME, operator, key)
+                return None  # and not known for ever: a later snapshot may tell the same
             else:
-                _require_past(epoch, row)
                 told = epoch, operator, None
                 told = epoch, operator, _price_of(text)
         except _UnreadableError as error:
@@ -424,7 +537,13 @@ class Reader:
         self.offenders.append(Offender(epoch, item, path, raw, reason, operator_id, storage_key))
 
 
+SUMMED = ("currentTotalStake", "currentOperators", "currentEpochRewards")
+"""What of the summary is read by itself."""
+
 STAKING, OPERATORS, PRICES = "DomainStakingSummary", "Operators", "OperatorEpochSharePrice"
+EARLIER = "quarantined"
+
+TWICE, YET_TO_COME = "is there a second time", "is of an epoch that is yet to come"
 
 
 class _UnreadableError(ValueError):
@@ -440,35 +559,68 @@ def _text(data: object) -> str:
         try:
             return data.decode()
         except UnicodeDecodeError as error:
-            raise _UnreadableError("data", f"is no UTF-8 from byte {error.start} on") from error
+            raise _UnreadableError("data", "is no UTF-8") from error
     if isinstance(data, str):
         return data
     raise _UnreadableError("data", "is missing" if data is None else "is no text")
 
 
-def _decoded(data: object) -> object:
+def _document(epoch: int, text: str) -> dict[str, Any]:
     try:
-        return orjson.loads(_text(data))
+        document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise _UnreadableError("data", f"is broken JSON: {error}") from error
+        raise _UnreadableError("data", f"is broken JSON: {error.msg}") from error
+    if not isinstance(document, dict):
+        raise _UnreadableError("data", "is no JSON object")
+    if "epoch" in document and _column("data.epoch", document["epoch"]) != epoch:
+        raise _UnreadableError("data.epoch", "is another epoch than that of the row")
+    return document
 
 
 def _exactly(text: str) -> Any:  # noqa: ANN401
-    """JSON whose integers are exact at any length, and whose fractions are their text."""
-    return json.loads(text, parse_float=str)
+    """JSON as `orjson` reads it, but with its fractions and its long integers as their text."""
+    orjson.loads(text)  # refuses what is no JSON and the standard library takes, as NaN
+    return json.loads(text, parse_float=str, parse_int=_integer)
 
 
-def _has_float(value: object) -> bool:
+def _integer(text: str) -> int | str:
+    return int(text) if len(text) <= LONGEST_INTEGER else text
+
+
+def _require_exact(members: dict[str, Any], but: Container[str] = ()) -> None:
+    """Raise `InexactError` if a float is in the members, but those that are read by themselves."""
+    for name, value in members.items():
+        if name not in but and _has_float(value):
+            raise InexactError
+
+
+def _has_float(value: object, depth: int = 0) -> bool:
+    if depth > DEEPEST:
+        raise _UnreadableError("", f"is nested more than {DEEPEST} levels deep")
     if isinstance(value, dict):
-        return any(map(_has_float, value.values()))
-    if isinstance(value, list):
-        return any(map(_has_float, value))
-    return isinstance(value, float)
+        value = value.values()
+    elif not isinstance(value, list):
+        return isinstance(value, float)
+    return any([_has_float(one, depth + 1) for one in value if one.__class__ is not str])  # noqa: C419 - quicker
+
+
+def misplaced(epoch: object) -> Offender:
+    """What stands in the place of an epoch, and is none."""
+    try:
+        _column("epoch", epoch)
+    except _UnreadableError as error:
+        shown = epoch if isinstance(epoch, int) and abs(epoch) < 2**63 else None
+        return Offender(shown, "epochs", "epoch", _shown(epoch), str(error))
+    raise ValueError(f"{epoch} is an epoch")
 
 
 def _column(path: str, value: object, above: int = LARGEST_ID + 1) -> int:
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        value = int(value)  # of a column of type NUMERIC
     try:
         number = amount(value)
+    except InexactError as error:
+        raise _UnreadableError(path, "is no number") from error
     except NotANumberError as error:
         raise _UnreadableError(path, str(error)) from error
     if number >= above:
@@ -495,20 +647,15 @@ def _entries(section: object) -> list[Any] | None:
     return entries if isinstance(entries, list) else None
 
 
-def _parts(key: str, form: str) -> tuple[int, ...] | None:
-    """The little-endian integers at the end of a storage key, None where it is none."""
+def _parts(key: str, prefix: str, form: str) -> tuple[int, ...] | None:
+    """The little-endian integers behind the prefix of a storage key, None where it is another."""
+    start = key[:66]
     try:
-        if _begins_a_key(key[:66]) and key.isalnum():
+        if (start == prefix or start.lower() == prefix) and key.isalnum():
             return struct.unpack(form, bytes.fromhex(key[66:]))
     except (ValueError, struct.error):
         pass
     return None
-
-
-@lru_cache(maxsize=64)
-def _begins_a_key(text: str) -> bool:
-    """Whether it is 0x and the two hashes that are the same for all entries of a map."""
-    return HASH.fullmatch(text) is not None
 
 
 def _id(path: str, value: object) -> int:
@@ -521,10 +668,11 @@ def _id(path: str, value: object) -> int:
     return number
 
 
-def _operator(
-    entry: object, decode: Callable[[str], object]
-) -> tuple[int, str | None, dict[str, Any]]:
-    """The operator, its storage key if there is one, and its value, of either shape of entry."""
+def _operator(entry: object) -> tuple[int, str | None, str | dict[str, Any]]:
+    """The operator, its storage key if there is one, and its value, of either shape of entry.
+
+    A value that is text is JSON still to be read.
+    """
     if not isinstance(entry, dict):
         raise _UnreadableError("", "is no object")
     value, keys = entry.get("value"), entry.get("key")
@@ -535,19 +683,23 @@ def _operator(
     if not isinstance(value, str):
         raise _UnreadableError(".value", "is missing" if value is None else "is no operator")
     key, comma, body = value.partition(",")
-    parts = _parts(key, "<Q") if comma and len(key) == OPERATOR_KEY else None
+    parts = _parts(key, OPERATORS_PREFIX, "<Q") if comma and len(key) == OPERATOR_KEY else None
     if parts is None:
         raise _UnreadableError(".value", "has no storage key, and an index names no operator")
     operator = parts[0]
     if operator > LARGEST_ID:
         raise _UnreadableError(".value", "is of an operator that cannot be")
+    return operator, key, body
+
+
+def _body(text: str, decode: Callable[[str], Any]) -> dict[str, Any]:
     try:
-        decoded = decode(body)
-    except ValueError as error:
-        raise _UnreadableError(".value", f"is broken JSON: {error}") from error
-    if not isinstance(decoded, dict):
-        raise _UnreadableError(".value", "is no operator")
-    return operator, key, decoded
+        body = decode(text)
+    except orjson.JSONDecodeError as error:
+        raise _UnreadableError("", f"is broken JSON: {error.msg}") from error
+    if not isinstance(body, dict):
+        raise _UnreadableError("", "is no operator")
+    return body
 
 
 OPTIONAL_AMOUNTS = ("depositsInEpoch", "withdrawalsInEpoch")
@@ -562,16 +714,30 @@ U128 = re.compile(r"0x[0-9a-f]{32}\Z")
 """A `u128` as the old script writes it."""
 
 
-def _normal_operator(value: dict[str, Any], domain_id: int) -> dict[str, Any] | None:
-    """An operator with plain decimal amounts and the chain's name of its status.
+UNDERSTOOD = frozenset(
+    {*AMOUNTS, "nominationTax", "partialStatus", "signingKey", "currentDomainId"}
+)
+"""What of an operator is read by itself."""
+PLAIN = UNDERSTOOD | {"nextDomainId"}
+"""What the old script wrote of one."""
 
-    None if it is of another domain; where it does not say so, it is of ours.
-    """
-    normal = dict(value)
-    name = "currentDomainId"
+
+def _domain_of(value: dict[str, Any], otherwise: int) -> int:
+    """The domain of an operator; where it does not say so, it is of ours."""
+    told = value.get("currentDomainId", otherwise)
+    if told.__class__ is int and told == otherwise:
+        return otherwise
     try:
-        if amount(value.get(name, domain_id)) != domain_id:
-            return None
+        return amount(told)
+    except NotANumberError as error:
+        raise _UnreadableError(".currentDomainId", str(error)) from error
+
+
+def _normal_operator(value: dict[str, Any]) -> dict[str, Any]:
+    """An operator with plain decimal amounts and the chain's name of its status."""
+    normal = dict(value)
+    name = ""
+    try:
         for name in AMOUNTS:
             text = value.get(name)
             if text.__class__ is str and U128.match(text):
@@ -582,6 +748,8 @@ def _normal_operator(value: dict[str, Any], domain_id: int) -> dict[str, Any] | 
         normal[name] = tax = amount(value.get(name))
     except NotANumberError as error:
         raise _UnreadableError(f".{name}", str(error)) from error
+    if value.get("nextDomainId").__class__ is not int or not value.keys() <= PLAIN:
+        _require_exact(value, UNDERSTOOD)
     if tax > 100:  # noqa: PLR2004 - percent
         raise _UnreadableError(".nominationTax", "is above 100 percent")
     if int(normal["currentTotalShares"]) > int(normal["currentTotalStake"]):
@@ -608,7 +776,7 @@ def _priced(entry: object) -> tuple[int, int, int, str | None, object]:
     value, keys = entry.get("value"), entry.get("key")
     if isinstance(value, str) and value[PRICE_KEY : PRICE_KEY + 1] == ",":
         key = value[:PRICE_KEY]
-        if (parts := _parts(key, "<QII")) is not None:
+        if (parts := _parts(key, PRICES_PREFIX, "<QII")) is not None:
             operator, domain, epoch = parts
             if operator > LARGEST_ID or epoch > LARGEST_ID:
                 raise _UnreadableError(".value", "is of an operator or epoch that cannot be")
@@ -624,11 +792,6 @@ def _priced(entry: object) -> tuple[int, int, int, str | None, object]:
     return _id(".key", keys[0]), _id(".key", place[0]), _id(".key", place[1]), None, value
 
 
-def _require_past(epoch: int, row: int) -> None:
-    if epoch > row:
-        raise _UnreadableError(".key", f"is of epoch {epoch}, which is yet to come")
-
-
 def _price_of(text: object) -> int:
     try:
         price = amount(text)
@@ -641,15 +804,33 @@ def _price_of(text: object) -> int:
     return price
 
 
-def _earlier_misfits(
-    told: object, misfits: Iterable[dict[str, str | None]]
-) -> list[dict[str, str | None]]:
-    """What a document of the normal form names already."""
-    known = {(misfit["item"], misfit["operatorId"]) for misfit in misfits}
-    return [
-        {"operatorId": None, "storageKey": None, **misfit}
-        for misfit in (told if isinstance(told, list) else [])
-        if isinstance(misfit, dict)
-        and isinstance(misfit.get("item"), str)
-        and (misfit["item"], misfit.get("operatorId")) not in known
-    ]
+AFTER = ("currentTotalStake", "currentTotalShares")
+
+
+def _beside(owner: object, after: object) -> tuple[str | None, dict[str, Any] | None]:
+    """What an entry of the normal form says beside the operator's value."""
+    if not (owner is None or isinstance(owner, str)):
+        raise _UnreadableError(".owner", "is no text")
+    if after is None:
+        return owner, None
+    if not isinstance(after, dict):
+        raise _UnreadableError(".after", "is no object")
+    normal = dict(after)
+    for name in AFTER:
+        try:
+            normal[name] = str(amount(after.get(name)))
+        except NotANumberError as error:
+            raise _UnreadableError(f".after.{name}", str(error)) from error
+    _require_exact(normal)
+    return owner, normal
+
+
+def _misfit(told: object) -> dict[str, str | None]:
+    """A value that a document names as not understood; raises `NotANumberError` if it does not."""
+    if not (isinstance(told, dict) and told.get("item") and told.get("reason")):
+        raise NotANumberError
+    texts = {name: told.get(name) for name in ("item", "reason", "storageKey", "path")}
+    if not all(text is None or isinstance(text, str) for text in texts.values()):
+        raise NotANumberError
+    operator = told.get("operatorId")
+    return {**texts, "operatorId": None if operator is None else str(amount(operator))}

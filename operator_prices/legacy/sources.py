@@ -4,19 +4,19 @@ A source is only ever read, row by row, so that its size does not matter.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import LiteralString, Protocol
 
 import psycopg
 from psycopg import Connection, sql
 from psycopg.conninfo import conninfo_to_dict
 
 from operator_prices.errors import ExplainedError
-from operator_prices.legacy.snapshots import Row
-from operator_prices.windows import EpochWindow
+from operator_prices.legacy.snapshots import LARGEST_ID, Row
+from operator_prices.windows import SIZE, EpochWindow
 
 FETCHED = 20
 """Rows at a time: 100 KB each as a rule, a megabyte at the worst."""
@@ -25,6 +25,8 @@ IN_PLACE = ""
 """The name of the source that is our own table."""
 
 WANTED = ("epoch", "end_block", "end_hash", "timestamp", "data")
+
+EPOCH_TYPES = ("smallint", "integer", "bigint", "numeric")
 
 
 class UnusableSourceError(ExplainedError):
@@ -38,8 +40,11 @@ class Source(Protocol):
     def name(self) -> str:
         """What it is remembered by."""
 
-    def span(self) -> tuple[int, int] | None:
-        """Its first and last epoch, None without rows."""
+    def windows(self) -> list[EpochWindow]:
+        """The windows that it has rows of, in ascending order."""
+
+    def misplaced(self) -> list[object]:
+        """What stands in the place of an epoch, and is none."""
 
     def fingerprint(self, window: EpochWindow) -> str:
         """Another text whenever rows of the window were added, removed or written anew."""
@@ -59,7 +64,13 @@ def described(place: str) -> str:
     """
     if not _is_postgres(place):
         return str(Path(place).resolve()) if place else "its own table epochs"
-    known = conninfo_to_dict(place)
+    try:
+        known = conninfo_to_dict(place)
+    except psycopg.ProgrammingError:  # says which part is wrong, and that may be the password
+        raise UnusableSourceError(
+            "The source is no URL that Postgres understands: write it as"
+            " postgresql://USER@HOST:PORT/DATABASE, with %XX for special characters."
+        ) from None
     user = f"{known['user']}@" if known.get("user") else ""
     port = f":{known['port']}" if known.get("port") else ""
     return f"postgresql://{user}{known.get('host', '')}{port}/{known.get('dbname', '')}"
@@ -96,14 +107,18 @@ def _connected(url: str) -> Iterator[Connection]:
         ) from error
     with connection:
         connection.read_only = True
-        known = {
-            name
-            for (name,) in connection.execute(
-                "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('epochs')"
-                " AND attnum > 0 AND NOT attisdropped"
-            )
-        }
+        known: dict[str, str] = dict(
+            connection.execute(
+                "SELECT attname, atttypid::regtype::text FROM pg_attribute"
+                " WHERE attrelid = to_regclass('epochs') AND attnum > 0 AND NOT attisdropped"
+            ).fetchall()
+        )
         _require(described(url), known)
+        if known["epoch"] not in EPOCH_TYPES:
+            raise UnusableSourceError(
+                f"The source {described(url)} has epochs of type {known['epoch']}: they must be"
+                f" {', '.join(EPOCH_TYPES)}."
+            )
         yield connection
 
 
@@ -125,7 +140,7 @@ def _sqlite(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _require(place: str, columns: set[str]) -> None:
+def _require(place: str, columns: Container[str]) -> None:
     if lacking := [name for name in WANTED if name not in columns]:
         raise UnusableSourceError(
             f"The source {place} has no table epochs of the old system: it lacks"
@@ -140,14 +155,25 @@ class SqliteSource:
     name: str
     file: sqlite3.Connection
 
-    def span(self) -> tuple[int, int] | None:
-        first, last = self.file.execute("SELECT min(epoch), max(epoch) FROM epochs").fetchone()
-        return None if first is None else (int(first), int(last))
+    def windows(self) -> list[EpochWindow]:
+        told = self.file.execute(
+            "SELECT DISTINCT epoch / ? * ? FROM epochs WHERE typeof(epoch) = 'integer'"
+            " AND epoch BETWEEN 0 AND ? ORDER BY 1",
+            [SIZE, SIZE, LARGEST_ID],
+        )
+        return [EpochWindow(first) for (first,) in told]
+
+    def misplaced(self) -> list[object]:
+        told = self.file.execute(
+            "SELECT epoch FROM epochs WHERE typeof(epoch) <> 'integer' OR epoch < 0 OR epoch > ?",
+            [LARGEST_ID],
+        )
+        return [_as_text(epoch) for (epoch,) in told]
 
     def fingerprint(self, window: EpochWindow) -> str:
         told = self.file.execute(
-            "SELECT count(*), sum(epoch), sum(timestamp), sum(end_block) FROM epochs"
-            " WHERE epoch BETWEEN ? AND ?",
+            "SELECT count(*), sum(epoch), total(timestamp), total(end_block), sum(length(data))"
+            " FROM epochs WHERE epoch BETWEEN ? AND ?",
             [window.first, window.last],
         ).fetchone()
         return " ".join(map(str, told))
@@ -155,8 +181,8 @@ class SqliteSource:
     def rows(self, window: EpochWindow) -> Iterator[Row]:
         cursor = self.file.execute(
             "SELECT epoch, end_block, end_hash, timestamp, data FROM epochs"
-            " WHERE epoch BETWEEN ? AND ? ORDER BY epoch",
-            [window.first, window.last],
+            " WHERE epoch BETWEEN ? AND ? AND typeof(epoch) = 'integer' ORDER BY epoch",
+            [window.first, min(window.last, LARGEST_ID)],
         )
         cursor.arraysize = FETCHED
         return (_row(*told) for told in cursor)
@@ -164,17 +190,18 @@ class SqliteSource:
     def next_row(self, epoch: int) -> Row | None:
         told = self.file.execute(
             "SELECT epoch, end_block, end_hash, timestamp, data FROM epochs"
-            " WHERE epoch > ? ORDER BY epoch LIMIT 1",
-            [epoch],
+            " WHERE epoch > ? AND epoch <= ? AND typeof(epoch) = 'integer' ORDER BY epoch LIMIT 1",
+            [epoch, LARGEST_ID],
         ).fetchone()
         return None if told is None else _row(*told)
 
 
 def _row(epoch: int, end_block: object, end_hash: object, timestamp: object, data: object) -> Row:
-    def text(value: object) -> object:
-        return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+    return Row(epoch, _as_text(end_block), _as_text(end_hash), _as_text(timestamp), data)
 
-    return Row(epoch, text(end_block), text(end_hash), text(timestamp), data)
+
+def _as_text(value: object) -> object:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
 
 
 NOT_YET_OURS = sql.SQL(
@@ -192,35 +219,48 @@ class PostgresSource:
     connection: Connection
     in_place: bool = False
 
-    @property
-    def _ours(self) -> sql.SQL:
-        return NOT_YET_OURS if self.in_place else sql.SQL("true")
+    def windows(self) -> list[EpochWindow]:
+        query = self._select(
+            "SELECT DISTINCT (epoch - epoch % {})::bigint FROM epochs WHERE {rows} ORDER BY 1", SIZE
+        )
+        return [EpochWindow(first) for (first,) in self.connection.execute(query)]
 
-    def span(self) -> tuple[int, int] | None:
-        query = sql.SQL("SELECT min(epoch), max(epoch) FROM epochs WHERE {}").format(self._ours)
-        told = self.connection.execute(query).fetchone()
-        return None if told is None or told[0] is None else (int(told[0]), int(told[1]))
+    def misplaced(self) -> list[object]:
+        query = self._select("SELECT epoch FROM epochs WHERE {ours} AND coalesce(NOT {fit}, true)")
+        return [epoch for (epoch,) in self.connection.execute(query)]
 
     def fingerprint(self, window: EpochWindow) -> str:
-        query = sql.SQL(
+        query = self._select(
             "SELECT count(*), sum(epoch), sum(timestamp), sum(end_block), max(xmin::text::bigint)"
-            " FROM epochs WHERE epoch BETWEEN {} AND {} AND {}"
-        ).format(window.first, window.last, self._ours)
+            " FROM epochs WHERE epoch BETWEEN {} AND {} AND {rows}",
+            window.first,
+            window.last,
+        )
         return " ".join(map(str, self.connection.execute(query).fetchone() or ()))
 
     def rows(self, window: EpochWindow) -> Iterator[Row]:
-        query = sql.SQL(
-            "SELECT epoch, end_block, end_hash, timestamp, data::text FROM epochs"
-            " WHERE epoch BETWEEN {} AND {} AND {} ORDER BY epoch"
-        ).format(window.first, window.last, self._ours)
+        query = self._select(
+            "SELECT epoch::bigint, end_block, end_hash, timestamp, data::text FROM epochs"
+            " WHERE epoch BETWEEN {} AND {} AND {rows} ORDER BY epochs.epoch",
+            window.first,
+            window.last,
+        )
         with self.connection.transaction(), self.connection.cursor("legacy") as cursor:
             cursor.itersize = FETCHED
             yield from map(Row._make, cursor.execute(query))
 
     def next_row(self, epoch: int) -> Row | None:
-        query = sql.SQL(
-            "SELECT epoch, end_block, end_hash, timestamp, data::text FROM epochs"
-            " WHERE epoch > {} AND {} ORDER BY epoch LIMIT 1"
-        ).format(epoch, self._ours)
+        query = self._select(
+            "SELECT epoch::bigint, end_block, end_hash, timestamp, data::text FROM epochs"
+            " WHERE epoch > {} AND {rows} ORDER BY epochs.epoch LIMIT 1",
+            epoch,
+        )
         told = self.connection.execute(query).fetchone()
         return None if told is None else Row._make(told)
+
+    def _select(self, query: LiteralString, *numbers: int) -> sql.Composed:
+        """The query with its numbers, and with what makes a row ours, or an epoch one."""
+        ours = NOT_YET_OURS if self.in_place else sql.SQL("true")
+        fit = sql.SQL("(epoch BETWEEN 0 AND {} AND epoch % 1 = 0)").format(LARGEST_ID)
+        rows = sql.SQL("{} AND {}").format(ours, fit)
+        return sql.SQL(query).format(*numbers, ours=ours, fit=fit, rows=rows)
