@@ -38,7 +38,21 @@ FORGET_REPLACED = sql.SQL(
     "DELETE FROM {table} USING incoming AS new JOIN raw_epochs AS old USING (epoch)"
     " WHERE {table}.epoch = new.epoch AND old.source IS NOT NULL"
     " AND (old.end_block, lower(old.end_hash)) <> (new.end_block, lower(new.end_hash))"
+    " RETURNING operator_id"
 )
+FORGET_OPERATORS = """
+UPDATE operators_metadata AS known SET (first_seen_epoch, last_seen_epoch) = (
+    SELECT min(epoch), max(epoch) FROM operator_shares AS still
+    WHERE still.operator_id = known.operator_id)
+  WHERE operator_id = ANY (%s)
+"""
+FORGET_NOBODIES = """
+DELETE FROM operators_metadata
+  WHERE operator_id = ANY (%s) AND last_seen_epoch IS NULL
+    AND coalesce(name, color, metadata::text) IS NULL
+"""
+"""Whom only another block has shown is no operator of this chain, unless people named one."""
+
 KEEP_COUNTS = """
 UPDATE incoming AS new SET data = new.data || told.counts
   FROM (
@@ -149,8 +163,13 @@ def keep_epochs(
         refuse_other_chain(connection, genesis_hash, domain_id)
         _stage(cursor, EPOCHS, frame)
         cursor.execute(KEEP_COUNTS)
+        forgotten: list[int] = []
         for name in ("operator_share_prices", "operator_shares"):
-            cursor.execute(FORGET_REPLACED.format(table=sql.Identifier(name)))
+            rows = cursor.execute(FORGET_REPLACED.format(table=sql.Identifier(name)))
+            forgotten += {operator for (operator,) in rows}
+        if forgotten:
+            cursor.execute(FORGET_OPERATORS, [forgotten])
+            cursor.execute(FORGET_NOBODIES, [forgotten])
         changed = _apply(cursor, EPOCHS, frame)
         cursor.execute(
             "DELETE FROM quarantine WHERE source = 'chain' AND epoch = ANY (%s)",

@@ -464,18 +464,21 @@ def test_import_and_chain_give_the_same_tables_in_either_order(
     database: psycopg.Connection, imported: Import, tmp_path: Path, *, keep_raw: bool
 ) -> None:
     """Also where a snapshot is of another block than the chain's, of which it then says nothing."""
-    file = write_sqlite(tmp_path / "old.db", history(110))
+    snapshots = history(110)
+    operators = [operator_entry(operator) for operator in (0, 1, 9)]  # 9 is of another block alone
+    snapshots[2] = row(2, document(2, operators=operators))
+    file = write_sqlite(tmp_path / "old.db", snapshots)
     imported(file)
     told = store.read(database, tables.EPOCHS, EpochWindow(0))[2:4]
-    document = [json.loads(data) for data in told["data"]]
-    for one in document:
+    stated = [json.loads(data) for data in told["data"]]
+    for one in stated:
         one["operatorEpochSharePrice"] = {"entries": []}
         one["deposits"] = one["withdrawals"] = one["successfulBundles"] = {"count": None}
-    document[0]["operators"]["entries"].pop()
+    stated[0]["operators"]["entries"].pop()
     chain = told.with_columns(
         source=told["source"].replace("legacy", "chain"),
         end_hash=pl.Series([f"0x{'cd' * 32}", told["end_hash"][1]]),
-        data=pl.Series([json.dumps(one) for one in document]),
+        data=pl.Series([json.dumps(one) for one in stated]),
     )
     forget_all(database)
 
@@ -494,9 +497,11 @@ def test_import_and_chain_give_the_same_tables_in_either_order(
     imported(file, keep_raw=keep_raw)
     read_from_chain()
     first = published(database)
-    assert prices(database, 2) == [(500_000_000_000_000_000, "derived")]
+    assert prices(database, 2) == [(500_000_000_000_000_000, "derived")] * 2
     assert prices(database, 3) == [(price_of(3, operator), "epochs_json") for operator in range(2)]
-    counts = "SELECT epoch, deposits_count FROM comprehensive_analytics WHERE epoch IN (2, 3) ORDER BY 1"
+    counts = (
+        "SELECT epoch, deposits_count FROM comprehensive_analytics WHERE epoch IN (2, 3) ORDER BY 1"
+    )
     assert rows(database, counts) == [(2, None), (3, 3)]
     assert list(compare(database, 0, 109)) == []
     assert failed(database) == {}
