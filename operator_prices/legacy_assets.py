@@ -17,8 +17,8 @@ class LegacySource(dg.Config):
 
     source: str = Field(
         default="",
-        description="A SQLite file or a Postgres URL; nothing stands for our own table epochs. A URL"
-        " with a password is named as {env: LEGACY_SOURCE}, since this configuration is stored.",
+        description="A SQLite file or a Postgres URL; nothing stands for our own table epochs."
+        " A URL with a password is named as {env: LEGACY_SOURCE}, since this is stored.",
     )
     domain_id: int = 0
     keep_raw: bool = Field(
