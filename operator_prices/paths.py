@@ -207,6 +207,11 @@ def _read_document(
             if price is not None:
                 priced[operator] = str(price)
     summary = document["domainStakingSummary"] or {}
+    departed = {  # rewarded, but gone before the epoch was over
+        operator: reward
+        for operator, reward in (summary.get("currentEpochRewards") or {}).items()
+        if operator not in found and str(reward).isdecimal()
+    }
     fees = [int(entry["value"]["totalStorageFeeDeposit"]) for entry in entries]
     return _row(
         epoch=snapshot.epoch,
@@ -216,7 +221,7 @@ def _read_document(
         total_stake=summary.get("currentTotalStake"),
         storage_fees=str(sum(fees)) if every and known else None,
         stakes=_known(entries, "activeStake"),
-        rewards=_known(entries, "reward"),
+        rewards=departed | _known(entries, "reward"),
         prices=priced,
         operators=len(entries) if every and known else None,
     )

@@ -262,6 +262,7 @@ def test_a_reward_of_an_operator_that_is_gone_by_the_end_of_the_epoch_counts(
             map(int, row["rewards"].values())
         )
         assert api.get("/api/epochs/0").json["rewards"]["3"] == "7000000000000000000"
+        assert api.get("/api/epochs?path=json").json == [row]
 
 
 @pytest.mark.parametrize("path", ["/api/epochs", "/api/epochs/7", "/api/operators?format=csv", "/"])
