@@ -24,7 +24,7 @@ import uvloop
 from psycopg.conninfo import make_conninfo
 
 from operator_prices import embedded, migrations
-from operator_prices.processes import answering, free_port
+from operator_prices.ports import answering, free_port
 from operator_prices.web.configuration import READER
 from operator_prices_tests import history
 

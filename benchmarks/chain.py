@@ -22,7 +22,7 @@ from psycopg import Connection
 
 from operator_prices import embedded, frames, migrations, store
 from operator_prices.ingest import ingest
-from operator_prices.processes import free_port
+from operator_prices.ports import free_port
 from operator_prices.substrate import connect, keys
 from operator_prices.substrate.decode import FITS, decode
 from operator_prices.substrate.rpc import Endpoint, Rpc

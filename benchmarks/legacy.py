@@ -207,7 +207,7 @@ def _imported(file: Path, data_dir: Path) -> tuple[float, float]:
     started = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603
         [
-            *(sys.executable, "-c", "from operator_prices.cli import main; main()"),
+            *(sys.executable, "-c", "from operator_prices.cli.main import main; main()"),
             *("import-legacy", str(file)),
         ],
         env=os.environ | {"DATA_DIR": str(data_dir), "DATABASE_URL": ""},

@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 from operator_prices import embedded, frames, migrations, store
 from operator_prices.chain import Chain
 from operator_prices.ingest import ingest
-from operator_prices.processes import free_port, listening
+from operator_prices.ports import free_port, listening
 from operator_prices.substrate import connect
 from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.windows import EpochWindow, between

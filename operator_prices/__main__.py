@@ -1,5 +1,5 @@
 """`python -m operator_prices`: the command line."""
 
-from operator_prices.cli import main
+from operator_prices.cli.main import main
 
 main()

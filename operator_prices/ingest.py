@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from psycopg import Connection
 
-from operator_prices import frames, store
+from operator_prices import documents, store
 from operator_prices.chain import Chain
 from operator_prices.legacy import hashes
 from operator_prices.windows import EpochWindow
@@ -39,7 +39,7 @@ def ingest(chain: Chain, connection: Connection, window: EpochWindow) -> Ingeste
     states = chain.read(store.lacking(connection, window, until=completed))
     changed = store.keep_epochs(
         connection,
-        frames.raw_epochs(states, chain.domain_id),
+        documents.raw_epochs(states, chain.domain_id),
         states.quarantined,
         states.skipped,
         genesis_hash=chain.genesis_hash,

@@ -4,7 +4,6 @@ import math
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from threading import Event
 from types import FrameType, TracebackType
@@ -23,6 +21,7 @@ import filelock
 import psutil
 
 from operator_prices.errors import ExplainedError
+from operator_prices.ports import described
 
 MARK = "OPERATOR_PRICES_UP"
 """The variable by which every descendant of `up` is known, whatever session it has moved to."""
@@ -58,10 +57,6 @@ class ChildError(SupervisionError):
 
 class DataDirError(SupervisionError):
     """The data directory is not ours to use."""
-
-
-class PortInUseError(SupervisionError):
-    """Someone else listens where we want to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +249,7 @@ def reap_leftovers(data_dir: Path, *, grace: float = 10) -> list[str]:
     Call it with the `lock` held: only then is everything that bears the mark of this data directory
     a leftover.
     """
-    found = {process.pid: _described(process) for process in _marked(data_dir)}
+    found = {process.pid: described(process) for process in _marked(data_dir)}
     _end(lambda: _marked(data_dir), grace)
     return list(found.values())
 
@@ -292,74 +287,6 @@ def _handling(handler: Callable[[int, FrameType | None], None] | signal.Handlers
     finally:
         for number in heard:
             signal.signal(number, before[number])
-
-
-def listening(host: str, port: int) -> Callable[[], bool]:
-    """A probe for a server that accepts connections."""
-
-    def probe() -> bool:
-        with suppress(OSError), socket.create_connection((host, port), timeout=1):
-            return True
-        return False
-
-    return probe
-
-
-def answering(host: str, port: int, path: str = "/") -> Callable[[], bool]:
-    """A probe for a web server that answers without an error."""
-
-    def probe() -> bool:
-        connection = HTTPConnection(host, port, timeout=5)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status < 400  # noqa: PLR2004
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
-
-    return probe
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on right now."""
-    with socket.create_server((host, 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def require_port_free(host: str, port: int, option: str) -> None:
-    """Raise PortInUseError, which names the user of the port and `option` as the way out."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except PermissionError:
-        raise PortInUseError(
-            f"Port {port} on {host} is only for root; set {option} to one above 1023."
-        ) from None
-    except OSError as error:
-        if not listening(host, port)():
-            raise PortInUseError(
-                f"Nobody can listen on port {port} of {host} ({error.strerror});"
-                f" set {option} to another."
-            ) from error
-        raise PortInUseError(
-            f"Port {port} on {host} is in use{_listener(port)}; free it or set {option}."
-        ) from None
-
-
-def _listener(port: int) -> str:
-    with suppress(psutil.Error):
-        for connection in psutil.net_connections("tcp"):
-            here = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
-            if here and connection.pid is not None:
-                return f" (by {_described(psutil.Process(connection.pid))})"
-    return ""
-
-
-def _described(process: psutil.Process) -> str:
-    with suppress(psutil.Error):
-        return f"pid {process.pid} {process.name()}"
-    return f"pid {process.pid}"
 
 
 def _mark(data_dir: Path) -> str:
@@ -415,7 +342,7 @@ def _end(living: Callable[[], list[psutil.Process]], grace: float) -> None:
             time.sleep(0.05)
         else:
             return
-    named = ", ".join(_described(process) for process in alive)
+    named = ", ".join(described(process) for process in alive)
     raise ChildError(f"Some processes do not end ({named}); end them before the next start.")
 
 

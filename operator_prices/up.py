@@ -11,11 +11,12 @@ from operator_prices import (
     backfill,
     embedded,
     instance,
+    ports,
     processes,
     services,
     store,
 )
-from operator_prices.console import Console
+from operator_prices.cli.console import Console
 from operator_prices.processes import Child, Supervisor
 from operator_prices.settings import PROJECT, Settings
 from operator_prices.web import launch
@@ -31,8 +32,8 @@ def up(settings: Settings, console: Console, *, once: bool) -> bool:
     """
     begun = time.monotonic()
     if not once:
-        processes.require_port_free(services.HOST, settings.ui_port, "UI_PORT")
-        processes.require_port_free(services.HOST, settings.api_port, "API_PORT")
+        ports.require_port_free(services.HOST, settings.ui_port, "UI_PORT")
+        ports.require_port_free(services.HOST, settings.api_port, "API_PORT")
     own_database = settings.database_url is None
     with ExitStack() as stack:
         stack.enter_context(processes.lock(settings.data_dir))
@@ -77,19 +78,19 @@ def _serve(children: Supervisor, settings: Settings) -> None:
 
     The code server is a process of its own, that the other two and all runs share.
     """
-    host, port, code_port = services.HOST, settings.ui_port, processes.free_port(services.HOST)
+    host, port, code_port = services.HOST, settings.ui_port, ports.free_port(services.HOST)
     workspace = str(instance.workspace(settings.data_dir, host, code_port))
     # Not `code-server start`: that lives on when the process behind it, which does the work, dies.
     code = ["api", "grpc", "-h", host, "-p", str(code_port), "-m", instance.CODE]
     code += ["--location-name", instance.LOCATION, "-d", str(PROJECT)]
     webserver = ["-h", host, "-p", str(port), "-w", workspace]
     for name, program, arguments, ready in (
-        (CODE_SERVER, "dagster", code, processes.listening(host, code_port)),
+        (CODE_SERVER, "dagster", code, ports.listening(host, code_port)),
         (
             "dagster-webserver",
             "dagster-webserver",
             webserver,
-            processes.answering(host, port, "/server_info"),
+            ports.answering(host, port, "/server_info"),
         ),
         ("dagster-daemon", "dagster-daemon", ["run", "-w", workspace], lambda: True),
     ):

@@ -18,7 +18,8 @@ import psutil
 import psycopg
 
 from operator_prices.devchain.chain import DevChain
-from operator_prices.processes import MARK, free_port
+from operator_prices.ports import free_port
+from operator_prices.processes import MARK
 from operator_prices.settings import PROJECT
 
 ASSETS = (
@@ -178,7 +179,7 @@ def up(data_dir: Path, node: str, *, patience: float = 240, **environment: str) 
     """Serve until the block is left, by Ctrl-C, which must be a normal end."""
     port, api_port = free_port(), free_port()
     data_dir.mkdir(parents=True, exist_ok=True)
-    program = "from operator_prices.cli import main; main()"
+    program = "from operator_prices.cli.main import main; main()"
     with (data_dir / "up.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", program, "up"],

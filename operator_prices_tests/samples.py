@@ -10,7 +10,7 @@ import orjson
 import polars as pl
 import pytest
 
-from operator_prices import frames
+from operator_prices import documents, frames
 from operator_prices.chain import EpochStates
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Layout, Scenario, Upgrade
@@ -92,7 +92,7 @@ def true_epoch_rows(truth: Iterable[EpochTruth]) -> dict[int, tuple[object, ...]
 
 def operator_rows(states: EpochStates) -> Rows:
     """What the tables would hold of each operator, prices and their sources included."""
-    raw = frames.raw_epochs(states, 0)
+    raw = documents.raw_epochs(states, 0)
     shares = frames.operator_shares(raw).join(
         frames.operator_share_prices(raw).rename({"source": "price_source"}),
         on=["epoch", "operator_id"],

@@ -17,7 +17,8 @@ from operator_prices import embedded, migrations, store
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import Node, serving
-from operator_prices.processes import free_port, lock, reap_leftovers
+from operator_prices.ports import free_port
+from operator_prices.processes import lock, reap_leftovers
 from operator_prices_tests.samples import truth_of
 
 PROGRAM = [sys.executable, "-m", "operator_prices"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operator_prices import frames
+from operator_prices import documents, frames
 from operator_prices.chain import EpochStates
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import serving
@@ -75,7 +75,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> EpochStates:
 def test_a_raw_epoch_keeps_the_old_names_with_true_keys_and_decimal_text(
     states: EpochStates,
 ) -> None:
-    raw = frames.raw_epochs(states, 0)
+    raw = documents.raw_epochs(states, 0)
     assert raw.schema == EPOCHS.columns
     for row in raw.iter_rows(named=True):
         document = json.loads(row["data"])
@@ -94,13 +94,13 @@ def test_a_raw_epoch_keeps_the_old_names_with_true_keys_and_decimal_text(
 
 
 def test_tables_have_the_columns_that_are_declared(states: EpochStates) -> None:
-    raw = frames.raw_epochs(states, 0)
+    raw = documents.raw_epochs(states, 0)
     assert frames.operator_share_prices(raw).schema == OPERATOR_SHARE_PRICES.columns
     assert frames.operator_shares(raw).schema == OPERATOR_SHARES.columns
 
 
 def test_no_epochs_yield_no_rows() -> None:
-    raw = frames.raw_epochs(EpochStates.empty(), 0)
+    raw = documents.raw_epochs(EpochStates.empty(), 0)
     assert raw.is_empty()
     assert frames.operator_share_prices(raw).is_empty()
     assert frames.operator_shares(raw).is_empty()
@@ -108,7 +108,7 @@ def test_no_epochs_yield_no_rows() -> None:
 
 
 def test_operators_are_told_as_their_last_epoch_shows_them(states: EpochStates) -> None:
-    raw = frames.raw_epochs(states, 0)
+    raw = documents.raw_epochs(states, 0)
     shown = frames.operators_metadata(raw)
     assert set(shown["first_seen_epoch"]) <= {5, 6, 7, 8}
     assert shown["last_seen_epoch"].max() == 8
@@ -124,7 +124,7 @@ def test_operators_are_told_as_their_last_epoch_shows_them(states: EpochStates) 
 def test_a_row_that_is_no_document_is_named_and_shifts_no_neighbour(
     crafted: str, states: EpochStates
 ) -> None:
-    raw = frames.raw_epochs(states, 0)
+    raw = documents.raw_epochs(states, 0)
     spoiled = raw.with_columns(
         data=pl.when(pl.col("epoch") == 6).then(pl.lit(crafted)).otherwise("data")
     )
@@ -136,7 +136,7 @@ def test_a_quarantined_operator_withholds_its_row_and_keeps_the_others(
     states: EpochStates, tmp_path: Path
 ) -> None:
     del tmp_path
-    document = frames.raw_epochs(states, 0).row(0, named=True)
+    document = documents.raw_epochs(states, 0).row(0, named=True)
     data = json.loads(document["data"])
     first = data["operatorEpochSharePrice"]["entries"].pop(0)
     operator = first["key"][0]

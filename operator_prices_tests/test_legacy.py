@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 
 from operator_prices import frames, migrations, store, tables
 from operator_prices.backfill import Backfilled
-from operator_prices.console import Console
+from operator_prices.cli.console import Console
 from operator_prices.definitions import defs
 from operator_prices.legacy.exporting import ExportError, export
 from operator_prices.legacy.hashes import compare_imported, differing
@@ -188,9 +188,6 @@ def failed(connection: psycopg.Connection) -> dict[str, Sequence[tuple[object, .
     return {finding.name: finding.rows for finding in verify(connection) if not finding.passed}
 
 
-# ---- what the old script itself wrote
-
-
 @needs_shared
 @pytest.mark.parametrize("keep_raw", [False, True])
 def test_the_file_of_the_old_script_gives_the_true_rows(
@@ -216,9 +213,6 @@ def test_the_file_of_the_old_script_gives_the_true_rows(
     )
     assert as_text(told) == expected("expected_metrics.csv")
     assert failed(database) == {}
-
-
-# ---- sources
 
 
 def test_history_that_every_snapshot_repeats_becomes_one_row_each(
@@ -283,9 +277,6 @@ def test_a_source_that_is_none_is_refused_in_one_sentence(
     ):
         with pytest.raises(UnusableSourceError, match=fact), opened(place, database):
             pass
-
-
-# ---- gaps, repetition, order
 
 
 def test_a_price_whose_own_epoch_has_no_row_is_kept_all_the_same(
@@ -380,9 +371,6 @@ def test_a_price_that_becomes_known_later_reaches_the_epoch_it_is_of(
         "SELECT operator_share_prices_json FROM comprehensive_analytics WHERE epoch = 50",
     ) == [({"0": "123"},)]
     assert failed(database) == {}
-
-
-# ---- beside the chain
 
 
 def test_what_was_read_from_the_chain_stands_whatever_the_order(
@@ -552,9 +540,6 @@ def test_a_database_of_another_domain_is_refused(
     file = write_sqlite(tmp_path / "old.db", history(2))
     with pytest.raises(OtherDomainError, match="domain 3"):
         import_window(database, str(file), EpochWindow(0), domain_id=0)
-
-
-# ---- what cannot be understood
 
 
 def broken(kind: int, told: Row) -> tuple[Row, str]:
@@ -845,9 +830,6 @@ def test_a_backfill_says_which_imported_epochs_ended_elsewhere(
     assert "another block than their snapshot says: 2, 5, 8" in capsys.readouterr().out
 
 
-# ---- in place, and back
-
-
 def test_in_place_the_rows_are_normalized_and_stay_as_they_were(old: str, imported: Import) -> None:
     before = rows(old, "SELECT xmin::text, ctid::text, * FROM epochs ORDER BY epoch")
     said = imported()
@@ -906,9 +888,6 @@ def test_a_row_of_the_old_system_that_is_not_imported_yet_is_no_ones_business(
         assert [source for _, source in prices(connection, 229)] == ["epochs_json"] * 2
 
 
-# ---- and out again
-
-
 def test_an_export_imported_again_gives_the_same_rows(
     database: psycopg.Connection, imported: Import, tmp_path: Path
 ) -> None:
@@ -929,9 +908,6 @@ def test_an_export_never_replaces_a_file(database: psycopg.Connection, tmp_path:
     with pytest.raises(ExportError, match="exists already"):
         export(database, tmp_path / "out.db")
     assert (tmp_path / "out.db").read_text() == "mine"
-
-
-# ---- as checks
 
 
 def test_parity_is_a_check_of_its_own_that_the_ui_can_launch(

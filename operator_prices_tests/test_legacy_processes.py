@@ -14,7 +14,7 @@ from operator_prices_tests.legacy_samples import history, price_of, row, write_s
 
 pytestmark = pytest.mark.e2e
 
-COMMAND = [sys.executable, "-c", "from operator_prices.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from operator_prices.cli.main import main; main()"]
 
 
 @pytest.fixture

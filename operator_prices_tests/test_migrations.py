@@ -234,9 +234,6 @@ def view(connection: psycopg.Connection, epoch: int, columns: str) -> tuple[obje
     return row
 
 
-# ---- forward and back
-
-
 def test_migrations_are_applied_once_and_in_order(dsn: str) -> None:
     assert migrations.pending(dsn) == MIGRATIONS
     assert migrations.migrate(dsn) == MIGRATIONS
@@ -378,9 +375,6 @@ def test_a_database_of_a_newer_version_is_refused(dsn: str) -> None:
             step(dsn)
 
 
-# ---- beside others
-
-
 def test_of_several_at_once_one_migrates_and_the_others_find_it_done(dsn: str) -> None:
     with ThreadPoolExecutor() as pool:
         applied = sorted(pool.map(migrations.migrate, [dsn] * 4))
@@ -470,9 +464,6 @@ def test_readers_of_the_old_tables_read_on_all_the_while(old: str) -> None:
         assert max(reader.result() for reader in readers) < 1
 
 
-# ---- whom it connects to, and as whom
-
-
 def test_a_role_that_owns_the_database_is_enough(server: str, role: str) -> None:
     name = f"owned_{uuid4().hex}"
     names = {"name": sql.Identifier(name), "role": sql.Identifier(role)}
@@ -541,9 +532,6 @@ def test_no_server_is_an_error_of_the_connection() -> None:
         migrations.migrate("host=/nowhere dbname=none")
 
 
-# ---- the files
-
-
 def test_every_migration_has_its_rollback_beside_it() -> None:
     for name in MIGRATIONS:
         assert (migrations.SQL / f"{name}.sql").exists()
@@ -581,9 +569,6 @@ def test_functions_survive_the_splitting_into_statements(database: psycopg.Conne
     for written_by_a_do_block in ("keep_original_epoch", "note_data_change", "raise_data_version"):
         del functions[written_by_a_do_block]
     assert all(body in text for body in functions.values())
-
-
-# ---- the tables
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
@@ -633,9 +618,6 @@ def test_a_database_is_of_one_chain(database: psycopg.Connection) -> None:
     database.execute("INSERT INTO chain_identity VALUES ('0xaa', 0)")
     with pytest.raises(psycopg.errors.UniqueViolation):
         database.execute("INSERT INTO chain_identity VALUES ('0xbb', 0)")
-
-
-# ---- numbers
 
 
 def numbers() -> list[int]:
@@ -733,9 +715,6 @@ def test_what_is_no_number_may_also_be_unknown(database: psycopg.Connection) -> 
         "SELECT number_or_null(n) FROM unnest(%s::text[]) AS t (n)", [BAD_NUMBERS + BAD_DECIMALS]
     )
     assert {number for (number,) in unknown} == {None}
-
-
-# ---- the view
 
 
 def test_the_view_has_the_published_columns_in_their_order(database: psycopg.Connection) -> None:
@@ -893,8 +872,6 @@ def test_two_refreshes_at_once_agree(dsn: str, database: psycopg.Connection) -> 
         assert max(pool.map(work, range(4))) == 50
     assert refresh(database) == 0
 
-
-# ---- the verification queries
 
 STAKE, SHARES = 2**90 + 1, 2**89
 

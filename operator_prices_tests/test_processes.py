@@ -1,6 +1,5 @@
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -295,33 +294,3 @@ def test_a_data_directory_that_cannot_be_one_is_reported(tmp_path: Path) -> None
         processes.lock(tmp_path / "file"),
     ):
         pass
-
-
-def test_a_port_in_use_is_reported_with_its_user_and_the_way_out() -> None:
-    port = processes.free_port()
-    processes.require_port_free("127.0.0.1", port, "UI_PORT")
-    with socket.create_server(("127.0.0.1", port)):
-        said = (
-            rf"Port {port} on 127\.0\.0\.1 is in use \(by pid {os.getpid()} \S+\); free it or set"
-        )
-        with pytest.raises(processes.PortInUseError, match=said):
-            processes.require_port_free("127.0.0.1", port, "UI_PORT")
-        assert processes.listening("127.0.0.1", port)()
-    assert not processes.listening("127.0.0.1", port)()
-    assert not processes.answering("127.0.0.1", port)()
-
-
-def test_an_address_of_another_machine_is_reported() -> None:
-    with pytest.raises(processes.PortInUseError, match=r"Nobody can listen on port 1234 of 192\."):
-        processes.require_port_free("192.0.2.1", 1234, "UI_PORT")
-
-
-def test_a_web_server_is_ready_when_it_answers(tmp_path: Path) -> None:
-    port = processes.free_port()
-    argv = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
-    ready = processes.answering("127.0.0.1", port)
-    log = tmp_path / "web.log"
-    with Supervisor(tmp_path) as supervisor:
-        supervisor.start(Child(name="web", argv=argv, log=log, ready=ready, cwd=tmp_path))
-        assert ready()
-        assert not processes.answering("127.0.0.1", port, "/absent")()

@@ -61,9 +61,6 @@ def facts(api: Served, statement: str) -> list[tuple[object, ...]]:
         return connection.execute(sql.SQL(statement)).fetchall()
 
 
-# ---- the old shape
-
-
 def test_an_epoch_has_the_old_keys_in_the_old_order_with_the_old_types(api: Served) -> None:
     rows = api.get("/api/epochs").json
     assert [row["epoch"] for row in rows] == [epoch for epoch in range(EPOCHS) if epoch != 20]
@@ -285,9 +282,6 @@ def test_a_sample_that_leaves_nothing_out_is_none(api: Served, path: str) -> Non
     assert not any(row["meta"]["sampleApplied"] for row in rows)
 
 
-# ---- what is no question
-
-
 @pytest.mark.parametrize(
     ("path", "names"),
     [
@@ -336,9 +330,6 @@ def test_what_is_not_there_is_said_with_what_is(api: Served) -> None:
         reply = api.get(path)
         assert reply.status == 404
         assert reply.json["detail"].endswith("operators up to 5 are known.")
-
-
-# ---- the new shape
 
 
 def test_an_epoch_tells_all_of_its_facts_exactly(api: Served) -> None:
@@ -456,9 +447,6 @@ def test_operators_come_with_exact_returns_and_none_that_history_is_too_short_fo
             assert api.get("/api/operators/1").json["returns"] == {}
 
 
-# ---- caches and codings
-
-
 def test_an_answer_that_still_holds_is_not_sent_again(api: Served) -> None:
     for path in ("/api/epochs?limit=5", "/api/epochs/7", "/api/operators", "/api/summary"):
         first = api.get(path)
@@ -526,9 +514,6 @@ def test_other_sites_may_ask_only_if_they_are_named(filled: str) -> None:
         assert told["access-control-allow-origin"] == "https://b.example"
         told = api.get("/api/summary", origin="https://c.example").headers
         assert "access-control-allow-origin" not in told
-
-
-# ---- live, and operations
 
 
 @contextmanager
@@ -685,9 +670,6 @@ def test_incomplete_epochs_and_gaps_are_told(server: str, migrated: str) -> None
         assert api.get("/api/epochs/7").json["detail"] == "Epoch 7 was skipped: forced."
 
 
-# ---- the process
-
-
 HEAVY = ("polars", "pyarrow", "dagster", "substrateinterface", "scalecodec", "numpy", "bokeh")
 
 
@@ -759,9 +741,6 @@ def test_what_a_page_needs_is_served_from_here(api: Served) -> None:
     assert api.get("/static/none.js").status == 404
     assert api.get("/vendor/../app.py").status == 404
     assert api.get("/docs").status == 200
-
-
-# ---- clients that leave, and clients that come at a bad moment
 
 
 class LeftError(Exception):

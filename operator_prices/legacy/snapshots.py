@@ -1,6 +1,6 @@
 """From a snapshot of the old system to the normal form of a raw epoch; pure, no I/O.
 
-The normal form is the document of `frames.raw_epochs`: true keys, plain decimal text, unknown is
+The normal form is the document of `documents.raw_epochs`: true keys, plain decimal text, unknown is
 null, and what could not be understood is named under `quarantined`.
 """
 
@@ -354,8 +354,6 @@ class Reader:
                 except _UnreadableError as error:
                     self._offend(epoch, item, error.path, _shown(count), str(error))
 
-    # ---- the staking summary
-
     def _summary(
         self, epoch: int, summary: object
     ) -> tuple[dict[str, Any] | None, dict[int, str | None] | None, dict[int, str | None] | None]:
@@ -419,8 +417,6 @@ class Reader:
                 known[operator] = text
         return normal, known
 
-    # ---- operators
-
     def _operators(
         self,
         epoch: int,
@@ -473,8 +469,6 @@ class Reader:
             }
         self.operators += len(found)
         return [found[operator] for operator in sorted(found)]
-
-    # ---- prices
 
     def _prices(self, epoch: int, section: object) -> None:
         """Learn what a snapshot says of prices, which are mostly those of other epochs."""

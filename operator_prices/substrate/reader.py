@@ -162,8 +162,6 @@ class SubstrateChain:
                 return found
             start = page[-1]
 
-    # ---- the head of the chain
-
     def _tip(self) -> _Tip:
         if self._tip_seen is None:
             header = self._rpc.call("chain_getHeader")
@@ -186,8 +184,6 @@ class SubstrateChain:
 
     def _gate(self, tip: _Tip) -> int:
         return tip.block - max(self._depth, tip.runtime.confirmation_depth)
-
-    # ---- reading states
 
     def _hash(self, block: int) -> str:
         self._resolve([block])
@@ -269,8 +265,6 @@ class SubstrateChain:
             f"{self._rpc.endpoint} has no metadata of spec version {spec_version} around block"
             f" {int(header['number'], 16)}, which that version executed: use another node."
         )
-
-    # ---- reading epochs
 
     def _read_span(self, epochs: Sequence[int]) -> EpochStates:
         """Read at most `SPAN` epochs that lie close together."""

@@ -392,8 +392,6 @@ class _Reading:
         )
         return kept.filter(sound)
 
-    # ---- collecting and decoding
-
     def _ss58_prefix(self, state: State) -> int | None:
         return self._runtimes.known(state.spec_version).ss58_prefix
 

@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
-from operator_prices import migrations, moving, services, store
-from operator_prices.cli_options import (
+from operator_prices import migrations, services, store
+from operator_prices.cli import moving
+from operator_prices.cli.console import Console
+from operator_prices.cli.options import (
     DEFAULT_DATA_DIR,
     INCOMPLETE,
     ApiDatabaseUrl,
@@ -26,9 +28,9 @@ from operator_prices.cli_options import (
     UiPort,
     last_epoch,
 )
-from operator_prices.console import Console
 from operator_prices.errors import ExplainedError
-from operator_prices.processes import require_port_free, stoppable
+from operator_prices.ports import require_port_free
+from operator_prices.processes import stoppable
 from operator_prices.settings import Settings
 
 INTERRUPTED = 130

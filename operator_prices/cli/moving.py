@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from operator_prices import backups, services, store
-from operator_prices.cli_options import (
+from operator_prices.cli.console import Console
+from operator_prices.cli.options import (
     DEFAULT_DATA_DIR,
     INCOMPLETE,
     DatabaseUrl,
@@ -16,7 +17,6 @@ from operator_prices.cli_options import (
     DomainId,
     FirstEpoch,
 )
-from operator_prices.console import Console
 from operator_prices.errors import ExplainedError
 from operator_prices.settings import Settings
 
@@ -172,5 +172,5 @@ def compare_paths(
 def _start_lean() -> None:
     """Begin anew as the same process with the environment `LEAN`, where that is not so already."""
     if LEAN.keys() - os.environ.keys():
-        again = [sys.executable, "-c", "from operator_prices.cli import main; main()"]
+        again = [sys.executable, "-c", "from operator_prices.cli.main import main; main()"]
         os.execve(sys.executable, [*again, *sys.argv[1:]], LEAN | os.environ)  # noqa: S606
