@@ -18,7 +18,10 @@ LOG = logging.getLogger("operator_prices.web")
 
 STOP_SECONDS = 5
 
-MALLOC_LIMITS = {-1: 8 * 2**20, -3: 4 * 2**20, -8: 1}
+KEEP_ALIVE_SECONDS = 75
+"""Longer than proxies keep idle connections to us: none is closed while it is being used."""
+
+MALLOC_LIMITS = {-1: 2 * 2**20, -3: 4 * 2**20, -8: 1}
 """What glibc may keep: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX. Chunks come from
 the heap, since mapping each anew makes an answer twice as slow; what bursts leave is returned."""
 
@@ -61,6 +64,7 @@ def main() -> None:
             log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             backlog=1024,
         )
     )

@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from operator_prices import paths
 from operator_prices.web import parameters as given
 from operator_prices.web import queries
 from operator_prices.web.database import Cursor, Version
@@ -97,6 +96,8 @@ async def _parsed(
     cursor: Cursor, span: Span, operators: tuple[int, ...] | None, served: Served
 ) -> AsyncGenerator[bytes, None]:
     """The epochs of a span from their stored JSON, parsed now; sampled as those of the tables."""
+    from operator_prices import paths  # noqa: PLC0415 - a megabyte that few ever need
+
     first, last, rows = await queries.bounds(cursor, span, "epochs")
     step, sampled = queries.steps(rows, span.sample)
     separator, number = b"[", 0
@@ -128,6 +129,8 @@ def _written(
     *,
     sampled: bool,
 ) -> list[bytes]:
+    from operator_prices import paths  # noqa: PLC0415
+
     found = []
     for row in paths.parsed(stored, following, last):
         shown = row if operators is None else paths.restricted(row, operators)
