@@ -53,7 +53,8 @@ Every command works by itself: it uses the database and the node that its settin
 ones embedded in the data directory, which it starts for as long as it needs them.
 
 Exit codes: **0** done, **1** it could not be done and one sentence says why, **2** a wrong option,
-**3** done, but some values could not be understood and are in quarantine, **130** interrupted.
+**3** done, but some values could not be understood and are in quarantine (`import-legacy` says so
+only with `--strict`), **130** interrupted.
 """,
 )
 operators = typer.Typer(no_args_is_help=True, help="What people may say of operators.")
