@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 
+from operator_prices.legacy.entries import ONE, OPERATORS_PREFIX, PRICES_PREFIX
 from operator_prices.legacy.snapshots import (
-    ONE,
-    OPERATORS_PREFIX,
-    PRICES_PREFIX,
     Price,
     Reader,
     Row,

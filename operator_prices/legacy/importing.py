@@ -12,9 +12,9 @@ from psycopg.types.json import Jsonb
 
 from operator_prices import store
 from operator_prices.errors import ExplainedError
+from operator_prices.legacy.entries import LARGEST_ID
 from operator_prices.legacy.snapshots import (
     COUNTED,
-    LARGEST_ID,
     Offender,
     Reader,
     Row,

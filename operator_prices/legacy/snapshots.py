@@ -6,58 +6,36 @@ null, and what could not be understood is named under `quarantined`.
 
 import json
 import re
-import struct
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 import orjson
 
+from operator_prices.legacy.entries import (
+    HASH,
+    UnreadableError,
+    beside,
+    body_of,
+    column,
+    document_of,
+    domain_of,
+    entries_of,
+    exactly,
+    misfit_of,
+    normal_operator,
+    operator_of,
+    optional,
+    price_of,
+    priced,
+    require_exact,
+    shown,
+    text_of,
+)
 from operator_prices.legacy.numbers import InexactError, NotANumberError, amount
 
-ONE = 10**18
-"""The highest share price, in perquintills."""
-
-LARGEST_ID = 2**31 - 1
-"""The largest epoch or operator that a column of type INTEGER holds."""
-
-SHOWN = 10_000
-"""As many characters of an offender are kept."""
-
-DEEPEST = 100
-"""As many levels of JSON are kept: every library on the way to the tables takes more."""
-
-LONGEST_INTEGER = 18
-"""Characters of an integer that every reader of JSON takes for one."""
-
-OPERATOR_KEY = 82
-"""Characters of a key of `Operators`: 0x, two hashes, a `u64`."""
-
-PRICE_KEY = 98
-"""Characters of a key of `OperatorEpochSharePrice`: one of `Operators`, and two `u32`."""
-
-OPERATORS_PREFIX = "0x0b41d0c7f7b4485bd7be1d66066b00ad34a0a3fbf14e6c92456ca7bd91d59a57"
-PRICES_PREFIX = "0x0b41d0c7f7b4485bd7be1d66066b00adf16a4d4929cfe61f4f6bf4153bb44d9d"
-"""What every key of `Domains.Operators` and of `Domains.OperatorEpochSharePrice` begins with."""
-
-EPOCH_KEY = re.compile(r'\["?([0-9]+)"?, ?"?([0-9,]+)"?\]')
-HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """The escape of a zero character, and not a backslash before the text u0000."""
-
-STATUSES = {
-    name.lower(): name
-    for name in (
-        "Registered",
-        "Deregistered",
-        "Slashed",
-        "PendingSlash",
-        "InvalidBundle",
-        "Deactivated",
-    )
-}
-"""The chain's own spelling, by the old system's."""
 
 REPLACED = {
     "epoch",
@@ -194,13 +172,13 @@ class Reader:
         one epoch the first is taken.
         """
         if row.epoch == self._latest:
-            self._offend(row.epoch, "epochs", "epoch", _shown(row.data), TWICE)
+            self._offend(row.epoch, "epochs", "epoch", shown(row.data), TWICE)
             return None
         self._latest = row.epoch
         before, counted = len(self.offenders), self.operators
         try:
-            text = _text(row.data)
-            document = _document(row.epoch, text)
+            text = text_of(row.data)
+            document = document_of(row.epoch, text)
             self._prices(row.epoch, document.get("operatorEpochSharePrice"))
             before = len(self.offenders)
             try:
@@ -208,8 +186,8 @@ class Reader:
             except InexactError:
                 del self.offenders[before:]
                 self.operators = counted
-                return self._snapshot(row, text, _exactly(text), _exactly)
-        except _UnreadableError as error:
+                return self._snapshot(row, text, exactly(text), exactly)
+        except UnreadableError as error:
             path, reason = error.path or "data", str(error)
         except RecursionError:
             path, reason = "data", "is nested too deep"
@@ -217,14 +195,14 @@ class Reader:
             path, reason = "data", "holds a number or a text that cannot be kept exactly"
         del self.offenders[before:]
         self.operators = counted
-        self._offend(row.epoch, "epochs", path, _shown(getattr(row, path, row.data)), reason)
+        self._offend(row.epoch, "epochs", path, shown(getattr(row, path, row.data)), reason)
         return None
 
     def read_prices(self, row: Row) -> None:
         """Learn the prices that `row` tells and nothing else of it, nor complain of it."""
         before = len(self.offenders)
         try:
-            document = _document(row.epoch, _text(row.data))
+            document = document_of(row.epoch, text_of(row.data))
             self._prices(row.epoch, document.get("operatorEpochSharePrice"))
         except (ValueError, RecursionError):
             return
@@ -235,15 +213,15 @@ class Reader:
         self, row: Row, text: str, document: dict[str, Any], decode: Callable[[str], Any]
     ) -> Snapshot:
         epoch = row.epoch
-        end_block = _column("end_block", row.end_block)
-        timestamp = _column("timestamp", row.timestamp, 2**63)
+        end_block = column("end_block", row.end_block)
+        timestamp = column("timestamp", row.timestamp, 2**63)
         if not (isinstance(row.end_hash, str) and HASH.fullmatch(row.end_hash)):
-            raise _UnreadableError("end_hash", "is no block hash")
+            raise UnreadableError("end_hash", "is no block hash")
         if "\\u0000" in text and ZERO.search(text):
-            raise _UnreadableError("data", "holds a zero character, which no JSONB can")
+            raise UnreadableError("data", "holds a zero character, which no JSONB can")
         before = len(self.offenders)
         rest = {name: value for name, value in document.items() if name not in REPLACED}
-        _require_exact(rest)
+        require_exact(rest)
         self._facts(epoch, rest)
         transition = rest.get("transition")
         transition = transition if isinstance(transition, dict) else {}
@@ -264,15 +242,15 @@ class Reader:
         }
         members = orjson.dumps(whole)
         if b"\\u0000" in members:
-            raise _UnreadableError("data", "holds a zero character, which no JSONB can")
+            raise UnreadableError("data", "holds a zero character, which no JSONB can")
         hash_ = transition.get("hash")
         return Snapshot(
             epoch,
             end_block,
             row.end_hash,
             timestamp,
-            _optional(rest.get("specVersion")),
-            _optional(transition.get("block")),
+            optional(rest.get("specVersion")),
+            optional(transition.get("block")),
             hash_ if isinstance(hash_, str) and HASH.fullmatch(hash_) else None,
             members,
             misfits,
@@ -321,14 +299,14 @@ class Reader:
         """What a document of the normal form names already; what is no such list is an offender."""
         path = "data.quarantined"
         if told is not None and not isinstance(told, list):
-            self._offend(epoch, EARLIER, path, _shown(told), "is no list")
+            self._offend(epoch, EARLIER, path, shown(told), "is no list")
         found = []
         for index, misfit in enumerate(told if isinstance(told, list) else ()):
             try:
-                found.append(_misfit(misfit))
+                found.append(misfit_of(misfit))
             except NotANumberError:
                 where = f"{path}[{index}]"
-                self._offend(epoch, EARLIER, where, _shown(misfit), "names no value and its fault")
+                self._offend(epoch, EARLIER, where, shown(misfit), "names no value and its fault")
         return found
 
     def _facts(self, epoch: int, rest: dict[str, Any]) -> None:
@@ -339,20 +317,20 @@ class Reader:
                 try:
                     rest[name] = str(amount(told))
                 except NotANumberError as error:
-                    self._offend(epoch, item, f"data.{name}", _shown(told), str(error))
+                    self._offend(epoch, item, f"data.{name}", shown(told), str(error))
         for name, item in COUNTED.items():
             if (told := rest.get(name)) is None:
                 continue
             path = f"data.{name}"
             if not isinstance(told, dict):
                 rest[name] = None
-                self._offend(epoch, item, path, _shown(told), "is no object")
+                self._offend(epoch, item, path, shown(told), "is no object")
             elif (count := told.get("count")) is not None:
                 rest[name] = {**told, "count": None}
                 try:
-                    rest[name]["count"] = _column(f"{path}.count", count)
-                except _UnreadableError as error:
-                    self._offend(epoch, item, error.path, _shown(count), str(error))
+                    rest[name]["count"] = column(f"{path}.count", count)
+                except UnreadableError as error:
+                    self._offend(epoch, item, error.path, shown(count), str(error))
 
     def _summary(
         self, epoch: int, summary: object
@@ -360,9 +338,9 @@ class Reader:
         """The summary in its normal form, and by operator the active stakes and the rewards."""
         if not isinstance(summary, dict):
             reason = "is missing" if summary is None else "is no object"
-            self._offend(epoch, STAKING, "data.domainStakingSummary", _shown(summary), reason)
+            self._offend(epoch, STAKING, "data.domainStakingSummary", shown(summary), reason)
             return None, None, None
-        _require_exact(summary, SUMMED)
+        require_exact(summary, SUMMED)
         stakes, active = self._amounts(epoch, summary, "currentOperators")
         rewarded, rewards = self._amounts(epoch, summary, "currentEpochRewards")
         return (
@@ -382,7 +360,7 @@ class Reader:
             return str(amount(value))
         except NotANumberError as error:
             path = "data.domainStakingSummary.currentTotalStake"
-            self._offend(epoch, STAKING, path, _shown(value), str(error))
+            self._offend(epoch, STAKING, path, shown(value), str(error))
             return None
 
     def _amounts(
@@ -396,7 +374,7 @@ class Reader:
         path = f"data.domainStakingSummary.{name}"
         if not isinstance(told, dict):
             reason = "is missing" if told is None else "is no object"
-            self._offend(epoch, STAKING, path, _shown(told), reason)
+            self._offend(epoch, STAKING, path, shown(told), reason)
             return None, None
         normal: dict[str, object] = {}
         known: dict[int, str | None] = {}
@@ -408,7 +386,7 @@ class Reader:
                 text = str(amount(value))
             except NotANumberError as error:
                 where = f"{path}.{key}"
-                self._offend(epoch, STAKING, where, _shown(value), str(error), operator)
+                self._offend(epoch, STAKING, where, shown(value), str(error), operator)
                 normal[key] = value
                 if operator is not None:
                     known[operator] = None
@@ -426,10 +404,10 @@ class Reader:
         decode: Callable[[str], object],
     ) -> list[dict[str, object]]:
         path = "data.operators"
-        entries = _entries(section)
+        entries = entries_of(section)
         if entries is None:
             reason = "is missing" if section is None else "has no list of entries"
-            self._offend(epoch, OPERATORS, path, _shown(section), reason)
+            self._offend(epoch, OPERATORS, path, shown(section), reason)
             return []
         count = section.get("count") if isinstance(section, dict) else None
         if isinstance(count, int) and count != len(entries):
@@ -440,24 +418,24 @@ class Reader:
             where = f"{path}.entries[{index}]"
             operator = key = None
             try:
-                operator, key, value = _operator(entry)
+                operator, key, value = operator_of(entry)
                 where += ".value"
-                body = _body(value, decode) if isinstance(value, str) else value
-                domain = _domain_of(body, self.domain_id)
+                body = body_of(value, decode) if isinstance(value, str) else value
+                domain = domain_of(body, self.domain_id)
                 if domain != self.domain_id:
                     self.foreign_operators.add((domain, operator))
                     continue
-                normal = _normal_operator(body)
+                normal = normal_operator(body)
                 if operator in found:
-                    self._offend(epoch, OPERATORS, where, _shown(entry), TWICE, operator, key)
+                    self._offend(epoch, OPERATORS, where, shown(entry), TWICE, operator, key)
                     continue
                 where = f"{path}.entries[{index}]"
                 owner, after = entry.get("owner"), entry.get("after")
                 if owner is not None or after is not None:
-                    owner, after = _beside(owner, after)
-            except _UnreadableError as error:
+                    owner, after = beside(owner, after)
+            except UnreadableError as error:
                 where += error.path
-                self._offend(epoch, OPERATORS, where, _shown(entry), str(error), operator, key)
+                self._offend(epoch, OPERATORS, where, shown(entry), str(error), operator, key)
                 continue
             found[operator] = {
                 "key": [str(operator)],
@@ -473,10 +451,10 @@ class Reader:
     def _prices(self, epoch: int, section: object) -> None:
         """Learn what a snapshot says of prices, which are mostly those of other epochs."""
         path = "data.operatorEpochSharePrice"
-        entries = _entries(section)
+        entries = entries_of(section)
         if entries is None:
             reason = "is missing" if section is None else "has no list of entries"
-            self._offend(epoch, PRICES, path, _shown(section), reason)
+            self._offend(epoch, PRICES, path, shown(section), reason)
             return
         known = self._known
         prices = self.prices
@@ -498,18 +476,18 @@ class Reader:
         operator = key = None
         told: tuple[int, int, int | None] | None = None
         try:
-            operator, domain, epoch, key, text = _priced(entry)
+            operator, domain, epoch, key, text = priced(entry)
             if domain != self.domain_id:
                 self.foreign_prices.add((domain, operator, epoch))
             elif epoch > row:
-                self._offend(row, PRICES, f"{path}.key", _shown(entry), YET_TO_COME, operator, key)
+                self._offend(row, PRICES, f"{path}.key", shown(entry), YET_TO_COME, operator, key)
                 return None  # and not known for ever: a later snapshot may tell the same
             else:
                 told = epoch, operator, None
-                told = epoch, operator, _price_of(text)
-        except _UnreadableError as error:
+                told = epoch, operator, price_of(text)
+        except UnreadableError as error:
             where = path + error.path
-            self._offend(row, PRICES, where, _shown(entry), str(error), operator, key)
+            self._offend(row, PRICES, where, shown(entry), str(error), operator, key)
         if isinstance(entry, dict):
             keys = entry.get("key")
             value = entry.get("value")
@@ -540,291 +518,11 @@ EARLIER = "quarantined"
 TWICE, YET_TO_COME = "is there a second time", "is of an epoch that is yet to come"
 
 
-class _UnreadableError(ValueError):
-    """What is wrong, and where below the place that is being read."""
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(reason)
-        self.path = path
-
-
-def _text(data: object) -> str:
-    if isinstance(data, bytes):
-        try:
-            return data.decode()
-        except UnicodeDecodeError as error:
-            raise _UnreadableError("data", "is no UTF-8") from error
-    if isinstance(data, str):
-        return data
-    raise _UnreadableError("data", "is missing" if data is None else "is no text")
-
-
-def _document(epoch: int, text: str) -> dict[str, Any]:
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise _UnreadableError("data", f"is broken JSON: {error.msg}") from error
-    if not isinstance(document, dict):
-        raise _UnreadableError("data", "is no JSON object")
-    if "epoch" in document and _column("data.epoch", document["epoch"]) != epoch:
-        raise _UnreadableError("data.epoch", "is another epoch than that of the row")
-    return document
-
-
-def _exactly(text: str) -> Any:  # noqa: ANN401
-    """JSON as `orjson` reads it, but with its fractions and its long integers as their text."""
-    orjson.loads(text)  # refuses what is no JSON and the standard library takes, as NaN
-    return json.loads(text, parse_float=str, parse_int=_integer)
-
-
-def _integer(text: str) -> int | str:
-    return int(text) if len(text) <= LONGEST_INTEGER else text
-
-
-def _require_exact(members: dict[str, Any], but: Container[str] = ()) -> None:
-    """Raise `InexactError` if a float is in the members, but those that are read by themselves."""
-    for name, value in members.items():
-        if name not in but and _has_float(value):
-            raise InexactError
-
-
-def _has_float(value: object, depth: int = 0) -> bool:
-    if depth > DEEPEST:
-        raise _UnreadableError("", f"is nested more than {DEEPEST} levels deep")
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list):
-        return isinstance(value, float)
-    return any([_has_float(one, depth + 1) for one in value if one.__class__ is not str])  # noqa: C419 - quicker
-
-
 def misplaced(epoch: object) -> Offender:
     """What stands in the place of an epoch, and is none."""
     try:
-        _column("epoch", epoch)
-    except _UnreadableError as error:
-        shown = epoch if isinstance(epoch, int) and abs(epoch) < 2**63 else None
-        return Offender(shown, "epochs", "epoch", _shown(epoch), str(error))
+        column("epoch", epoch)
+    except UnreadableError as error:
+        known = epoch if isinstance(epoch, int) and abs(epoch) < 2**63 else None
+        return Offender(known, "epochs", "epoch", shown(epoch), str(error))
     raise ValueError(f"{epoch} is an epoch")
-
-
-def _column(path: str, value: object, above: int = LARGEST_ID + 1) -> int:
-    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
-        value = int(value)  # of a column of type NUMERIC
-    try:
-        number = amount(value)
-    except InexactError as error:
-        raise _UnreadableError(path, "is no number") from error
-    except NotANumberError as error:
-        raise _UnreadableError(path, str(error)) from error
-    if number >= above:
-        raise _UnreadableError(path, "is too large")
-    return number
-
-
-def _optional(value: object) -> int | None:
-    return value if type(value) is int and 0 <= value <= LARGEST_ID else None
-
-
-def _shown(value: object) -> str:
-    """What was found, as text that Postgres can hold."""
-    if isinstance(value, bytes):
-        text = value.decode(errors="backslashreplace")
-    else:
-        text = value if isinstance(value, str) else json.dumps(value, default=repr)
-    text = text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
-
-
-def _entries(section: object) -> list[Any] | None:
-    entries = section.get("entries") if isinstance(section, dict) else None
-    return entries if isinstance(entries, list) else None
-
-
-def _parts(key: str, prefix: str, form: str) -> tuple[int, ...] | None:
-    """The little-endian integers behind the prefix of a storage key, None where it is another."""
-    start = key[:66]
-    try:
-        if (start == prefix or start.lower() == prefix) and key.isalnum():
-            return struct.unpack(form, bytes.fromhex(key[66:]))
-    except (ValueError, struct.error):
-        pass
-    return None
-
-
-def _id(path: str, value: object) -> int:
-    try:
-        number = amount(value)
-    except (NotANumberError, InexactError) as error:
-        raise _UnreadableError(path, "is no number") from error
-    if number > LARGEST_ID:
-        raise _UnreadableError(path, "is too large")
-    return number
-
-
-def _operator(entry: object) -> tuple[int, str | None, str | dict[str, Any]]:
-    """The operator, its storage key if there is one, and its value, of either shape of entry.
-
-    A value that is text is JSON still to be read.
-    """
-    if not isinstance(entry, dict):
-        raise _UnreadableError("", "is no object")
-    value, keys = entry.get("value"), entry.get("key")
-    if isinstance(value, dict):
-        if not (isinstance(keys, list) and len(keys) == 1):
-            raise _UnreadableError(".key", "names no operator")
-        return _id(".key", keys[0]), None, value
-    if not isinstance(value, str):
-        raise _UnreadableError(".value", "is missing" if value is None else "is no operator")
-    key, comma, body = value.partition(",")
-    parts = _parts(key, OPERATORS_PREFIX, "<Q") if comma and len(key) == OPERATOR_KEY else None
-    if parts is None:
-        raise _UnreadableError(".value", "has no storage key, and an index names no operator")
-    operator = parts[0]
-    if operator > LARGEST_ID:
-        raise _UnreadableError(".value", "is of an operator that cannot be")
-    return operator, key, body
-
-
-def _body(text: str, decode: Callable[[str], Any]) -> dict[str, Any]:
-    try:
-        body = decode(text)
-    except orjson.JSONDecodeError as error:
-        raise _UnreadableError("", f"is broken JSON: {error.msg}") from error
-    if not isinstance(body, dict):
-        raise _UnreadableError("", "is no operator")
-    return body
-
-
-OPTIONAL_AMOUNTS = ("depositsInEpoch", "withdrawalsInEpoch")
-AMOUNTS = (
-    "minimumNominatorStake",
-    "currentTotalStake",
-    "currentTotalShares",
-    "totalStorageFeeDeposit",
-    *OPTIONAL_AMOUNTS,
-)
-U128 = re.compile(r"0x[0-9a-f]{32}\Z")
-"""A `u128` as the old script writes it."""
-
-
-UNDERSTOOD = frozenset(
-    {*AMOUNTS, "nominationTax", "partialStatus", "signingKey", "currentDomainId"}
-)
-"""What of an operator is read by itself."""
-PLAIN = UNDERSTOOD | {"nextDomainId"}
-"""What the old script wrote of one."""
-
-
-def _domain_of(value: dict[str, Any], otherwise: int) -> int:
-    """The domain of an operator; where it does not say so, it is of ours."""
-    told = value.get("currentDomainId", otherwise)
-    if told.__class__ is int and told == otherwise:
-        return otherwise
-    try:
-        return amount(told)
-    except NotANumberError as error:
-        raise _UnreadableError(".currentDomainId", str(error)) from error
-
-
-def _normal_operator(value: dict[str, Any]) -> dict[str, Any]:
-    """An operator with plain decimal amounts and the chain's name of its status."""
-    normal = dict(value)
-    name = ""
-    try:
-        for name in AMOUNTS:
-            text = value.get(name)
-            if text.__class__ is str and U128.match(text):
-                normal[name] = str(int(text, 16))  # what nearly all of them are, without a detour
-            elif text is not None or name not in OPTIONAL_AMOUNTS:
-                normal[name] = str(amount(text))
-        name = "nominationTax"
-        normal[name] = tax = amount(value.get(name))
-    except NotANumberError as error:
-        raise _UnreadableError(f".{name}", str(error)) from error
-    if value.get("nextDomainId").__class__ is not int or not value.keys() <= PLAIN:
-        _require_exact(value, UNDERSTOOD)
-    if tax > 100:  # noqa: PLR2004 - percent
-        raise _UnreadableError(".nominationTax", "is above 100 percent")
-    if int(normal["currentTotalShares"]) > int(normal["currentTotalStake"]):
-        raise _UnreadableError(".currentTotalShares", "is above the stake")
-    normal["partialStatus"] = _status(value.get("partialStatus"))
-    key = value.get("signingKey")
-    if not (isinstance(key, str) and HASH.fullmatch(key)):
-        raise _UnreadableError(".signingKey", "is missing" if key is None else "is no key")
-    return normal
-
-
-def _status(told: object) -> str:
-    if isinstance(told, dict) and len(told) == 1:
-        told = next(iter(told))
-    if isinstance(told, str) and told.lower() in STATUSES:
-        return STATUSES[told.lower()]
-    raise _UnreadableError(".partialStatus", "is missing" if told is None else "is no status")
-
-
-def _priced(entry: object) -> tuple[int, int, int, str | None, object]:
-    """Operator, domain, epoch, storage key if there is one, and the price as it is written."""
-    if not isinstance(entry, dict):
-        raise _UnreadableError("", "is no object")
-    value, keys = entry.get("value"), entry.get("key")
-    if isinstance(value, str) and value[PRICE_KEY : PRICE_KEY + 1] == ",":
-        key = value[:PRICE_KEY]
-        if (parts := _parts(key, PRICES_PREFIX, "<QII")) is not None:
-            operator, domain, epoch = parts
-            if operator > LARGEST_ID or epoch > LARGEST_ID:
-                raise _UnreadableError(".value", "is of an operator or epoch that cannot be")
-            return operator, domain, epoch, key, value[PRICE_KEY + 1 :]
-    if not (isinstance(keys, list) and len(keys) == 2):  # noqa: PLR2004
-        raise _UnreadableError(".value", "has no storage key, and an index names no price")
-    place = keys[1]
-    if isinstance(place, str):
-        found = EPOCH_KEY.fullmatch(place)
-        place = list(found.groups()) if found else None
-    if not (isinstance(place, list) and len(place) == 2):  # noqa: PLR2004
-        raise _UnreadableError(".key", "names no epoch")
-    return _id(".key", keys[0]), _id(".key", place[0]), _id(".key", place[1]), None, value
-
-
-def _price_of(text: object) -> int:
-    try:
-        price = amount(text)
-    except InexactError as error:
-        raise _UnreadableError(".value", "is no number") from error
-    except NotANumberError as error:
-        raise _UnreadableError(".value", str(error)) from error
-    if not 1 <= price <= ONE:
-        raise _UnreadableError(".value", "is zero" if price == 0 else "is above 10^18")
-    return price
-
-
-AFTER = ("currentTotalStake", "currentTotalShares")
-
-
-def _beside(owner: object, after: object) -> tuple[str | None, dict[str, Any] | None]:
-    """What an entry of the normal form says beside the operator's value."""
-    if not (owner is None or isinstance(owner, str)):
-        raise _UnreadableError(".owner", "is no text")
-    if after is None:
-        return owner, None
-    if not isinstance(after, dict):
-        raise _UnreadableError(".after", "is no object")
-    normal = dict(after)
-    for name in AFTER:
-        try:
-            normal[name] = str(amount(after.get(name)))
-        except NotANumberError as error:
-            raise _UnreadableError(f".after.{name}", str(error)) from error
-    _require_exact(normal)
-    return owner, normal
-
-
-def _misfit(told: object) -> dict[str, str | None]:
-    """A value that a document names as not understood; raises `NotANumberError` if it does not."""
-    if not (isinstance(told, dict) and told.get("item") and told.get("reason")):
-        raise NotANumberError
-    texts = {name: told.get(name) for name in ("item", "reason", "storageKey", "path")}
-    if not all(text is None or isinstance(text, str) for text in texts.values()):
-        raise NotANumberError
-    operator = told.get("operatorId")
-    return {**texts, "operatorId": None if operator is None else str(amount(operator))}

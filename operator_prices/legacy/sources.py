@@ -15,7 +15,8 @@ from psycopg import Connection, sql
 from psycopg.conninfo import conninfo_to_dict
 
 from operator_prices.errors import ExplainedError
-from operator_prices.legacy.snapshots import LARGEST_ID, Row
+from operator_prices.legacy.entries import LARGEST_ID
+from operator_prices.legacy.snapshots import Row
 from operator_prices.windows import SIZE, EpochWindow
 
 FETCHED = 20

@@ -1,0 +1,338 @@
+"""What one member of a snapshot says: read exactly, or refused with the reason; pure, no I/O."""
+
+import json
+import re
+import struct
+from collections.abc import Callable, Container
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from operator_prices.legacy.numbers import InexactError, NotANumberError, amount
+
+ONE = 10**18
+"""The highest share price, in perquintills."""
+
+LARGEST_ID = 2**31 - 1
+"""The largest epoch or operator that a column of type INTEGER holds."""
+
+SHOWN = 10_000
+"""As many characters of an offender are kept."""
+
+DEEPEST = 100
+"""As many levels of JSON are kept: every library on the way to the tables takes more."""
+
+LONGEST_INTEGER = 18
+"""Characters of an integer that every reader of JSON takes for one."""
+
+OPERATOR_KEY = 82
+"""Characters of a key of `Operators`: 0x, two hashes, a `u64`."""
+
+PRICE_KEY = 98
+"""Characters of a key of `OperatorEpochSharePrice`: one of `Operators`, and two `u32`."""
+
+OPERATORS_PREFIX = "0x0b41d0c7f7b4485bd7be1d66066b00ad34a0a3fbf14e6c92456ca7bd91d59a57"
+
+PRICES_PREFIX = "0x0b41d0c7f7b4485bd7be1d66066b00adf16a4d4929cfe61f4f6bf4153bb44d9d"
+"""What every key of `Domains.Operators` and of `Domains.OperatorEpochSharePrice` begins with."""
+
+EPOCH_KEY = re.compile(r'\["?([0-9]+)"?, ?"?([0-9,]+)"?\]')
+
+HASH = re.compile(r"0x[0-9a-fA-F]{64}")
+
+STATUSES = {
+    name.lower(): name
+    for name in (
+        "Registered",
+        "Deregistered",
+        "Slashed",
+        "PendingSlash",
+        "InvalidBundle",
+        "Deactivated",
+    )
+}
+"""The chain's own spelling, by the old system's."""
+
+
+class UnreadableError(ValueError):
+    """What is wrong, and where below the place that is being read."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path = path
+
+
+def text_of(data: object) -> str:
+    if isinstance(data, bytes):
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise UnreadableError("data", "is no UTF-8") from error
+    if isinstance(data, str):
+        return data
+    raise UnreadableError("data", "is missing" if data is None else "is no text")
+
+
+def document_of(epoch: int, text: str) -> dict[str, Any]:
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableError("data", f"is broken JSON: {error.msg}") from error
+    if not isinstance(document, dict):
+        raise UnreadableError("data", "is no JSON object")
+    if "epoch" in document and column("data.epoch", document["epoch"]) != epoch:
+        raise UnreadableError("data.epoch", "is another epoch than that of the row")
+    return document
+
+
+def exactly(text: str) -> Any:  # noqa: ANN401
+    """JSON as `orjson` reads it, but with its fractions and its long integers as their text."""
+    orjson.loads(text)  # refuses what is no JSON and the standard library takes, as NaN
+    return json.loads(text, parse_float=str, parse_int=_integer)
+
+
+def _integer(text: str) -> int | str:
+    return int(text) if len(text) <= LONGEST_INTEGER else text
+
+
+def require_exact(members: dict[str, Any], but: Container[str] = ()) -> None:
+    """Raise `InexactError` if a float is in the members, but those that are read by themselves."""
+    for name, value in members.items():
+        if name not in but and _has_float(value):
+            raise InexactError
+
+
+def _has_float(value: object, depth: int = 0) -> bool:
+    if depth > DEEPEST:
+        raise UnreadableError("", f"is nested more than {DEEPEST} levels deep")
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return isinstance(value, float)
+    return any([_has_float(one, depth + 1) for one in value if one.__class__ is not str])  # noqa: C419 - quicker
+
+
+def column(path: str, value: object, above: int = LARGEST_ID + 1) -> int:
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        value = int(value)  # of a column of type NUMERIC
+    try:
+        number = amount(value)
+    except InexactError as error:
+        raise UnreadableError(path, "is no number") from error
+    except NotANumberError as error:
+        raise UnreadableError(path, str(error)) from error
+    if number >= above:
+        raise UnreadableError(path, "is too large")
+    return number
+
+
+def optional(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value <= LARGEST_ID else None
+
+
+def shown(value: object) -> str:
+    """What was found, as text that Postgres can hold."""
+    if isinstance(value, bytes):
+        text = value.decode(errors="backslashreplace")
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, default=repr)
+    text = text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+
+
+def entries_of(section: object) -> list[Any] | None:
+    entries = section.get("entries") if isinstance(section, dict) else None
+    return entries if isinstance(entries, list) else None
+
+
+def _parts(key: str, prefix: str, form: str) -> tuple[int, ...] | None:
+    """The little-endian integers behind the prefix of a storage key, None where it is another."""
+    start = key[:66]
+    try:
+        if (start == prefix or start.lower() == prefix) and key.isalnum():
+            return struct.unpack(form, bytes.fromhex(key[66:]))
+    except (ValueError, struct.error):
+        pass
+    return None
+
+
+def _id(path: str, value: object) -> int:
+    try:
+        number = amount(value)
+    except (NotANumberError, InexactError) as error:
+        raise UnreadableError(path, "is no number") from error
+    if number > LARGEST_ID:
+        raise UnreadableError(path, "is too large")
+    return number
+
+
+def operator_of(entry: object) -> tuple[int, str | None, str | dict[str, Any]]:
+    """The operator, its storage key if there is one, and its value, of either shape of entry.
+
+    A value that is text is JSON still to be read.
+    """
+    if not isinstance(entry, dict):
+        raise UnreadableError("", "is no object")
+    value, keys = entry.get("value"), entry.get("key")
+    if isinstance(value, dict):
+        if not (isinstance(keys, list) and len(keys) == 1):
+            raise UnreadableError(".key", "names no operator")
+        return _id(".key", keys[0]), None, value
+    if not isinstance(value, str):
+        raise UnreadableError(".value", "is missing" if value is None else "is no operator")
+    key, comma, body = value.partition(",")
+    parts = _parts(key, OPERATORS_PREFIX, "<Q") if comma and len(key) == OPERATOR_KEY else None
+    if parts is None:
+        raise UnreadableError(".value", "has no storage key, and an index names no operator")
+    operator = parts[0]
+    if operator > LARGEST_ID:
+        raise UnreadableError(".value", "is of an operator that cannot be")
+    return operator, key, body
+
+
+def body_of(text: str, decode: Callable[[str], Any]) -> dict[str, Any]:
+    try:
+        body = decode(text)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableError("", f"is broken JSON: {error.msg}") from error
+    if not isinstance(body, dict):
+        raise UnreadableError("", "is no operator")
+    return body
+
+
+OPTIONAL_AMOUNTS = ("depositsInEpoch", "withdrawalsInEpoch")
+
+AMOUNTS = (
+    "minimumNominatorStake",
+    "currentTotalStake",
+    "currentTotalShares",
+    "totalStorageFeeDeposit",
+    *OPTIONAL_AMOUNTS,
+)
+
+
+U128 = re.compile(r"0x[0-9a-f]{32}\Z")
+"""A `u128` as the old script writes it."""
+
+UNDERSTOOD = frozenset(
+    {*AMOUNTS, "nominationTax", "partialStatus", "signingKey", "currentDomainId"}
+)
+"""What of an operator is read by itself."""
+
+PLAIN = UNDERSTOOD | {"nextDomainId"}
+"""What the old script wrote of one."""
+
+
+def domain_of(value: dict[str, Any], otherwise: int) -> int:
+    """The domain of an operator; where it does not say so, it is of ours."""
+    told = value.get("currentDomainId", otherwise)
+    if told.__class__ is int and told == otherwise:
+        return otherwise
+    try:
+        return amount(told)
+    except NotANumberError as error:
+        raise UnreadableError(".currentDomainId", str(error)) from error
+
+
+def normal_operator(value: dict[str, Any]) -> dict[str, Any]:
+    """An operator with plain decimal amounts and the chain's name of its status."""
+    normal = dict(value)
+    name = ""
+    try:
+        for name in AMOUNTS:
+            text = value.get(name)
+            if text.__class__ is str and U128.match(text):
+                normal[name] = str(int(text, 16))  # what nearly all of them are, without a detour
+            elif text is not None or name not in OPTIONAL_AMOUNTS:
+                normal[name] = str(amount(text))
+        name = "nominationTax"
+        normal[name] = tax = amount(value.get(name))
+    except NotANumberError as error:
+        raise UnreadableError(f".{name}", str(error)) from error
+    if value.get("nextDomainId").__class__ is not int or not value.keys() <= PLAIN:
+        require_exact(value, UNDERSTOOD)
+    if tax > 100:  # noqa: PLR2004 - percent
+        raise UnreadableError(".nominationTax", "is above 100 percent")
+    if int(normal["currentTotalShares"]) > int(normal["currentTotalStake"]):
+        raise UnreadableError(".currentTotalShares", "is above the stake")
+    normal["partialStatus"] = _status(value.get("partialStatus"))
+    key = value.get("signingKey")
+    if not (isinstance(key, str) and HASH.fullmatch(key)):
+        raise UnreadableError(".signingKey", "is missing" if key is None else "is no key")
+    return normal
+
+
+def _status(told: object) -> str:
+    if isinstance(told, dict) and len(told) == 1:
+        told = next(iter(told))
+    if isinstance(told, str) and told.lower() in STATUSES:
+        return STATUSES[told.lower()]
+    raise UnreadableError(".partialStatus", "is missing" if told is None else "is no status")
+
+
+def priced(entry: object) -> tuple[int, int, int, str | None, object]:
+    """Operator, domain, epoch, storage key if there is one, and the price as it is written."""
+    if not isinstance(entry, dict):
+        raise UnreadableError("", "is no object")
+    value, keys = entry.get("value"), entry.get("key")
+    if isinstance(value, str) and value[PRICE_KEY : PRICE_KEY + 1] == ",":
+        key = value[:PRICE_KEY]
+        if (parts := _parts(key, PRICES_PREFIX, "<QII")) is not None:
+            operator, domain, epoch = parts
+            if operator > LARGEST_ID or epoch > LARGEST_ID:
+                raise UnreadableError(".value", "is of an operator or epoch that cannot be")
+            return operator, domain, epoch, key, value[PRICE_KEY + 1 :]
+    if not (isinstance(keys, list) and len(keys) == 2):  # noqa: PLR2004
+        raise UnreadableError(".value", "has no storage key, and an index names no price")
+    place = keys[1]
+    if isinstance(place, str):
+        found = EPOCH_KEY.fullmatch(place)
+        place = list(found.groups()) if found else None
+    if not (isinstance(place, list) and len(place) == 2):  # noqa: PLR2004
+        raise UnreadableError(".key", "names no epoch")
+    return _id(".key", keys[0]), _id(".key", place[0]), _id(".key", place[1]), None, value
+
+
+def price_of(text: object) -> int:
+    try:
+        price = amount(text)
+    except InexactError as error:
+        raise UnreadableError(".value", "is no number") from error
+    except NotANumberError as error:
+        raise UnreadableError(".value", str(error)) from error
+    if not 1 <= price <= ONE:
+        raise UnreadableError(".value", "is zero" if price == 0 else "is above 10^18")
+    return price
+
+
+AFTER = ("currentTotalStake", "currentTotalShares")
+
+
+def beside(owner: object, after: object) -> tuple[str | None, dict[str, Any] | None]:
+    """What an entry of the normal form says beside the operator's value."""
+    if not (owner is None or isinstance(owner, str)):
+        raise UnreadableError(".owner", "is no text")
+    if after is None:
+        return owner, None
+    if not isinstance(after, dict):
+        raise UnreadableError(".after", "is no object")
+    normal = dict(after)
+    for name in AFTER:
+        try:
+            normal[name] = str(amount(after.get(name)))
+        except NotANumberError as error:
+            raise UnreadableError(f".after.{name}", str(error)) from error
+    require_exact(normal)
+    return owner, normal
+
+
+def misfit_of(told: object) -> dict[str, str | None]:
+    """A value that a document names as not understood; raises `NotANumberError` if it does not."""
+    if not (isinstance(told, dict) and told.get("item") and told.get("reason")):
+        raise NotANumberError
+    texts = {name: told.get(name) for name in ("item", "reason", "storageKey", "path")}
+    if not all(text is None or isinstance(text, str) for text in texts.values()):
+        raise NotANumberError
+    operator = told.get("operatorId")
+    return {**texts, "operatorId": None if operator is None else str(amount(operator))}
