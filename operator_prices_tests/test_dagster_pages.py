@@ -3,15 +3,13 @@ from pathlib import Path
 import pytest
 
 from operator_prices.devchain.serving import serving
-from operator_prices_tests.dagster_pages import ASSET, CHAIN, PROGRAM, opened, tour
+from operator_prices_tests.dagster_pages import ASSET, CHAIN, PROGRAM, WINDOWS, opened, tour
 from operator_prices_tests.live import up
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(PROGRAM is None, reason="no Chromium: apt-get install chromium"),
 ]
-
-WINDOWS = ["000000-000099", "000100-000199"]
 
 STATUSES = """
 query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
