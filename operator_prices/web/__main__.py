@@ -7,12 +7,15 @@ import os
 import sys
 
 import psycopg
-import uvicorn
 
 from operator_prices.errors import ExplainedError
 from operator_prices.web.app import create_app
 from operator_prices.web.configuration import Configuration
 from operator_prices.web.database import Database
+
+# Uvicorn would load a megabyte that it watches files with, for a reloader that we never start.
+sys.modules["watchfiles"] = None  # type: ignore[assignment]
+import uvicorn  # noqa: E402
 
 LOG = logging.getLogger("operator_prices.web")
 
