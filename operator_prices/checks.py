@@ -178,7 +178,9 @@ def look(
         if spec.key in chosen:
             for window in windows_of(context):
                 offenders = found(spec, window)
-                yield evaluation(spec, window, offenders, passed=len(offenders) <= tolerated)
+                bearable = all("fault" not in one for one in offenders)
+                passed = not offenders or (bearable and len(offenders) <= tolerated)
+                yield evaluation(spec, window, offenders, passed=passed)
             yield dg.Output(None, output_name=spec.get_python_identifier())
 
 
@@ -228,7 +230,7 @@ def analytics_checks(
         try:
             completed = chain.head().last_completed_epoch
         except ChainError as error:
-            return [{"epoch": window.last, "fault": str(error)}] * (options.lag_limit + 1)
+            return [{"epoch": window.last, "fault": str(error)}]
         if completed is None:
             return []
         first = 0 if window.first <= completed <= window.last else window.first
