@@ -14,6 +14,9 @@ from operator_prices.legacy.numbers import InexactError, NotANumberError, amount
 ONE = 10**18
 """The highest share price, in perquintills."""
 
+PERCENT = 100
+"""The highest nomination tax."""
+
 LARGEST_ID = 2**31 - 1
 """The largest epoch or operator that a column of type INTEGER holds."""
 
@@ -252,7 +255,7 @@ def normal_operator(value: dict[str, Any]) -> dict[str, Any]:
         raise UnreadableError(f".{name}", str(error)) from error
     if value.get("nextDomainId").__class__ is not int or not value.keys() <= PLAIN:
         require_exact(value, UNDERSTOOD)
-    if tax > 100:  # noqa: PLR2004 - percent
+    if tax > PERCENT:
         raise UnreadableError(".nominationTax", "is above 100 percent")
     if int(normal["currentTotalShares"]) > int(normal["currentTotalStake"]):
         raise UnreadableError(".currentTotalShares", "is above the stake")

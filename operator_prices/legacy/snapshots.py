@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from operator_prices.legacy import plain
 from operator_prices.legacy.entries import (
     HASH,
     UnreadableError,
@@ -34,7 +35,11 @@ from operator_prices.legacy.entries import (
 )
 from operator_prices.legacy.numbers import InexactError, NotANumberError, amount
 
-ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+ZERO = re.compile(r"\\u0000")
+ZERO_IN_BYTES = re.compile(rb"\\u0000")
+"""What every escape of a zero character ends with; twice as quick as `in`."""
+
+ZERO_ITSELF = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """The escape of a zero character, and not a backslash before the text u0000."""
 
 REPLACED = {
@@ -140,11 +145,12 @@ class Snapshot:
         return whole.decode(), not misfits
 
 
-class Price(NamedTuple):
-    """What a snapshot says of a price; None is a price that could not be understood."""
+Operator = tuple[dict[str, Any], str | None, dict[str, Any] | None]
+"""What an entry says of an operator: its value, its owner, and its state after the epoch."""
 
-    price: int | None
-    told_in: int
+
+ToldPrice = tuple[int | None, int]
+"""A price, None where it could not be understood, and the epoch of the snapshot that tells it."""
 
 
 @dataclass(slots=True)
@@ -153,7 +159,7 @@ class Reader:
 
     domain_id: int
     offenders: list[Offender] = field(default_factory=list)
-    prices: dict[tuple[int, int], Price] = field(default_factory=dict)
+    prices: dict[tuple[int, int], ToldPrice] = field(default_factory=dict)
     """By epoch and operator: what the last snapshot that tells it says."""
     foreign_prices: set[tuple[int, int, int]] = field(default_factory=set)
     """Domain, operator and epoch of the prices of other domains."""
@@ -217,7 +223,7 @@ class Reader:
         timestamp = column("timestamp", row.timestamp, 2**63)
         if not (isinstance(row.end_hash, str) and HASH.fullmatch(row.end_hash)):
             raise UnreadableError("end_hash", "is no block hash")
-        if "\\u0000" in text and ZERO.search(text):
+        if ZERO.search(text) and ZERO_ITSELF.search(text):
             raise UnreadableError("data", "holds a zero character, which no JSONB can")
         before = len(self.offenders)
         rest = {name: value for name, value in document.items() if name not in REPLACED}
@@ -241,7 +247,7 @@ class Reader:
             "operators": {"entries": entries},
         }
         members = orjson.dumps(whole)
-        if b"\\u0000" in members:
+        if ZERO_IN_BYTES.search(members):
             raise UnreadableError("data", "holds a zero character, which no JSONB can")
         hash_ = transition.get("hash")
         return Snapshot(
@@ -379,10 +385,13 @@ class Reader:
         normal: dict[str, object] = {}
         known: dict[int, str | None] = {}
         ids = self._ids
+        if told.keys() <= ids.keys() and (texts := plain.amounts_of(told)) is not None:
+            known.update(zip(map(ids.__getitem__, told), texts, strict=True))
+            return dict(zip(told, texts, strict=True)), known
         for key, value in told.items():
             operator = None
             try:
-                operator = ids[key] if key in ids else ids.setdefault(key, amount(key))
+                operator = ids[key] if key in ids else amount(key)
                 text = str(amount(value))
             except NotANumberError as error:
                 where = f"{path}.{key}"
@@ -391,6 +400,8 @@ class Reader:
                 if operator is not None:
                     known[operator] = None
             else:
+                if key not in ids and key == str(operator):
+                    ids[key] = operator
                 normal[str(operator)] = text
                 known[operator] = text
         return normal, known
@@ -413,7 +424,40 @@ class Reader:
         if isinstance(count, int) and count != len(entries):
             reason = "is not the number of entries"
             self._offend(epoch, OPERATORS, f"{path}.count", str(count), reason)
-        found: dict[int, dict[str, object]] = {}
+        found = self._found(entries)
+        if found is None:
+            found = self._found_one_by_one(epoch, path, entries, decode)
+        self.operators += len(found)
+        return [
+            {
+                "key": [str(operator)],
+                "value": value,
+                "owner": owner,
+                "activeStake": None if active is None else active.get(operator, "0"),
+                "reward": None if rewards is None else rewards.get(operator, "0"),
+                "after": after,
+            }
+            for operator, (value, owner, after) in sorted(found.items())
+        ]
+
+    def _found(self, entries: list[Any]) -> dict[int, Operator] | None:
+        """The operators of our domain if all entries are plain, and None otherwise."""
+        told = plain.operators_of(entries)
+        if told is None:
+            return None
+        ours = self.domain_id
+        self.foreign_operators |= {key for key in told if key[0] != ours}
+        return {
+            operator: (value, None, None)
+            for (domain, operator), value in told.items()
+            if domain == ours
+        }
+
+    def _found_one_by_one(
+        self, epoch: int, path: str, entries: list[Any], decode: Callable[[str], object]
+    ) -> dict[int, Operator]:
+        """The operators of our domain that can be understood; the others are named."""
+        found: dict[int, Operator] = {}
         for index, entry in enumerate(entries):
             where = f"{path}.entries[{index}]"
             operator = key = None
@@ -437,16 +481,8 @@ class Reader:
                 where += error.path
                 self._offend(epoch, OPERATORS, where, shown(entry), str(error), operator, key)
                 continue
-            found[operator] = {
-                "key": [str(operator)],
-                "value": normal,
-                "owner": owner,
-                "activeStake": None if active is None else active.get(operator, "0"),
-                "reward": None if rewards is None else rewards.get(operator, "0"),
-                "after": after,
-            }
-        self.operators += len(found)
-        return [found[operator] for operator in sorted(found)]
+            found[operator] = normal, owner, after
+        return found
 
     def _prices(self, epoch: int, section: object) -> None:
         """Learn what a snapshot says of prices, which are mostly those of other epochs."""
@@ -458,6 +494,7 @@ class Reader:
             return
         known = self._known
         prices = self.prices
+        known.update(plain.prices_of(entries, known, self.domain_id, epoch))
         for index, entry in enumerate(entries):
             try:
                 text = entry["value"]
@@ -469,7 +506,7 @@ class Reader:
             if told is not None:
                 priced, operator, price = told
                 if price is not None or (priced, operator) not in prices:
-                    prices[priced, operator] = Price(price, epoch)
+                    prices[priced, operator] = price, epoch
 
     def _price(self, row: int, path: str, entry: object) -> tuple[int, int, int | None] | None:
         """The epoch, the operator and the price that an entry tells, if it is one of ours."""
