@@ -1,6 +1,7 @@
 """From raw epochs to tables: Polars in, Polars out, no I/O."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 
@@ -47,7 +48,10 @@ DOCUMENT = pl.Struct(
 """What the tables need of a raw epoch."""
 
 DECODED = 25
-"""As many documents are decoded at a time."""
+"""As many documents are decoded at a time: they take twenty times their size."""
+
+DECODERS = 2
+"""As many threads decode, since Polars uses one core for it and lets go of the interpreter."""
 
 
 class UnreadableRawEpochError(ValueError):
@@ -182,10 +186,10 @@ def _divided(shares: pl.Expr, worth: pl.Expr) -> pl.Expr:
 
 
 def _by_slices(raw: pl.DataFrame, parse: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-    """What `parse` makes of some epochs at a time: decoded, they take twenty times their size."""
-    return pl.concat(
-        parse(raw[first : first + DECODED]) for first in range(0, max(1, raw.height), DECODED)
-    )
+    """What `parse` makes of all epochs, some at a time."""
+    slices = [raw[first : first + DECODED] for first in range(0, max(1, raw.height), DECODED)]
+    with ThreadPoolExecutor(DECODERS) as decoders:
+        return pl.concat(decoders.map(parse, slices))
 
 
 def _operators(raw: pl.DataFrame) -> pl.DataFrame:
