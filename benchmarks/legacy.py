@@ -22,7 +22,8 @@ import orjson
 import psycopg
 
 from operator_prices import embedded
-from operator_prices.legacy.snapshots import Reader, Row
+from operator_prices.legacy.reader import Reader
+from operator_prices.legacy.snapshots import Row
 from operator_prices.legacy.sources import SqliteSource
 from operator_prices.substrate import keys
 from operator_prices.windows import between

@@ -13,7 +13,8 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from operator_prices.legacy.entries import ONE
-from operator_prices.legacy.snapshots import Reader, Row, Snapshot
+from operator_prices.legacy.reader import Reader
+from operator_prices.legacy.snapshots import Row, Snapshot
 from operator_prices.windows import between
 
 Path = Literal["tables", "json"]

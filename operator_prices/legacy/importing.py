@@ -13,14 +13,8 @@ from psycopg.types.json import Jsonb
 from operator_prices import store
 from operator_prices.errors import ExplainedError
 from operator_prices.legacy.entries import LARGEST_ID
-from operator_prices.legacy.snapshots import (
-    COUNTED,
-    Offender,
-    Reader,
-    Row,
-    Snapshot,
-    misplaced,
-)
+from operator_prices.legacy.reader import COUNTED, Reader
+from operator_prices.legacy.snapshots import Offender, Row, Snapshot, misplaced
 from operator_prices.legacy.sources import IN_PLACE, Source, opened
 from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES
 from operator_prices.windows import EpochWindow
