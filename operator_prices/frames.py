@@ -48,7 +48,7 @@ DOCUMENT = pl.Struct(
 """What the tables need of a raw epoch."""
 
 DECODED = 25
-"""As many documents are decoded at a time: they take twenty times their size."""
+"""As many documents are decoded in one go: they take twenty times their size."""
 
 DECODERS = 2
 """As many threads decode, since Polars uses one core for it and lets go of the interpreter."""

@@ -132,6 +132,21 @@ def test_a_row_that_is_no_document_is_named_and_shifts_no_neighbour(
         frames.operator_shares(spoiled)
 
 
+def test_many_epochs_are_decoded_in_slices_that_keep_their_order(states: EpochStates) -> None:
+    raw = documents.raw_epochs(states, 0)
+    one = raw.filter(pl.col("epoch") == 6)
+    epochs = pl.Series("epoch", range(60), dtype=raw.schema["epoch"])
+    many = pl.concat([one] * 60).with_columns(epochs)
+    shares = frames.operator_shares(many)
+    assert shares["epoch"].is_sorted()
+    assert shares.drop("epoch").equals(pl.concat([frames.operator_shares(one)] * 60).drop("epoch"))
+    spoiled = many.with_columns(
+        data=pl.when(pl.col("epoch").is_in([30, 55])).then(pl.lit("[")).otherwise("data")
+    )
+    with pytest.raises(frames.UnreadableRawEpochError, match=r"25\.\.49"):
+        frames.operator_shares(spoiled)
+
+
 def test_a_quarantined_operator_withholds_its_row_and_keeps_the_others(
     states: EpochStates, tmp_path: Path
 ) -> None:

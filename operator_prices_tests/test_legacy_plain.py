@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from operator_prices.legacy import plain
@@ -18,6 +18,7 @@ from operator_prices_tests.legacy_samples import (
     SHARED,
     document,
     needs_shared,
+    operator_entry,
     operator_value,
     price_entry,
     row,
@@ -40,7 +41,8 @@ ODD_TEXTS = (
         "١٢",
         "\0",
     ),
-    *("0x", "0x7", "0X07", "0x" + "0" * 33, "0x" * 17, "0" * 34, "0" * 401 + "5", "9" * 38),
+    *("0x", "0x7", "0X07", "0x" + "0" * 33, "0x" * 17, "0" * 34, "9" * 38, "9" * 39),
+    *("0" * 399 + "5", "0" * 400 + "5", "0" * 401 + "5"),
     *(
         "1" * 34,
         "0x" + "0_" * 15 + "00",
@@ -196,15 +198,63 @@ def understood(rows: Sequence[Row]) -> list[object]:
     ]
 
 
-@settings(max_examples=300)
-@given(snapshots())
-def test_sections_and_members_tell_the_same(rows: list[Row]) -> None:
+def assert_same(*rows: Row) -> None:
+    """Assert that the rows say the same a section and a member at a time."""
     at_once = understood(rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain, "operators_of", lambda *_: None)
         patch.setattr(plain, "prices_of", lambda *_: [])
         patch.setattr(plain, "amounts_of", lambda *_: None)
         assert understood(rows) == at_once
+
+
+@given(snapshots())
+def test_sections_and_members_tell_the_same(rows: list[Row]) -> None:
+    assert_same(*rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, odd in ODD_MEMBERS.items() for value in odd]
+)
+def test_one_odd_member_among_plain_ones_is_read_the_same(name: str, value: object) -> None:
+    assert_same(
+        row(3, document(3, operators=[operator_entry(0), operator_entry(1, 0, **{name: value})]))
+    )
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_one_odd_entry_among_plain_ones_is_read_the_same(spelling: str) -> None:
+    operator, price = (
+        SPELLINGS[spelling](str(entry["value"]))
+        for entry in (operator_entry(1), price_entry(1, 2, 7))
+    )
+    assert_same(row(3, document(3, operators=[operator_entry(0), operator])))
+    assert_same(row(3, document(3, prices=[price_entry(0, 1, 5), price])))
+
+
+@pytest.mark.parametrize("number", ODD_NUMBERS)
+def test_one_odd_number_among_plain_ones_is_read_the_same(number: object) -> None:
+    assert_same(row(3, document(3, prices=[price_entry(0, 1, 5), price_entry(1, 2, number)])))
+    first = row(3, document(3, rewards={"0": "1", "7": "2"}))
+    assert_same(first, row(4, document(4, rewards={"0": "1", "7": number})))
+
+
+def test_blanks_of_two_keys_do_not_make_up_for_each_other() -> None:
+    """Two keys whose blanks together stand for the digits of one."""
+    values = [str(price_entry(operator, 2, 7)["value"]) for operator in (1, 2)]
+    halves = [text[:66] + " " * 16 + text[82:] for text in values]
+    whole = values[0][:66] + " " * 32 + values[0][98:]
+    for spoiled in (halves, [whole], [whole, *values]):
+        entries = [{"key": ["0"], "value": text} for text in spoiled]
+        assert_same(row(3, document(3, prices=[price_entry(0, 1, 5), *entries])))
+
+
+def test_what_is_nested_too_deep_for_the_exact_reading_is_refused_by_both() -> None:
+    entry = operator_entry(0, partialStatus={"registered": "deep"})
+    entry["value"] = str(entry["value"]).replace('"deep"', "[" * 1000 + "]" * 1000)
+    told = document(5, operators=[entry])
+    told["domainStakingSummary"]["currentTotalStake"] = 1.5
+    assert_same(row(5, told))
 
 
 @needs_shared

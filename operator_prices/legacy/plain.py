@@ -70,7 +70,10 @@ def operators_of(entries: Sequence[Any]) -> dict[tuple[int, int], dict[str, Any]
 def prices_of(
     entries: Sequence[Any], known: Container[object], domain_id: int, latest: int
 ) -> list[tuple[str, tuple[int, int, int]]]:
-    """Text, and the epoch, operator and price that it tells: the plain ones that are not known."""
+    """Text, and the epoch, operator and price that it tells, of what is plain and not known yet.
+
+    Nothing if any of it has another shape; what is out of range or of another domain is left out.
+    """
     try:
         values = [value for entry in entries if (value := entry["value"]) not in known]
         keys = _keys(values, PRICES_PREFIX, PRICE_KEY, "<QII")
@@ -114,8 +117,10 @@ def _keys(values: Sequence[Any], prefix: str, length: int, form: str) -> Iterato
 
     As many as there are values, or some of the keys are none.
     """
-    _require(not [value for value in values if value[length] != "," or value[:66] != prefix])
-    digits = "".join([value[66:length] for value in values])
+    _require(
+        not [value for value in values if value[length] != "," or value[: len(prefix)] != prefix]
+    )
+    digits = "".join([value[len(prefix) : length] for value in values])
     return struct.iter_unpack(form, bytes.fromhex(digits))
 
 

@@ -359,7 +359,7 @@ class Reader:
         if isinstance(count, int) and count != len(entries):
             reason = "is not the number of entries"
             self._offend(epoch, OPERATORS, f"{path}.count", str(count), reason)
-        found = self._found(entries)
+        found = self._found_at_once(entries) if decode is orjson.loads else None
         if found is None:
             found = self._found_one_by_one(epoch, path, entries, decode)
         self.operators += len(found)
@@ -375,7 +375,7 @@ class Reader:
             for operator, (value, owner, after) in sorted(found.items())
         ]
 
-    def _found(self, entries: list[Any]) -> dict[int, Operator] | None:
+    def _found_at_once(self, entries: list[Any]) -> dict[int, Operator] | None:
         """The operators of our domain if all entries are plain, and None otherwise."""
         told = plain.operators_of(entries)
         if told is None:
