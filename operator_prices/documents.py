@@ -23,17 +23,20 @@ def raw_epochs(states: EpochStates, domain_id: int) -> pl.DataFrame:
     """One row per epoch with the columns of table `epochs`; `data` is its own facts as JSON.
 
     Names are those of the old system, keys are true keys, amounts exact decimal strings; what is
-    unknown is null, and what could not be understood is named under `quarantined`.
+    unknown is null, and what could not be understood is named under `quarantined`. Where that is
+    the time of the end block, the column has the transition block's, and the document null.
     """
     incomplete = states.quarantined.select("epoch").unique()
     return (
-        states.epochs.filter(pl.col("timestamp").is_not_null())  # no row without one: it is lacking
+        states.epochs.with_columns(time=pl.coalesce("timestamp", "transition_timestamp"))
+        .filter(pl.col("time").is_not_null())  # a row must have one
         .join(_operators_section(states, domain_id), on="epoch", how="left")
         .join(_staking_section(states), on="epoch", how="left")
         .join(_prices_section(states, domain_id), on="epoch", how="left")
         .join(_quarantined_section(states), on="epoch", how="left")
         .with_columns(
             data=_document(domain_id),
+            timestamp="time",
             domain_id=pl.lit(domain_id),
             source=pl.lit("chain"),
             complete=~pl.col("epoch").is_in(incomplete.to_series().implode()),

@@ -9,7 +9,11 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Self
 
-from scalecodec.base import RuntimeConfigurationObject, ScaleBytes
+from scalecodec.base import (
+    RemainingScaleBytesNotEmptyException,
+    RuntimeConfigurationObject,
+    ScaleBytes,
+)
 from scalecodec.type_registry import load_type_registry_preset
 
 from operator_prices.chain import NotASubstrateNodeError, RefusedError
@@ -20,7 +24,17 @@ from operator_prices.substrate.layout import (
     to_json,
 )
 
-CACHE_FORMAT = 1
+UNREADABLE = (
+    RemainingScaleBytesNotEmptyException,
+    NotImplementedError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What `scalecodec` raises for bytes that are not a value of the type."""
+
+CACHE_FORMAT = 2
 """Grows when what is kept on disk changes its shape."""
 
 READ: Mapping[str, tuple[str, ...]] = {
@@ -156,27 +170,39 @@ class Runtimes:
         path = self._directory / f"{spec_version}.scale"
         try:
             metadata, form = path.read_bytes(), json.loads(path.with_suffix(".json").read_bytes())
-        except (FileNotFoundError, ValueError):  # a power failure may have cut a file short
-            return None
-        if form["mark"] == _mark(metadata):
-            return Runtime.from_json(form["runtime"], metadata)
+            if form["mark"] == _mark(metadata, form["runtime"]):
+                return Runtime.from_json(form["runtime"], metadata)
+        except (FileNotFoundError, LookupError, TypeError, ValueError):
+            pass  # a power failure may have cut a file short
         return None
 
     def _from_node(self, spec_version: int, block_hash: str) -> Runtime:
-        return self._keep(Runtime.compile(spec_version, self._fetch(spec_version, block_hash)))
+        try:
+            runtime = Runtime.compile(spec_version, self._fetch(spec_version, block_hash))
+        except UNREADABLE as error:
+            raise NotASubstrateNodeError(
+                f"The metadata of spec version {spec_version} cannot be read"
+                f" ({type(error).__name__}: {error}): set ARCHIVE_NODE_URL to another node."
+            ) from error
+        return self._keep(runtime)
 
     def _keep(self, runtime: Runtime) -> Runtime:
         self._directory.mkdir(parents=True, exist_ok=True)
-        form = json.dumps({"mark": _mark(runtime.metadata), "runtime": runtime.to_json()})
+        layouts = runtime.to_json()
+        form = json.dumps({"mark": _mark(runtime.metadata, layouts), "runtime": layouts})
         name = str(runtime.spec_version)
         _replace(self._directory / f"{name}.scale", runtime.metadata)
         _replace(self._directory / f"{name}.json", form.encode())
         return runtime
 
 
-def _mark(metadata: bytes) -> dict[str, object]:
-    """What must agree for a layout on disk to be that of the metadata beside it."""
-    return {"format": CACHE_FORMAT, "metadata": sha256(metadata).hexdigest()}
+def _mark(metadata: bytes, layouts: Mapping[str, Any]) -> dict[str, object]:
+    """What must agree for layouts on disk to be those of the metadata beside them, unchanged."""
+    return {
+        "format": CACHE_FORMAT,
+        "metadata": sha256(metadata).hexdigest(),
+        "layouts": sha256(json.dumps(layouts).encode()).hexdigest(),
+    }
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import polars as pl
-from scalecodec.base import RemainingScaleBytesNotEmptyException
 from scalecodec.utils.ss58 import ss58_encode
 
 from operator_prices.chain import (
@@ -20,7 +19,7 @@ from operator_prices.substrate import keys
 from operator_prices.substrate.decode import FITS, decode, entries, octets
 from operator_prices.substrate.layout import Layout, Struct, Unsigned, fixed_size
 from operator_prices.substrate.layout import Sequence as SequenceLayout
-from operator_prices.substrate.runtime import Runtime, Runtimes
+from operator_prices.substrate.runtime import UNREADABLE, Runtime, Runtimes
 from operator_prices.tables import AMOUNT
 
 LAST_RUNTIME_UPGRADE = keys.prefix("System", "LastRuntimeUpgrade")
@@ -49,6 +48,9 @@ OPERATOR_FIELDS = {
     "total_storage_fee_deposit": "storage_fee_deposit",
 }
 """The fields of an `Operators` value that are kept, and what they are called from here on."""
+
+DEFAULTED = {"AccumulatedTreasuryFunds", "DomainChainRewards"}
+"""Items that stand for their default, zero, where a state has none."""
 
 OPTIONAL_FIELDS = {
     "minimum_nominator_stake",
@@ -89,14 +91,14 @@ SHAPES: Mapping[str, Mapping[str, pl.DataType]] = {
 }
 """The fields of each item that are read, and what they are read as."""
 
-UNREADABLE = (
-    RemainingScaleBytesNotEmptyException,
-    NotImplementedError,
-    LookupError,
-    TypeError,
-    ValueError,
-)
-"""What `scalecodec` raises for bytes that are not a value of the type."""
+_AMOUNTS = SequenceLayout(Struct((("0", Unsigned(8)), ("1", Unsigned(16)))))
+
+COLLECTIONS: Mapping[tuple[str, str], Layout] = {
+    ("DomainStakingSummary", "current_operators"): _AMOUNTS,
+    ("DomainStakingSummary", "current_epoch_rewards"): _AMOUNTS,
+    ("DomainStakingSummary", "next_operators"): SequenceLayout(Unsigned(8)),
+}
+"""How fields that are taken apart must be laid out."""
 
 _FOUND = pl.Schema(
     {
@@ -320,6 +322,7 @@ class _Reading:
             self._single(states, keys.of_domain("DomainStakingSummary", self._domain_id)),
         )
         facts = summary.select("epoch", total_stake="current_total_stake")
+        self._quarantine_absent("Now", NOW, states)
         for item, key, name in (
             ("Now", NOW, "timestamp"),
             ("AccumulatedTreasuryFunds", TREASURY, "treasury_funds"),
@@ -402,7 +405,7 @@ class _Reading:
 
         def value(state: State) -> str | None:
             found = state.values[key]
-            if found is None and item is not None:
+            if found is None and item in DEFAULTED:
                 known = self._runtimes.known(state.spec_version).items.get(item)
                 return known.default if known else None
             return found
@@ -413,6 +416,16 @@ class _Reading:
                 for epoch, state in states
             ]
         )
+
+    def _quarantine_absent(self, item: str, key: str, states: Sequence[tuple[int, State]]) -> None:
+        """Name the states that lack what every block writes."""
+        absent = [
+            (epoch, None, state.block_hash, state.spec_version, key, None)
+            for epoch, state in states
+            if state.values[key] is None
+        ]
+        rows = pl.DataFrame(absent, schema=_FOUND, orient="row")
+        self._quarantine(item, rows.with_columns(reason=pl.lit(f"the state has no {item}")))
 
     def _of_operators(
         self,
@@ -488,7 +501,13 @@ def _lacking(item: str, layout: Layout | None) -> list[str]:
         return []
     there = {name for name, _ in layout.fields}
     needed = {name.removesuffix(" count") for name in SHAPES[item]} - OPTIONAL_FIELDS
-    return [f"field {item}.{name}" for name in sorted(needed - there)]
+    changed = {
+        name for name, member in layout.fields if COLLECTIONS.get((item, name), member) != member
+    }
+    return [
+        *(f"field {item}.{name}" for name in sorted(needed - there)),
+        *(f"known layout of {item}.{name}" for name in sorted(changed)),
+    ]
 
 
 def _misfit(item: str, row: Mapping[str, object], error: Exception) -> str:
