@@ -11,16 +11,19 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import polars as pl
 from psycopg import Connection
 
 from operator_prices import embedded, frames, migrations, store
+from operator_prices.chain import Chain
 from operator_prices.ingest import ingest
 from operator_prices.ports import free_port
 from operator_prices.substrate import connect, keys
@@ -32,6 +35,10 @@ from operator_prices.windows import EpochWindow, between
 
 MANY, FEW = 320_000, 2_000
 """Values that Polars decodes, and that `scalecodec` does for comparison."""
+
+SHORT = (51, 100)
+"""Epochs of short chains, on top of which a new epoch must cost as much: a run takes the window of
+the epoch, so the one that has as many in its window is the one to compare with."""
 
 
 @dataclass(slots=True)
@@ -46,23 +53,47 @@ class Clock:
         yield
         self.spent[what] = self.spent.get(what, 0.0) + time.perf_counter() - begun
 
+    def timed(self, what: str, work: Callable[..., object]) -> Callable[..., object]:
+        """`work`, whose time counts as `what`."""
+
+        def run(*arguments: object, **options: object) -> object:
+            with self.on(what):
+                return work(*arguments, **options)
+
+        return run
+
 
 def main() -> None:
     options = _options()
+    with _stored_chain(options) as (url, cache, connection, last):
+        _requests(url, cache, last)
+        _everything(url, cache, connection, last)
+        _decoding(url)
+        _flattening(connection)
+        _one_more_epoch(url, cache, connection, last)
+    for epochs in SHORT:
+        short = argparse.Namespace(**{**vars(options), "epochs": epochs})
+        with _stored_chain(short) as (url, cache, connection, last):
+            with connect(url, domain_id=0, cache=cache) as chain:
+                for window in between(0, last):
+                    _normalized(chain, connection, window, Clock())
+            _one_more_epoch(url, cache, connection, last)
+
+
+@contextmanager
+def _stored_chain(options: argparse.Namespace) -> Iterator[tuple[str, Path, Connection, int]]:
+    """A development chain, the cache of its runtimes, an empty database, and the last epoch."""
     with TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as folder:
         place = Path(folder)
+        cache = place / "runtimes"
         with _development_chain(options) as url, embedded.server(place) as dsn:
             migrations.migrate(dsn)
-            with connect(url, domain_id=0, cache=place / "runtimes") as chain:
+            with connect(url, domain_id=0, cache=cache) as chain:
                 last = chain.head().last_completed_epoch
             if last is None:
                 raise SystemExit("the development chain has no completed epoch")
-            _requests(url, place / "runtimes", last)
             with store.connect(dsn) as connection:
-                _everything(url, place / "runtimes", connection, last)
-                _decoding(url)
-                _flattening(connection)
-                _one_more_epoch(connection, last)
+                yield url, cache, connection, last
         embedded.remove(place)
 
 
@@ -83,18 +114,7 @@ def _everything(url: str, cache: Path, connection: Connection, last: int) -> Non
     cpu, begun = time.process_time(), time.perf_counter()
     with connect(url, domain_id=0, cache=cache) as chain:
         for window in between(0, last):
-            with clock.on("ingest"):
-                ingest(chain, connection, window)
-            with clock.on("database"):
-                raw = store.read(connection, EPOCHS, window)
-            with clock.on("flatten"):
-                prices, shares = frames.operator_share_prices(raw), frames.operator_shares(raw)
-                operators = frames.operators_metadata(raw)
-            with clock.on("database"):
-                store.write(connection, OPERATOR_SHARE_PRICES, prices)
-                store.write(connection, OPERATOR_SHARES, shares)
-                store.merge_operators(connection, operators)
-                store.refresh_analytics(connection, window)
+            _normalized(chain, connection, window, clock)
             if window.first <= last // 2:
                 halfway = _peak_mb()
         requests, network = chain.requests, chain.waited
@@ -112,11 +132,30 @@ def _everything(url: str, cache: Path, connection: Connection, last: int) -> Non
     _say("peak memory at half the epochs (MB)", halfway, "the same")
     for name, seconds in (
         ("waiting for the network", network),
-        ("decoding and keeping raw epochs", clock.spent["ingest"] - network),
+        ("decoding", clock.spent["ingest"] - clock.spent["keep"] - network),
         ("flattening", clock.spent["flatten"]),
-        ("reading and writing tables", clock.spent["database"]),
+        ("the database", clock.spent["keep"] + clock.spent["database"]),
     ):
         _say(f"share of time: {name} (%)", 100 * seconds / wall, "")
+
+
+def _normalized(chain: Chain, connection: Connection, window: EpochWindow, clock: Clock) -> None:
+    """What the pipeline's runs do for a window."""
+    with (
+        clock.on("ingest"),
+        patch.object(store, "keep_epochs", clock.timed("keep", store.keep_epochs)),
+    ):
+        ingest(chain, connection, window)
+    with clock.on("database"):
+        raw = store.read(connection, EPOCHS, window)
+    with clock.on("flatten"):
+        prices, shares = frames.operator_share_prices(raw), frames.operator_shares(raw)
+        operators = frames.operators_metadata(raw)
+    with clock.on("database"):
+        store.write(connection, OPERATOR_SHARE_PRICES, prices)
+        store.write(connection, OPERATOR_SHARES, shares)
+        store.merge_operators(connection, operators)
+        store.refresh_analytics(connection, window)
 
 
 def _decoding(url: str) -> None:
@@ -153,21 +192,19 @@ def _flattening(connection: Connection) -> None:
     _say("the same documents by json.loads alone", rows / (time.perf_counter() - begun), "")
 
 
-def _one_more_epoch(connection: Connection, last: int) -> None:
-    """What the newest epoch costs on top of few and of many."""
-    for stored, epoch in (("50", 50), (f"{last:,}", last)):
-        window = EpochWindow.containing(epoch)
-        raw = store.read(connection, EPOCHS, window).filter(pl.col("epoch") == epoch)
-        times = []
-        for _ in range(20):
-            for table in ("operator_share_prices", "operator_shares", "epoch_analytics"):
-                connection.execute(f"DELETE FROM {table} WHERE epoch = {epoch}")  # noqa: S608
+def _one_more_epoch(url: str, cache: Path, connection: Connection, last: int) -> None:
+    """What the newest epoch costs on top of those before it, from the chain to normalized rows."""
+    times, waits = [], []
+    for _ in range(20):
+        for table in ("epochs", "operator_share_prices", "operator_shares", "epoch_analytics"):
+            connection.execute(f"DELETE FROM {table} WHERE epoch = {last}")  # noqa: S608
+        with connect(url, domain_id=0, cache=cache) as chain:
             begun = time.perf_counter()
-            store.write(connection, OPERATOR_SHARE_PRICES, frames.operator_share_prices(raw))
-            store.write(connection, OPERATOR_SHARES, frames.operator_shares(raw))
-            connection.execute("SELECT refresh_epoch_analytics(%s, %s)", [epoch, epoch])
+            _normalized(chain, connection, EpochWindow.containing(last), Clock())
             times.append(time.perf_counter() - begun)
-        _say(f"one epoch on top of {stored} (ms, median)", 1000 * sorted(times)[10], "the same")
+            waits.append(chain.waited)
+    _say(f"one epoch on top of {last:,} (ms, median)", 1000 * median(times), "the same")
+    _say("of them waiting for the network", 1000 * median(waits), "")
 
 
 def _peak_mb() -> float:
