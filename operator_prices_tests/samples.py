@@ -67,6 +67,10 @@ def epoch_rows(states: EpochStates) -> dict[int, tuple[object, ...]]:
         "total_stake",
         "treasury_funds",
         "chain_rewards",
+        "transition_timestamp",
+        "total_stake_after",
+        "treasury_funds_after",
+        "chain_rewards_after",
     )
     return {epoch: tuple(rest) for epoch, *rest in states.epochs.select("epoch", *names).rows()}
 
@@ -85,6 +89,8 @@ def true_epoch_rows(truth: Iterable[EpochTruth]) -> dict[int, tuple[object, ...]
             epoch.total_stake,
             epoch.treasury,
             epoch.chain_rewards,
+            epoch.transition_timestamp,
+            *epoch.after,
         )
         for epoch in truth
     }

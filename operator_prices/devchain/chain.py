@@ -169,9 +169,11 @@ class DevChain:
                 transition_block=number,
                 transition_hash="0x" + blocks.hash(number).hex(),
                 transition_spec_version=self.runtimes[self.executing_runtime(number)].spec_version,
-                total_stake=ended.total_stake,
-                treasury=ended.treasury,
-                chain_rewards=ended.chain_rewards,
+                transition_timestamp=blocks.timestamp(number),
+                total_stake=ended.totals.stake,
+                treasury=ended.totals.treasury,
+                chain_rewards=ended.totals.chain_rewards,
+                after=self.domains[0].totals(),
                 rewards=dict(ended.rewards),
                 operators=operators_truth(
                     staking, ended.epoch, ended.before, ended.active, ended.rewards

@@ -8,7 +8,7 @@ from operator_prices.devchain.agenda import AT_TRANSITION, Agenda, Event, Planne
 from operator_prices.devchain.ledger import Ledger
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.staking import EPOCH_DURATION, Staking
-from operator_prices.devchain.truth import Before
+from operator_prices.devchain.truth import Before, Totals
 
 _FORCED_AFTER = 37
 """Domain blocks into an epoch that root ends early."""
@@ -21,10 +21,8 @@ class Ended:
     epoch: int
     before: Before
     active: dict[int, int]
-    total_stake: int
     rewards: dict[int, int]
-    treasury: int
-    chain_rewards: int
+    totals: Totals
 
 
 class Domain:
@@ -108,6 +106,12 @@ class Domain:
                 self._starts.append(block)
         return ended
 
+    def totals(self) -> Totals:
+        """As the last block left them."""
+        treasury = cast("int | None", self._ledger.read("AccumulatedTreasuryFunds"))
+        rewards = cast("int | None", self._ledger.read("DomainChainRewards", self.number))
+        return Totals(self.staking.summary().current_total_stake, treasury or 0, rewards or 0)
+
     def _standing(self) -> Ended:
         ledger, summary = self._ledger, self.staking.summary()
         before: Before = {}
@@ -120,10 +124,8 @@ class Domain:
             epoch=summary.current_epoch_index,
             before=before,
             active=summary.current_operators,
-            total_stake=summary.current_total_stake,
             rewards=summary.current_epoch_rewards,
-            treasury=cast("int | None", ledger.read("AccumulatedTreasuryFunds")) or 0,
-            chain_rewards=cast("int | None", ledger.read("DomainChainRewards", self.number)) or 0,
+            totals=self.totals(),
         )
 
 

@@ -29,6 +29,14 @@ class OperatorTruth(NamedTuple):
     stake_after: int | None
 
 
+class Totals(NamedTuple):
+    """What a block's state says of the domain as a whole. Amounts in Shannons."""
+
+    stake: int
+    treasury: int
+    chain_rewards: int
+
+
 @dataclass(slots=True)
 class EpochTruth:
     """A completed epoch of domain 0 and its operators, by id."""
@@ -43,10 +51,13 @@ class EpochTruth:
     transition_block: int
     transition_hash: str
     transition_spec_version: int
+    transition_timestamp: int
     total_stake: int
     """The summary's `current_total_stake` at the end block."""
     treasury: int
     chain_rewards: int
+    after: Totals
+    """The same three at the transition block."""
     rewards: dict[int, int]
     """The summary's `current_epoch_rewards`, those of operators that are gone included."""
     operators: dict[int, OperatorTruth] = field(default_factory=dict)
