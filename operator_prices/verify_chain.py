@@ -1,4 +1,4 @@
-"""Whether what is stored is still on the chain: one list request verifies hundreds of epochs."""
+"""Whether what is stored is still on the chain: one list request verifies 1,000 epochs."""
 
 from dataclasses import dataclass
 

@@ -40,7 +40,10 @@ ANCHOR_TRIES = 8
 """Looks at the chain until a block is found from which the ledger covers what is asked for."""
 
 PAGE = 1000
-"""Keys that a node lists in one answer, at most; and block numbers that we ask about in one."""
+"""Keys that a node lists in one answer, at most."""
+
+HASHES = 2000
+"""Blocks whose hashes are asked for in one request: the two blocks of each of 1,000 epochs."""
 
 COUNTED = {
     "deposits": "Deposits",
@@ -131,8 +134,8 @@ class SubstrateChain:
         """The hashes of `blocks` on the chain as it is now, None where it is not that long."""
         found: list[str | None] = []
         requests: list[Request] = [
-            ("chain_getBlockHash", [list(blocks[at : at + PAGE])])
-            for at in range(0, len(blocks), PAGE)
+            ("chain_getBlockHash", [list(blocks[at : at + HASHES])])
+            for at in range(0, len(blocks), HASHES)
         ]
         for answer in self._rpc.call_many(requests):
             if not isinstance(answer, list):
