@@ -1,17 +1,82 @@
 """What is read and stored of a chain that reorganizes, and of nodes that are behind or wrong."""
 
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
+import pytest
 
+from operator_prices.chain import NodeBehindError, RefusedError
+from operator_prices.devchain import domain, tampering
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
+from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import serving
+from operator_prices.substrate import connect, keys, reader
+from operator_prices.substrate.reader import SubstrateChain
+from operator_prices.substrate.states import PARENT_HASH
 from operator_prices.verify_chain import verify_chain
-from operator_prices_tests.samples import reading
+from operator_prices_tests.samples import (
+    epoch_rows,
+    operator_rows,
+    own_copy,
+    reading,
+    true_epoch_rows,
+    true_operator_rows,
+    truth_of,
+)
 
 REGULAR = Scenario(seconds_per_block=0, epochs=20, operators=3, forced=())
+IRREGULAR = Scenario(
+    seconds_per_block=0, epochs=30, operators=4, locking_epochs=5, forced=(14, 20, 28, 29)
+)
 THOUSAND = 1000
+SUMMARY = keys.prefix("Domains", "DomainStakingSummary")
+
+
+def spoiling(prefix: str, spoil: Callable[[str], str | None], block_hash: str) -> Tamper:
+    """A node that answers something else for the keys of one prefix at one block."""
+
+    async def tamper(call: Call) -> object:
+        answer = own_copy(call)
+        method, params = call.request["method"], call.request["params"]
+        if method == "state_queryStorageAt" and params[1] == block_hash:
+            for change in answer["result"][0]["changes"]:
+                if change[0].startswith(prefix):
+                    change[1] = spoil(change[1])
+        return answer
+
+    return tamper
+
+
+def lacking(block: int, times: float) -> Tamper:
+    """A node that answers null for the hash of `block`, so many times."""
+    asked = 0
+
+    async def tamper(call: Call) -> object:
+        nonlocal asked
+        answer = own_copy(call)
+        wanted = call.request["params"]
+        if call.request["method"] == "chain_getBlockHash" and block in wanted[0]:
+            asked += 1
+            if asked <= times:
+                answer["result"][wanted[0].index(block)] = None
+        return answer
+
+    return tamper
+
+
+def assert_all_read(chain: SubstrateChain, played: DevChain) -> None:
+    """What is completed now is read true to the last digit, and nothing is taken for skipped."""
+    last = chain.head().last_completed_epoch
+    assert last is not None
+    states = chain.read(range(last + 1))
+    assert states.skipped.is_empty()
+    assert states.quarantined.is_empty()
+    assert epoch_rows(states) == true_epoch_rows(truth_of(played))
+    assert operator_rows(states) == true_operator_rows(truth_of(played))
 
 
 def test_one_list_request_verifies_a_thousand_epochs(
@@ -32,3 +97,154 @@ def test_one_list_request_verifies_a_thousand_epochs(
         before = chain.requests
         assert verify_chain(chain, database, 0, THOUSAND) == []
         assert chain.requests - before == 1
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("epoch", "before_its_end"), [(12, 5), (27, 3)], ids=["deep", "shallow"])
+def test_the_same_reader_reads_on_after_a_reorganization_behind_the_gate(
+    seed: int, epoch: int, before_its_end: int, tmp_path: Path
+) -> None:
+    played = DevChain(replace(IRREGULAR, seed=seed))
+    with serving(played) as node, reading(node.url, tmp_path) as chain:
+        assert_all_read(chain, played)
+        ended = {told.epoch: told.end_block for told in truth_of(played)}
+        node.reorg(ended[epoch] - before_its_end, extra=300)
+        assert_all_read(chain, played)
+
+
+def test_a_reader_that_meets_a_reorganization_reads_on_the_next_time(tmp_path: Path) -> None:
+    played = DevChain(IRREGULAR)
+    with serving(played) as node, reading(node.url, tmp_path) as chain:
+        assert_all_read(chain, played)
+        ended = {told.epoch: told.end_block for told in truth_of(played)}
+        node.reorg(ended[12] - 5, extra=300)
+        with pytest.raises(NodeBehindError):
+            chain.read(range(28))
+        states = chain.read(range(28))
+    truth = [told for told in truth_of(played) if told.epoch in range(28)]
+    assert epoch_rows(states) == true_epoch_rows(truth)
+
+
+def test_an_epoch_whose_end_shows_no_domain_is_an_error_and_not_skipped(tmp_path: Path) -> None:
+    played = DevChain(REGULAR)
+    end_hash = truth_of(played)[10].end_hash
+    healthy = False
+    spoiled = spoiling(SUMMARY, lambda _: None, end_hash)
+
+    async def until_healthy(call: Call) -> object:
+        return call.answer() if healthy else await spoiled(call)
+
+    with serving(played, tamper=until_healthy) as node, reading(node.url, tmp_path) as chain:
+        with pytest.raises(NodeBehindError, match=r"where epoch 10 ends .* use another node"):
+            chain.read(range(20))
+        healthy = True
+        assert_all_read(chain, played)
+
+
+def test_a_jump_of_three_leaves_two_skipped_epochs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ends = domain.Domain.ends
+
+    def three(self: domain.Domain, head: int, start_head: int, *, bundle: bool) -> int:
+        count = ends(self, head, start_head, bundle=bundle)
+        return 3 if count > 1 else count
+
+    monkeypatch.setattr(domain.Domain, "ends", three)
+    played = DevChain(replace(REGULAR, jumps=(7,)))
+    transition = truth_of(played)[7]
+    with serving(played) as node, reading(node.url, tmp_path) as chain:
+        states = chain.read(range(12))
+    assert states.skipped.rows() == [
+        (epoch, transition.transition_block, transition.transition_hash) for epoch in (8, 9)
+    ]
+    truth = [told for told in truth_of(played) if told.epoch in range(12)]
+    assert epoch_rows(states) == true_epoch_rows(truth)
+    assert operator_rows(states) == true_operator_rows(truth)
+
+
+@pytest.mark.parametrize("forced", [(), (0,), (3,)])
+def test_the_first_epoch_alone_is_read_right(forced: tuple[int, ...], tmp_path: Path) -> None:
+    played = DevChain(replace(REGULAR, forced=forced))
+    with serving(played) as node, reading(node.url, tmp_path) as chain:
+        states = chain.read([0])
+    assert epoch_rows(states) == true_epoch_rows(truth_of(played)[:1])
+    assert operator_rows(states) == true_operator_rows(truth_of(played)[:1])
+
+
+def test_a_hash_that_is_not_there_yet_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(reader, "NULL_HASH_PAUSES", (0.01, 0.01))
+    played = DevChain(REGULAR)
+    with (
+        serving(played, tamper=lacking(played.head, 2)) as node,
+        reading(node.url, tmp_path) as chain,
+    ):
+        assert_all_read(chain, played)
+
+
+def test_a_node_without_the_hash_of_a_block_below_its_head_is_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(reader, "NULL_HASH_PAUSES", (0.01, 0.01))
+    played = DevChain(REGULAR)
+    with (
+        serving(played, tamper=lacking(played.head, 4)) as node,
+        reading(node.url, tmp_path) as chain,
+    ):
+        with pytest.raises(NodeBehindError, match=f"has no block {played.head} .* wait until"):
+            chain.head()
+        assert_all_read(chain, played)
+
+
+def test_a_node_that_does_not_find_a_header_is_behind(tmp_path: Path) -> None:
+    async def lost(call: Call) -> object:
+        if call.request["method"] == "state_queryStorageAt":
+            return tampering.error(call, 4003, "Client error: Header was not found in the database")
+        return call.answer()
+
+    with (
+        serving(DevChain(REGULAR), tamper=lost) as node,
+        reading(node.url, tmp_path) as chain,
+        pytest.raises(NodeBehindError, match="behind or on another fork"),
+    ):
+        chain.head()
+
+
+def test_a_transition_block_that_names_another_parent_is_refused(tmp_path: Path) -> None:
+    played = DevChain(REGULAR)
+    told = truth_of(played)[10]
+    stranger = f"0x{played.blocks.hash(told.end_block - 1).hex()}"
+    tamper = spoiling(PARENT_HASH, lambda _: stranger, told.transition_hash)
+    with (
+        serving(played, tamper=tamper) as node,
+        reading(node.url, tmp_path) as chain,
+        pytest.raises(RefusedError, match=f"for block {told.end_block} .*use another node"),
+    ):
+        chain.read(range(20))
+
+
+def test_the_gate_is_as_deep_as_the_chain_says(tmp_path: Path) -> None:
+    name, (old, new) = (
+        b"ConfirmationDepthK".hex(),
+        (n.to_bytes(4, "little").hex() for n in (100, 333)),
+    )
+
+    async def deeper(call: Call) -> object:
+        answer = own_copy(call)
+        if call.request["method"] == "state_getMetadata":
+            answer["result"], count = re.subn(
+                f"({name}..10){old}", rf"\g<1>{new}", answer["result"]
+            )
+            assert count == 1
+        return answer
+
+    played = DevChain(REGULAR)
+    with serving(played, tamper=deeper) as node:
+        for asked, depth in ((0, 333), (50, 333), (400, 400)):
+            with connect(node.url, domain_id=0, cache=tmp_path, depth=asked) as chain:
+                head = chain.head()
+            assert head.best_block - head.gate_block == depth
+            completed = max(told.epoch for told in played.truth(depth))
+            assert head.last_completed_epoch == completed

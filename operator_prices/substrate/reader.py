@@ -1,11 +1,14 @@
 """The `Chain` of production: an archive node, read in two requests an epoch."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from operator_prices.chain import (
+    ChainError,
     DomainMissingError,
     EpochStates,
     Head,
@@ -51,6 +54,9 @@ COUNTED = {
     "successfulBundles": "SuccessfulBundles",
 }
 """The maps whose entries are counted on request, by their names in raw epochs."""
+
+NULL_HASH_PAUSES = (0.2, 0.4, 0.8, 1.6)
+"""Seconds before a block is asked for again that a node below its head does not have yet."""
 
 INCOMPLETE_ANSWERS = 5
 """How often a node may leave keys of one request unanswered before that is an error."""
@@ -107,6 +113,10 @@ class SubstrateChain:
     def head(self) -> Head:
         """Look at the head anew; completed is what lies deep enough below the best block."""
         self._tip_seen = None
+        with self._fresh_after_errors():
+            return self._head()
+
+    def _head(self) -> Head:
         tip = self._tip()
         gate = self._gate(tip)
         if gate < 1:
@@ -127,8 +137,24 @@ class SubstrateChain:
 
         Errors are `ChainError`; an epoch whose transition is not deep enough is a `ValueError`.
         """
-        parts = [self._read_span(span) for span in _spans(sorted(set(epochs)))]
+        with self._fresh_after_errors():
+            parts = [self._read_span(span) for span in _spans(sorted(set(epochs)))]
         return states.concat(parts)
+
+    @contextmanager
+    def _fresh_after_errors(self) -> Iterator[None]:
+        """After an error nothing is taken for known, so that the next try looks at all of it."""
+        try:
+            yield
+        except ChainError:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Drop what is known of blocks, which may have left the chain; the first one cannot."""
+        self._hashes = {block: known for block, known in self._hashes.items() if block == 0}
+        self._known = IndexMap()
+        self._tip_seen = None
 
     def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
         """The hashes of `blocks` on the chain as it is now, None where it is not that long."""
@@ -175,7 +201,7 @@ class SubstrateChain:
                     f"{self._rpc.endpoint} does not answer as a Substrate node does: set"
                     " ARCHIVE_NODE_URL to a node's RPC address."
                 ) from error
-            self._resolve([0, block])
+            self._resolve_best(block)
             plain = [self._summary, states.LAST_RUNTIME_UPGRADE, states.NEXT_OPERATOR_ID]
             (best,) = self._states([(block, plain)])
             self._known.learn(block, _index(best))
@@ -194,16 +220,31 @@ class SubstrateChain:
 
     def _resolve(self, blocks: Iterable[int]) -> None:
         """Ask for the hashes of `blocks` that are not known yet, in one request."""
-        unknown = sorted({block for block in blocks if block not in self._hashes})
-        if not unknown:
-            return
-        for block, found in zip(unknown, self.block_hashes(unknown), strict=True):
-            if found is None:
-                raise NodeBehindError(
-                    f"{self._rpc.endpoint} has no block {block} though its head is above: it is"
-                    " behind or syncing; wait until it has caught up, or use another node."
-                )
-            self._hashes[block] = found
+        unknown = sorted(set(blocks) - self._hashes.keys())
+        for pause in (0.0, *NULL_HASH_PAUSES):
+            if not unknown:
+                return
+            sleep(pause)
+            found = zip(unknown, self.block_hashes(unknown), strict=True)
+            self._hashes |= {block: known for block, known in found if known is not None}
+            unknown = [block for block in unknown if block not in self._hashes]
+        if unknown:
+            raise NodeBehindError(
+                f"{self._rpc.endpoint} has no block {unknown[0]} though its head is above: it is"
+                " behind or syncing; wait until it has caught up, or use another node."
+            )
+
+    def _resolve_best(self, block: int) -> None:
+        """Ask for the hash of the best block, and whether the highest known one is still there.
+
+        A reorganization since then has replaced that one, too, whatever else it has replaced.
+        """
+        asked = sorted({0, block, max(self._hashes, default=0)})
+        found = dict(zip(asked, self.block_hashes(asked), strict=True))
+        if any(self._hashes.get(known, now) != now for known, now in found.items()):
+            self._forget()
+        self._hashes |= {block: now for block, now in found.items() if now is not None}
+        self._resolve([0, block])
 
     def _states(self, wanted: Sequence[tuple[int, Sequence[str]]]) -> list[State]:
         """Read some keys at each of some blocks, all requests at once."""
@@ -278,12 +319,11 @@ class SubstrateChain:
         for epoch in epochs:
             if epoch not in found:
                 block = first_block_at(epoch + 1, self._known, self._indices)
-                (before,) = self._indices([block - 1])
-                if before == epoch:
-                    candidate = Candidate(block, self._hash(block), epoch + 1)
-                    (found[epoch],) = self._verified(tip, [candidate], searched=True)
-                else:
-                    (skipped[epoch],) = self._states([(block, [self._summary])])
+                candidate = Candidate(block, self._hash(block), epoch + 1)
+                for boundary in self._verified(tip, [candidate]):
+                    found[epoch] = boundary
+                if epoch not in found:
+                    skipped[epoch] = self._skip(epoch, block)
         return states.assemble(
             [found[epoch] for epoch in sorted(found)],
             skipped=skipped,
@@ -292,14 +332,29 @@ class SubstrateChain:
             runtimes=self._runtimes,
         )
 
-    def _verified(
-        self, tip: _Tip, told: Sequence[Candidate], *, searched: bool = False
-    ) -> list[Boundary]:
+    def _skip(self, epoch: int, block: int) -> State:
+        """The state of the block that moved the index past `epoch`, by what it and its parent show.
+
+        An epoch that is recorded as skipped is never read again, so nothing is concluded from an
+        answer that does not show both.
+        """
+        (after,) = self._states([(block, [self._summary, states.NUMBER, states.PARENT_HASH])])
+        self._hashes[block - 1] = str(after.values[states.PARENT_HASH])
+        (before,) = self._states([(block - 1, [self._summary, states.NUMBER])])
+        if not 0 <= self._learn(before) < epoch < self._learn(after):
+            raise NodeBehindError(
+                f"{self._rpc.endpoint} contradicts itself about where epoch {epoch} ends (block"
+                f" {block} shows epoch index {_index(after)}, its parent {_index(before)}): the"
+                " chain has just reorganized, or the node is not whole; try again, or use another"
+                " node."
+            )
+        return after
+
+    def _verified(self, tip: _Tip, told: Sequence[Candidate]) -> list[Boundary]:
         """Read the transition and end blocks of `told`; keep those that really end the epoch.
 
-        The transition block must show the expected index (at least that index, where a search has
-        shown that it is the first to do so), and the block that it names as its parent must be the
-        one before it and show the index below.
+        The transition block must show at least the expected index, and the block that it names as
+        its parent must be the one before it and show the index of the epoch.
         """
         operators = range(tip.next_operator_id)
         for candidate in told:
@@ -316,7 +371,7 @@ class SubstrateChain:
         likely = []
         for candidate, transition in zip(told, transitions, strict=True):
             index = self._learn(transition)
-            if index == candidate.expected_index or searched:
+            if index >= candidate.expected_index:
                 likely.append((candidate.expected_index - 1, transition))
                 self._hashes[transition.block - 1] = str(transition.values[states.PARENT_HASH])
         ends = self._states(
