@@ -288,22 +288,27 @@ def incomplete(connection: Connection, first: int, last: int) -> list[int]:
 def blocks(connection: Connection, first: int, last: int) -> list[tuple[int, int, str]]:
     """Epoch, number and hash of the end and the transition block of each epoch of `first..last`.
 
-    Of an imported epoch nobody knows the transition block.
+    Of an imported epoch nobody knows the transition block; of a skipped one there is only the block
+    that moved the index past it.
     """
     return connection.execute(
-        "SELECT epoch, block, hash FROM epochs CROSS JOIN LATERAL"
-        " (VALUES (end_block, end_hash), (transition_block, transition_hash)) AS of (block, hash)"
+        "SELECT epoch, block, hash FROM ("
+        "SELECT epoch, end_block, end_hash FROM epochs UNION ALL"
+        " SELECT epoch, transition_block, transition_hash FROM epochs UNION ALL"
+        " SELECT epoch, block, block_hash FROM skipped_epochs) AS known (epoch, block, hash)"
         " WHERE epoch BETWEEN %s AND %s AND block IS NOT NULL ORDER BY epoch, block",
         [first, last],
     ).fetchall()
 
 
 def doubt(connection: Connection, epochs: Sequence[int]) -> None:
-    """Mark epochs as incomplete, so that the next run reads them again."""
-    connection.execute(
-        "UPDATE epochs SET complete = false WHERE epoch = ANY (%s) AND source = 'chain'",
-        [list(epochs)],
-    )
+    """Mark epochs as incomplete, and as gaps if skipped, so that the next run reads them again."""
+    with connection.transaction():
+        connection.execute(
+            "UPDATE epochs SET complete = false WHERE epoch = ANY (%s) AND source = 'chain'",
+            [list(epochs)],
+        )
+        connection.execute("DELETE FROM skipped_epochs WHERE epoch = ANY (%s)", [list(epochs)])
 
 
 def uncounted(connection: Connection, first: int, last: int) -> list[tuple[int, str]]:

@@ -10,7 +10,7 @@ from operator_prices.chain import Chain, NodeBehindError
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A block of a stored epoch in whose place the chain has another one by now."""
+    """A block of a stored or skipped epoch in whose place the chain has another one by now."""
 
     epoch: int
     block: int
@@ -21,7 +21,8 @@ class Gone:
 def left_the_chain(chain: Chain, connection: Connection, first: int, last: int) -> list[Gone]:
     """The stored end and transition blocks of `first..last` whose hash is another one by now.
 
-    A block follows its parent, so where both hashes of an epoch are on the chain its end block is
+    Among them are the blocks that skipped an epoch: without them it may exist after all. A block
+    follows its parent, so where both hashes of an epoch are on the chain its end block is
     the parent of its transition block. Raises `ChainError` when the chain cannot be read or is not
     that long, and when it is another chain.
     """
@@ -41,7 +42,7 @@ def left_the_chain(chain: Chain, connection: Connection, first: int, last: int) 
 
 
 def verify_chain(chain: Chain, connection: Connection, first: int, last: int) -> list[int]:
-    """The stored epochs of `first..last` that left the chain; the next run re-reads them.
+    """The stored and skipped epochs of `first..last` that left the chain; the next run reads them.
 
     Raises as `left_the_chain` does.
     """

@@ -8,16 +8,19 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from operator_prices import store
 from operator_prices.chain import NodeBehindError, RefusedError
 from operator_prices.devchain import domain, tampering
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import serving
+from operator_prices.ingest import ingest
 from operator_prices.substrate import connect, keys, reader
 from operator_prices.substrate.reader import SubstrateChain
 from operator_prices.substrate.states import PARENT_HASH
-from operator_prices.verify_chain import verify_chain
+from operator_prices.verify_chain import left_the_chain, verify_chain
+from operator_prices.windows import EpochWindow
 from operator_prices_tests.samples import (
     epoch_rows,
     operator_rows,
@@ -248,3 +251,43 @@ def test_the_gate_is_as_deep_as_the_chain_says(tmp_path: Path) -> None:
             assert head.best_block - head.gate_block == depth
             completed = max(told.epoch for told in played.truth(depth))
             assert head.last_completed_epoch == completed
+
+
+def test_an_epoch_whose_skipping_left_the_chain_is_a_gap_and_is_read(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    window = EpochWindow(0)
+    played = DevChain(replace(REGULAR, jumps=(11,)))
+    with serving(played) as node, reading(node.url, tmp_path) as chain:
+        ingest(chain, database, window)
+        assert verify_chain(chain, database, 0, 99) == []
+        ended = {told.epoch: told.end_block for told in truth_of(played)}
+        played.scenario = replace(played.scenario, jumps=())
+        played.domains[0]._scenario = played.scenario  # noqa: SLF001
+        node.reorg(ended[11] - 3, extra=200)
+        left = verify_chain(chain, database, 0, 99)
+        assert left[:3] == [11, 12, 13]
+        assert (12, 12) in store.summary(database).gaps
+        ingest(chain, database, window)
+        assert verify_chain(chain, database, 0, 99) == []
+    assert store.summary(database).skipped == 0
+    assert store.summary(database).gaps == []
+    stored = database.execute("SELECT epoch, end_hash FROM epochs ORDER BY epoch").fetchall()
+    assert stored == [(told.epoch, told.end_hash) for told in truth_of(played)]
+
+
+def test_one_skipped_block_that_is_another_by_now_is_named(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    with (
+        serving(DevChain(replace(REGULAR, jumps=(11,)))) as node,
+        reading(node.url, tmp_path) as chain,
+    ):
+        ingest(chain, database, EpochWindow(0))
+        database.execute("UPDATE skipped_epochs SET block_hash = '0xab'")
+        assert [one.epoch for one in left_the_chain(chain, database, 0, 99)] == [12]
+        assert left_the_chain(chain, database, 0, 11) == []
+        assert verify_chain(chain, database, 0, 99) == [12]
+        assert ingest(chain, database, EpochWindow(0)).skipped == 1
+        assert verify_chain(chain, database, 0, 99) == []
+    assert store.incomplete(database, 0, 99) == []
