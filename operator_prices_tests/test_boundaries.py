@@ -12,7 +12,9 @@ from operator_prices.substrate.boundaries import (
     IndexMap,
     Indices,
     candidates,
+    corrected,
     first_block_at,
+    likely,
     shifts,
 )
 
@@ -51,7 +53,7 @@ def test_a_search_looks_at_few_blocks() -> None:
     known = IndexMap()
     known.learn(1_000_000, 9_000)
     first_block_at(4_321, known, indices_of(range(40, 1_000_000, 111), asked))
-    assert len(asked) <= 5 * 17
+    assert len(asked) <= 40
 
 
 def test_an_index_that_no_block_has_reached_is_an_error() -> None:
@@ -109,3 +111,61 @@ def test_a_regular_span_costs_two_looks() -> None:
 
     assert shifts(told, indices) == [0] * 100
     assert len(asked) == 2
+
+
+def tries(shown: Sequence[int], wanted: int) -> list[int]:
+    """The positions that are tried for an index until its first block, or none, is left to try.
+
+    The candidates show the indices `shown`, and expect one less from each to the next older one.
+    """
+    told = [
+        Candidate(100 * i + 100, "0x", shown[-1] - len(shown) + 1 + i) for i in range(len(shown))
+    ]
+    known, tried = IndexMap(), set[Candidate]()
+    positions: list[int] = []
+    while guess := likely(told, wanted, known, tried):
+        assert guess.expected_index == wanted
+        positions.append(guess.block // 100 - 1)
+        known.learn(guess.block, shown[positions[-1]])
+        tried.add(guess)
+        if wanted in shown and shown.index(wanted) == positions[-1]:
+            break
+    return positions
+
+
+@given(
+    steps=st.lists(st.sampled_from([0, 1, 1, 1, 2, 3]), max_size=60),
+    wanted=st.integers(-2, 130),
+)
+def test_no_candidate_is_tried_twice_for_an_epoch(steps: list[int], wanted: int) -> None:
+    positions = tries([1 + sum(steps[:i]) for i in range(len(steps) + 1)], wanted)
+    assert len(set(positions)) == len(positions)
+
+
+@given(
+    at=st.integers(1, 59), step=st.sampled_from([0, 2]), wanted=st.integers(1, 60), extra=st.data()
+)
+def test_one_exception_costs_few_tries(
+    at: int, step: int, wanted: int, extra: st.DataObject
+) -> None:
+    shown = [1 + i + (step - 1 if i >= at else 0) for i in range(60)]
+    index = extra.draw(st.sampled_from(sorted(set(shown)))) if wanted not in shown else wanted
+    positions = tries(shown, index)
+    assert positions[-1] == shown.index(index)
+    assert len(positions) <= 3
+
+
+def test_without_a_ledger_no_candidate_is_likely() -> None:
+    assert likely([], 3, IndexMap(), set()) is None
+
+
+def test_what_is_older_or_newer_is_corrected_like_its_neighbours() -> None:
+    told = [Candidate(100 * i, "0x", i) for i in range(20)]
+
+    def indices(blocks: Sequence[int]) -> list[int]:
+        return [block // 100 - (block < 800) for block in blocks]
+
+    found = corrected(told, range(5, 15), indices)
+    assert [one.expected_index for one in found] == [*range(-1, 7), *range(8, 20)]
+    assert corrected(told, range(0), indices) == told
+    assert corrected([], range(0), indices) == []

@@ -1,8 +1,8 @@
 """Epoch boundaries: which blocks end an epoch, told by the ledger of domain blocks or searched."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 LEDGER_REACH = 14_400
 """`ConsensusBlockHash` keeps this many domain blocks."""
@@ -10,8 +10,9 @@ LEDGER_REACH = 14_400
 BEFORE_THE_DOMAIN = -1
 """The epoch index of a block at which the domain does not exist yet."""
 
-FAN = 16
-"""Blocks that a search looks at in one round: a round costs one round trip, whatever its width."""
+FAN = 4
+"""Blocks that a search looks at in one round, which costs one round trip: fewer blocks make more
+rounds, more blocks make more requests in all."""
 
 FEW = 2
 """Candidates that are not worth a look of their own before they are read and verified."""
@@ -87,6 +88,43 @@ def shifts(expected: Sequence[Candidate], indices: Indices) -> list[int]:
     return [found[known[bisect_left(known, position)]] for position in range(len(expected))]
 
 
+def corrected(told: Sequence[Candidate], near: range, indices: Indices) -> list[Candidate]:
+    """`told` with the indices to expect after a look at the ends of those that `near` has.
+
+    `near` are positions in `told`; what is older or newer is off as far as the nearest of them.
+    """
+    found = shifts([told[position] for position in near], indices) if near else [0]
+    return [
+        replace(one, expected_index=one.expected_index + found[_clamp(i - near.start, len(found))])
+        for i, one in enumerate(told)
+    ]
+
+
+def likely(
+    told: Sequence[Candidate], index: int, known: "IndexMap", tried: Container[Candidate]
+) -> Candidate | None:
+    """The candidate that likely is the first block to show `index`, None where none can be.
+
+    That is the one which expects it, unless it is known to show another index: that one tells how
+    many candidates on to look. One that has been tried and shows it was not the first; an older one
+    may be. `told` is in the order of its blocks.
+    """
+    position = bisect_left(told, index, key=lambda one: one.expected_index)
+    visited: set[int] = set()
+    while told and (position := _clamp(position, len(told))) not in visited:
+        visited.add(position)
+        shown = known.at(told[position].block)
+        guess = replace(told[position], expected_index=index)
+        if shown in {None, index} and guess not in tried:
+            return guess
+        position += index - shown if shown is not None and shown != index else -1
+    return None
+
+
+def _clamp(position: int, length: int) -> int:
+    return max(0, min(position, length - 1))
+
+
 class IndexMap:
     """What is known of the epoch index at blocks: it never falls from a block to a later one."""
 
@@ -95,6 +133,10 @@ class IndexMap:
 
     def learn(self, block: int, index: int) -> None:
         self._index[block] = index
+
+    def at(self, block: int) -> int | None:
+        """The index at `block`, None where it is not known."""
+        return self._index.get(block)
 
     def below(self, index: int) -> int:
         """The highest block known to be under `index`."""

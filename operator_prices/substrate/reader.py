@@ -1,5 +1,6 @@
 """The `Chain` of production: an archive node, read in two requests an epoch."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,8 +24,9 @@ from operator_prices.substrate.boundaries import (
     Candidate,
     IndexMap,
     candidates,
+    corrected,
     first_block_at,
-    shifts,
+    likely,
 )
 from operator_prices.substrate.rpc import Request, Rpc
 from operator_prices.substrate.runtime import Runtime, Runtimes
@@ -41,6 +43,9 @@ SLACK = 300
 
 ANCHOR_TRIES = 8
 """Looks at the chain until a block is found from which the ledger covers what is asked for."""
+
+LEDGER_TRIES = 3
+"""Candidates of the ledger that are read for an epoch before its end is searched for."""
 
 PAGE = 1000
 """Keys that a node lists in one answer, at most."""
@@ -313,8 +318,7 @@ class SubstrateChain:
     def _read_span(self, epochs: Sequence[int]) -> EpochStates:
         """Read at most `SPAN` epochs that lie close together."""
         tip = self._tip()
-        boundaries = self._verified(tip, self._told_by_ledger(tip, epochs))
-        found = {boundary.epoch: boundary for boundary in boundaries}
+        found = self._by_ledger(tip, epochs)
         skipped: dict[int, State] = {}
         for epoch in epochs:
             if epoch not in found:
@@ -331,6 +335,22 @@ class SubstrateChain:
             domain_id=self._domain_id,
             runtimes=self._runtimes,
         )
+
+    def _by_ledger(self, tip: _Tip, epochs: Sequence[int]) -> dict[int, Boundary]:
+        """The boundaries of `epochs` that the ledger tells of.
+
+        A candidate that is not the one it was taken for tells which other one to try.
+        """
+        told = self._told_by_ledger(tip, epochs)
+        found: dict[int, Boundary] = {}
+        tried: set[Candidate] = set()
+        for _ in range(LEDGER_TRIES):
+            missing = [epoch for epoch in epochs if epoch not in found]
+            guesses = [likely(told, epoch + 1, self._known, tried) for epoch in missing]
+            new = list({guess.block: guess for guess in guesses if guess}.values())
+            tried.update(new)
+            found |= {boundary.epoch: boundary for boundary in self._verified(tip, new)}
+        return found
 
     def _skip(self, epoch: int, block: int) -> State:
         """The state of the block that moved the index past `epoch`, by what it and its parent show.
@@ -411,7 +431,7 @@ class SubstrateChain:
         return replace(state, spec_version=self._runtime(state).spec_version)
 
     def _told_by_ledger(self, tip: _Tip, epochs: Sequence[int]) -> list[Candidate]:
-        """What the ledger says of the transition blocks of `epochs`, as far as it reaches."""
+        """The ledger's candidates around the ends of `epochs`, as far as it reaches."""
         parent = self._anchor_parent(tip, epochs)
         if parent is None:
             return []
@@ -431,12 +451,12 @@ class SubstrateChain:
             duration=tip.runtime.stake_epoch_duration,
         )
         self._hashes |= {candidate.block: candidate.block_hash for candidate in told}
-        near = [c for c in told if epochs[0] <= c.expected_index - 1 <= epochs[-1]]
-        corrected = [
-            replace(c, expected_index=c.expected_index + shift)
-            for c, shift in zip(near, shifts(near, self._indices), strict=True)
-        ]
-        return [c for c in corrected if c.expected_index - 1 in set(epochs)]
+        deep = [candidate for candidate in told if candidate.block <= self._gate(tip)]
+        near = range(
+            bisect_left(deep, epochs[0] + 1, key=_expected_index),
+            bisect_right(deep, epochs[-1] + 1, key=_expected_index),
+        )
+        return corrected(deep, near, self._indices)
 
     def _anchor_parent(self, tip: _Tip, epochs: Sequence[int]) -> State | None:
         """A state after the last of `epochs` from whose child the ledger reaches to the first."""
@@ -463,6 +483,10 @@ def _spans(epochs: Sequence[int]) -> Iterator[list[int]]:
         span.append(epoch)
     if span:
         yield span
+
+
+def _expected_index(candidate: Candidate) -> int:
+    return candidate.expected_index
 
 
 def _index(state: State) -> int:
