@@ -40,6 +40,10 @@ FORGET_REPLACED = sql.SQL(
     " AND (old.end_block, lower(old.end_hash)) <> (new.end_block, lower(new.end_hash))"
     " RETURNING operator_id"
 )
+FORGET_SKIPPED = sql.SQL(
+    "DELETE FROM {table} USING epochs AS old WHERE {table}.epoch = old.epoch"
+    " AND old.source = 'chain' AND old.epoch = ANY (%s) RETURNING operator_id"
+)
 FORGET_OPERATORS = """
 UPDATE operators_metadata AS known SET (first_seen_epoch, last_seen_epoch) = (
     SELECT min(epoch), max(epoch) FROM operator_shares AS still
@@ -152,7 +156,8 @@ def keep_epochs(
     """Keep epochs as the chain told them, with what could not be understood and what is skipped.
 
     The first write ties the database to the chain. An epoch whose end block has become another one
-    takes its parsed rows with it. Returns the number of epochs that are new or changed.
+    takes its parsed rows with it; one that is skipped by now goes itself, too: it was read from
+    blocks that have left the chain. Returns the number of epochs that are new or changed.
     """
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(
@@ -163,21 +168,29 @@ def keep_epochs(
         refuse_other_chain(connection, genesis_hash, domain_id)
         _stage(cursor, EPOCHS, frame)
         cursor.execute(KEEP_COUNTS)
-        forgotten: list[int] = []
-        for name in ("operator_share_prices", "operator_shares"):
-            rows = cursor.execute(FORGET_REPLACED.format(table=sql.Identifier(name)))
-            forgotten += {operator for (operator,) in rows}
-        if forgotten:
-            cursor.execute(FORGET_OPERATORS, [forgotten])
-            cursor.execute(FORGET_NOBODIES, [forgotten])
+        _forget_what_left(cursor, list(skipped["epoch"]))
         changed = _apply(cursor, EPOCHS, frame)
         cursor.execute(
             "DELETE FROM quarantine WHERE source = 'chain' AND epoch = ANY (%s)",
-            [list({*frame["epoch"], *quarantined["epoch"]})],
+            [list({*frame["epoch"], *quarantined["epoch"], *skipped["epoch"]})],
         )
         _insert(cursor, "quarantine", quarantined.drop("operator_id"), source="chain")
         _insert(cursor, "skipped_epochs", skipped, reason="one block moved the index past it")
         return changed
+
+
+def _forget_what_left(cursor: Cursor, skipped: Sequence[int]) -> None:
+    """Delete what blocks have told that are not the chain's any more, by what is incoming now."""
+    forgotten: list[int] = []
+    for name in ("operator_share_prices", "operator_shares"):
+        table = sql.Identifier(name)
+        rows = cursor.execute(FORGET_REPLACED.format(table=table)).fetchall()
+        rows += cursor.execute(FORGET_SKIPPED.format(table=table), [skipped]).fetchall()
+        forgotten += {operator for (operator,) in rows}
+    cursor.execute("DELETE FROM epochs WHERE source = 'chain' AND epoch = ANY (%s)", [skipped])
+    if forgotten:
+        cursor.execute(FORGET_OPERATORS, [forgotten])
+        cursor.execute(FORGET_NOBODIES, [forgotten])
 
 
 def merge_operators(connection: Connection, frame: pl.DataFrame) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from operator_prices import store
 from operator_prices.chain import NodeBehindError, RefusedError
@@ -30,6 +31,8 @@ from operator_prices_tests.samples import (
     true_operator_rows,
     truth_of,
 )
+from operator_prices_tests.test_cli import run
+from operator_prices_tests.test_ingest import fill
 
 REGULAR = Scenario(seconds_per_block=0, epochs=20, operators=3, forced=())
 IRREGULAR = Scenario(
@@ -69,6 +72,12 @@ def lacking(block: int, times: float) -> Tamper:
         return answer
 
     return tamper
+
+
+def played_otherwise(played: DevChain, *, jumps: tuple[int, ...]) -> None:
+    """Have other epochs jump from the next reorganization on."""
+    played.scenario = replace(played.scenario, jumps=jumps)
+    played.domains[0]._scenario = played.scenario  # noqa: SLF001
 
 
 def assert_all_read(chain: SubstrateChain, played: DevChain) -> None:
@@ -262,8 +271,7 @@ def test_an_epoch_whose_skipping_left_the_chain_is_a_gap_and_is_read(
         ingest(chain, database, window)
         assert verify_chain(chain, database, 0, 99) == []
         ended = {told.epoch: told.end_block for told in truth_of(played)}
-        played.scenario = replace(played.scenario, jumps=())
-        played.domains[0]._scenario = played.scenario  # noqa: SLF001
+        played_otherwise(played, jumps=())
         node.reorg(ended[11] - 3, extra=200)
         left = verify_chain(chain, database, 0, 99)
         assert left[:3] == [11, 12, 13]
@@ -274,6 +282,29 @@ def test_an_epoch_whose_skipping_left_the_chain_is_a_gap_and_is_read(
     assert store.summary(database).gaps == []
     stored = database.execute("SELECT epoch, end_hash FROM epochs ORDER BY epoch").fetchall()
     assert stored == [(told.epoch, told.end_hash) for told in truth_of(played)]
+
+
+def test_a_stored_epoch_that_is_skipped_by_now_is_forgotten(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    played = DevChain(REGULAR)
+    with serving(played) as node, reading(node.url, tmp_path) as chain:
+        fill(chain, database)
+        ended = {told.epoch: told.end_block for told in truth_of(played)}
+        played_otherwise(played, jumps=(11,))
+        node.reorg(ended[11] - 3, extra=200)
+        assert verify_chain(chain, database, 0, 99)[:2] == [11, 12]
+        assert fill(chain, database).skipped == 1
+        assert verify_chain(chain, database, 0, 99) == []
+    summary = store.summary(database)
+    assert (summary.skipped, summary.gaps, summary.incomplete) == (1, [], [])
+    truth = truth_of(played)
+    for table in ("epochs", "epoch_analytics", "operator_shares", "operator_share_prices"):
+        query = sql.SQL("SELECT DISTINCT epoch FROM {} ORDER BY 1").format(sql.Identifier(table))
+        rows = database.execute(query)
+        assert rows.fetchall() == [(told.epoch,) for told in truth]
+    shares = database.execute("SELECT count(*) FROM operator_shares").fetchone()
+    assert shares == (sum(len(told.operators) for told in truth),)
 
 
 def test_one_skipped_block_that_is_another_by_now_is_named(
@@ -291,3 +322,19 @@ def test_one_skipped_block_that_is_another_by_now_is_named(
         assert ingest(chain, database, EpochWindow(0)).skipped == 1
         assert verify_chain(chain, database, 0, 99) == []
     assert store.incomplete(database, 0, 99) == []
+
+
+def test_verify_chain_reads_what_left_the_chain_again_and_says_so(dsn: str, tmp_path: Path) -> None:
+    played = DevChain(replace(REGULAR, epochs=8))
+    with serving(played) as node:
+        settings = {"DATABASE_URL": dsn, "ARCHIVE_NODE_URL": node.url}
+        first = run("backfill", "--from", "0", "--to", "latest", data_dir=tmp_path, **settings)
+        assert first.returncode == 0, first.stderr
+        node.reorg(truth_of(played)[6].end_block - 3, extra=100)
+        verified = run("verify-chain", data_dir=tmp_path, **settings)
+    assert verified.returncode == 0, verified.stderr
+    assert "left the chain: 6, 7" in verified.stdout
+    assert "Epochs read: " in verified.stdout
+    with store.connect(dsn) as connection:
+        stored = connection.execute("SELECT epoch, end_hash FROM epochs ORDER BY 1").fetchall()
+    assert stored == [(told.epoch, told.end_hash) for told in truth_of(played)]
