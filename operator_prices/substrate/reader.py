@@ -224,7 +224,11 @@ class SubstrateChain:
         return self._hashes[block]
 
     def _resolve(self, blocks: Iterable[int]) -> None:
-        """Ask for the hashes of `blocks` that are not known yet, in one request."""
+        """Ask for the hashes of `blocks` that are not known yet, in one request.
+
+        All of them lie below the head, so a node that has none for a block is behind: asked again,
+        it may have caught up, or another one behind the same address may answer.
+        """
         unknown = sorted(set(blocks) - self._hashes.keys())
         for pause in (0.0, *NULL_HASH_PAUSES):
             if not unknown:
@@ -388,21 +392,21 @@ class SubstrateChain:
                 for c in told
             ]
         )
-        likely = []
+        plausible = []
         for candidate, transition in zip(told, transitions, strict=True):
             index = self._learn(transition)
             if index >= candidate.expected_index:
-                likely.append((candidate.expected_index - 1, transition))
+                plausible.append((candidate.expected_index - 1, transition))
                 self._hashes[transition.block - 1] = str(transition.values[states.PARENT_HASH])
         ends = self._states(
             [
                 (transition.block - 1, states.end_keys(operators, self._domain_id))
-                for _, transition in likely
+                for _, transition in plausible
             ]
         )
         return [
             Boundary(epoch, self._executed(end), self._executed(transition))
-            for (epoch, transition), end in zip(likely, ends, strict=True)
+            for (epoch, transition), end in zip(plausible, ends, strict=True)
             if self._learn(end) == epoch
         ]
 
