@@ -4,7 +4,7 @@ import asyncio
 import random
 import re
 from base64 import b64encode
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,7 @@ from operator_prices.chain import (
     NotASubstrateNodeError,
     RateLimitedError,
     RefusedError,
+    WrongChainError,
 )
 
 if TYPE_CHECKING:
@@ -84,17 +85,41 @@ class Endpoint:
 
 
 @dataclass(slots=True, eq=False)
+class _Door:
+    """An endpoint and what has become of it."""
+
+    endpoint: Endpoint
+    failures: int = 0
+    """Connections in a row that brought no answer."""
+    loss: Exception | None = None
+    """Why the last of them ended."""
+    out: ChainError | None = None
+    """Why nothing is to be expected of it any more."""
+
+
+@dataclass(slots=True, eq=False)
 class _Call:
     """A request on its way, from the first time it is sent until it has its answer."""
 
     id: int
-    payload: bytes
+    request: Request
     answer: asyncio.Future[Any]
-    refusals: int = 0
+    refusals: Counter[_Door] = field(default_factory=Counter)
+    refused_by: set[_Door] = field(default_factory=set)
+
+    @property
+    def payload(self) -> bytes:
+        method, params = self.request
+        message = {"jsonrpc": "2.0", "id": self.id, "method": method, "params": list(params)}
+        return orjson.dumps(message)
 
 
 class _ConnectionLostError(Exception):
     """The connection ended, or said something that is no answer."""
+
+
+class _MovedOnError(Exception):
+    """A request was refused here and is to be asked at another endpoint."""
 
 
 class _WebSocket:
@@ -165,7 +190,9 @@ class Client:
     The in-flight window is halved when a connection drops and grows again with every answer. What
     was unanswered is sent again on the next connection. An endpoint is given up after `attempts`
     connections in a row that brought no answer at all; when all are given up, every caller gets
-    the last reason as a `ChainError`.
+    the reasons as a `ChainError`. A request that one endpoint keeps refusing is asked at the next.
+
+    Once the genesis hash has been asked for, every further connection has to show the same one.
     """
 
     def __init__(
@@ -178,7 +205,9 @@ class Client:
         attempts: int = 6,
         pause: float = 0.25,
     ) -> None:
-        self.endpoints = tuple(endpoints)
+        self._doors = [_Door(endpoint) for endpoint in endpoints]
+        self._door = self._doors[0]
+        self._genesis: str | None = None
         self.sent = 0
         self._in_flight_limit = min(in_flight, MAX_IN_FLIGHT)
         self._window = float(self._in_flight_limit)
@@ -192,26 +221,18 @@ class Client:
         self._unanswered: dict[int, _Call] = {}
         self._wake = asyncio.Event()
         self._progress = False
-        self._endpoint = 0
-        self._discarded: set[int] = set()
-        self._failures: dict[int, int] = {}
         self._runner: asyncio.Task[None] | None = None
 
     @property
     def endpoint(self) -> Endpoint:
         """The endpoint in use."""
-        return self.endpoints[self._endpoint]
+        return self._door.endpoint
 
     async def call_many(self, requests: Iterable[Request]) -> list[Any]:
         """Ask all `requests` at once; their results come in the order of the requests."""
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
-        loop = asyncio.get_running_loop()
-        calls = []
-        for method, params in requests:
-            number = next(self._ids)
-            message = {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
-            calls.append(_Call(number, orjson.dumps(message), loop.create_future()))
+        calls = [self._call(request) for request in requests]
         self._waiting.extend(calls)
         self._wake.set()
         try:
@@ -223,6 +244,9 @@ class Client:
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.gather(self._runner, return_exceptions=True)
+
+    def _call(self, request: Request) -> _Call:
+        return _Call(next(self._ids), request, asyncio.get_running_loop().create_future())
 
     def _forget(self, calls: Iterable[_Call]) -> None:
         """Drop what nobody waits for any more, so that a failed batch leaves nothing behind."""
@@ -239,19 +263,32 @@ class Client:
             await self._until(lambda: bool(self._waiting))
             self._progress = False
             try:
-                connection = await self._connect()
-                try:
-                    await self._converse(connection)
-                finally:
-                    await connection.close()
-            except (_ConnectionLostError, aiohttp.ClientError, OSError, TimeoutError) as error:
+                await self._talk()
+            except _MovedOnError:
+                self._queue_again()
+            except WrongChainError as error:
+                self._door.out = error
+                self._move_on()
+            except (
+                _ConnectionLostError,
+                ChainError,
+                aiohttp.ClientError,
+                OSError,
+                TimeoutError,
+            ) as error:
                 self._after_loss(error)
             except Exception as error:  # noqa: BLE001 - whoever waits has to know
                 self._fail(error)
-            failures = self._failures.get(self._endpoint, 0)
-            await asyncio.sleep(
-                0 if self._progress else self._pause * 2**failures * random.uniform(0.5, 1.0)  # noqa: S311
-            )
+            await asyncio.sleep(0 if self._progress else wait(self._pause, self._door.failures))
+
+    async def _talk(self) -> None:
+        """Connect and converse until the connection ends; always raises."""
+        connection = await self._connect()
+        try:
+            await self._require_same_chain(connection)
+            await self._converse(connection)
+        finally:
+            await connection.close()
 
     async def _connect(self) -> _WebSocket | _Http:
         endpoint = self.endpoint
@@ -269,6 +306,27 @@ class Client:
             raise
         return _WebSocket(session, socket)
 
+    async def _require_same_chain(self, connection: _WebSocket | _Http) -> None:
+        """Ask for the genesis hash before anything else, where it is known what it has to be."""
+        if self._genesis is None:
+            return
+        call = self._call(("chain_getBlockHash", [0]))
+        await self._pace()
+        self.sent += 1
+        await connection.send(call)
+        async with asyncio.timeout(self._timeout):
+            answer = _parsed(await connection.receive())
+            while answer.get("id") != call.id:
+                answer = _parsed(await connection.receive())
+        if "result" not in answer:
+            raise _error_for(answer.get("error"), self.endpoint)
+        if answer["result"] != self._genesis:
+            raise WrongChainError(
+                f"{self.endpoint} serves the chain with genesis {answer['result']}, and not the one"
+                f" with genesis {self._genesis} that was read so far: take it out of"
+                " ARCHIVE_NODE_URL."
+            )
+
     async def _converse(self, connection: _WebSocket | _Http) -> None:
         """Send and receive until the connection ends; always raises."""
         sending = asyncio.create_task(self._send(connection))
@@ -283,15 +341,11 @@ class Client:
             await asyncio.gather(sending, receiving, return_exceptions=True)
 
     async def _send(self, connection: _WebSocket | _Http) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await self._until(
                 lambda: bool(self._waiting) and len(self._unanswered) < int(self._window)
             )
-            if self._interval:
-                now = loop.time()
-                self._next_send = max(now, self._next_send + self._interval)
-                await asyncio.sleep(self._next_send - now)
+            await self._pace()
             if not self._waiting:
                 continue
             call = self._waiting.popleft()
@@ -299,6 +353,13 @@ class Client:
             self.sent += 1
             await connection.send(call)
             self._wake.set()
+
+    async def _pace(self) -> None:
+        """Wait until another request may be sent."""
+        if self._interval:
+            now = asyncio.get_running_loop().time()
+            self._next_send = max(now, self._next_send + self._interval)
+            await asyncio.sleep(self._next_send - now)
 
     async def _receive(self, connection: _WebSocket | _Http) -> None:
         while True:
@@ -313,53 +374,50 @@ class Client:
             await self._wake.wait()
 
     def _take(self, message: bytes | str) -> None:
-        try:
-            answer = orjson.loads(message)
-        except orjson.JSONDecodeError as error:
-            raise _ConnectionLostError("an answer was cut short or is no JSON") from error
-        if not isinstance(answer, dict):
-            raise _ConnectionLostError("an answer is no JSON-RPC object")
+        answer = _parsed(message)
         number = answer.get("id")
         call = self._unanswered.pop(number, None) if isinstance(number, int) else None
         if call is None:
-            if number is None and "error" in answer:
-                raise _ConnectionLostError(_text(answer["error"]))
             return
         if "result" in answer:
-            self._progress = True
-            self._failures[self._endpoint] = 0
-            self._window = min(self._in_flight_limit, self._window + 1 / self._window)
-            if not call.answer.done():
-                call.answer.set_result(answer["result"])
+            self._answered(call, answer["result"])
         else:
             self._refused(call, answer.get("error"))
         self._wake.set()
 
+    def _answered(self, call: _Call, result: object) -> None:
+        self._progress = True
+        self._door.failures, self._door.loss = 0, None
+        self._window = min(self._in_flight_limit, self._window + 1 / self._window)
+        self._genesis = self._genesis or _genesis_in(call.request, result)
+        if not call.answer.done():
+            call.answer.set_result(result)
+
     def _refused(self, call: _Call, error: object) -> None:
         """Ask again later what may pass, elsewhere what this endpoint lacks; else say no."""
-        call.refusals += 1
-        reason = _error_for(error, self.endpoint)
-        if isinstance(reason, RefusedError):
-            if not call.answer.done():
-                call.answer.set_exception(reason)
-            return
+        door = self._door
+        call.refusals[door] += 1
+        reason = _error_for(error, door.endpoint)
         if isinstance(reason, ArchiveNeededError):
-            self._discarded.add(self._endpoint)
-            spare = [i for i in range(len(self.endpoints)) if i not in self._discarded]
-            if not spare:
-                if not call.answer.done():
-                    call.answer.set_exception(reason)
-                return
-            self._waiting.appendleft(call)
-            self._endpoint = spare[0]
-            raise _ConnectionLostError(str(reason))
-        if call.refusals >= self._attempts * 2:
-            if not call.answer.done():
-                call.answer.set_exception(reason)
+            door.out = reason
+        spare = [one for one in self._usable() if one is not door and one not in call.refused_by]
+        patience = self._attempts * (1 if spare else 2)
+        vain = isinstance(reason, RefusedError | ArchiveNeededError)
+        if not vain and call.refusals[door] < patience:
+            self._ask_later(call, reason)
             return
+        call.refused_by.add(door)
+        if spare:
+            self._waiting.appendleft(call)
+            self._door = spare[0]
+            raise _MovedOnError
+        if not call.answer.done():
+            call.answer.set_exception(reason)
+
+    def _ask_later(self, call: _Call, reason: ChainError) -> None:
         if isinstance(reason, RateLimitedError):
             self._window = max(1.0, self._window / 2)
-        delay = self._pause * 2 ** min(call.refusals, 5) * random.uniform(0.5, 1.0)  # noqa: S311
+        delay = wait(self._pause, call.refusals[self._door])
         asyncio.get_running_loop().call_later(delay, self._again, call)
 
     def _again(self, call: _Call) -> None:
@@ -367,28 +425,36 @@ class Client:
             self._waiting.append(call)
             self._wake.set()
 
-    def _after_loss(self, error: Exception) -> None:
-        """Queue what was unanswered again; rotate, or give up, after too many fruitless tries."""
+    def _queue_again(self) -> None:
         lost = [call for call in self._unanswered.values() if not call.answer.done()]
         self._unanswered.clear()
         self._waiting.extendleft(reversed(lost))
+
+    def _after_loss(self, error: Exception) -> None:
+        """Queue what was unanswered again; move on after too many fruitless tries."""
+        self._queue_again()
         self._window = max(1.0, self._window / 2)
         if self._progress or not self._waiting:
             return
-        failures = self._failures.get(self._endpoint, 0) + 1
-        self._failures[self._endpoint] = failures
-        if failures < self._attempts:
+        self._door.failures += 1
+        self._door.loss = error
+        if self._door.failures >= self._attempts:
+            self._move_on()
+
+    def _usable(self) -> list[_Door]:
+        return [one for one in self._doors if one.out is None and one.failures < self._attempts]
+
+    def _move_on(self) -> None:
+        """Turn to an endpoint that is left; where none is, tell everyone why."""
+        if usable := self._usable():
+            self._door = usable[0]
             return
-        untried = [
-            i
-            for i in range(len(self.endpoints))
-            if self._failures.get(i, 0) < self._attempts and i not in self._discarded
-        ]
-        if untried:
-            self._endpoint = untried[0]
-            return
-        self._failures.clear()
-        self._fail(_final(error, self.endpoints))
+        reason = _all_reasons(sorted(self._doors, key=lambda one: (not one.out, one.failures == 0)))
+        for door in self._doors:
+            door.failures = 0
+        ours = [one for one in self._doors if not isinstance(one.out, WrongChainError)]
+        self._door = ours[0] if ours else self._door
+        self._fail(reason)
 
     def _fail(self, error: Exception) -> None:
         """Tell everyone who waits that there will be no answer."""
@@ -397,6 +463,37 @@ class Client:
                 call.answer.set_exception(error)
         self._waiting.clear()
         self._unanswered.clear()
+
+
+def wait(pause: float, tries: int) -> float:
+    """Seconds before the next try: twice as many after each, and never quite what others wait."""
+    return pause * 2.0 ** min(tries, 5) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def _parsed(message: bytes | str) -> dict[str, Any]:
+    """A JSON-RPC message; raises where it is none, or an error that is about no request."""
+    try:
+        answer = orjson.loads(message)
+    except orjson.JSONDecodeError as error:
+        raise _ConnectionLostError("an answer was cut short or is no JSON") from error
+    if not isinstance(answer, dict):
+        raise _ConnectionLostError("an answer is no JSON-RPC object")
+    if answer.get("id") is None and "error" in answer:
+        raise _ConnectionLostError(_text(answer["error"]))
+    return answer
+
+
+def _genesis_in(request: Request, result: object) -> str | None:
+    """The genesis hash, if a request for hashes of blocks asked for it and `result` has it."""
+    method, params = request
+    if method != "chain_getBlockHash" or not params:
+        return None
+    blocks, hashes = ([params[0]], [result]) if params[0] == 0 else (params[0], result)
+    if not isinstance(blocks, list) or not isinstance(hashes, list):
+        return None
+    return next(
+        (found for block, found in zip(blocks, hashes, strict=False) if block == 0 and found), None
+    )
 
 
 def _text(error: object) -> str:
@@ -446,8 +543,20 @@ def _rate_limited(names: str, reason: str) -> RateLimitedError:
     )
 
 
-def _final(error: Exception, endpoints: Sequence[Endpoint]) -> ChainError:
-    names = ", ".join(str(endpoint) for endpoint in endpoints)
+def _all_reasons(doors: Iterable[_Door]) -> ChainError:
+    """One error that says of each endpoint why it is of no use; the first gives it its type."""
+    reasons = []
+    for door in doors:
+        if door.out is not None:
+            reasons.append(door.out)
+        if door.loss is not None:
+            reasons.append(_final(door.loss, str(door.endpoint)))
+    return type(reasons[0])(" ".join(str(reason) for reason in reasons))
+
+
+def _final(error: Exception, names: str) -> ChainError:
+    if isinstance(error, ChainError):
+        return error
     reason = str(error) or type(error).__name__
     if isinstance(error, aiohttp.ClientResponseError):  # a refused WebSocket is one, too
         reason = f"HTTP {error.status}"

@@ -1,0 +1,215 @@
+"""Several endpoints: one stands in for another, and never one of another chain."""
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from operator_prices.chain import (
+    ArchiveNeededError,
+    ChainError,
+    NodeUnreachableError,
+    RateLimitedError,
+    RefusedError,
+    WrongChainError,
+)
+from operator_prices.devchain import tampering
+from operator_prices.devchain.chain import DevChain
+from operator_prices.devchain.scenario import Scenario
+from operator_prices.devchain.server import Call, Tamper
+from operator_prices.devchain.serving import Node, serving
+from operator_prices.ports import free_port
+from operator_prices.substrate.rpc import Endpoint, Rpc
+from operator_prices_tests.samples import (
+    epoch_rows,
+    operator_rows,
+    reading,
+    true_epoch_rows,
+    true_operator_rows,
+    truth_of,
+)
+
+SMALL = Scenario(seconds_per_block=0, epochs=12, operators=3, locking_epochs=5, forced=(7,))
+CHAIN = DevChain(SMALL)
+OTHER = DevChain(dataclasses.replace(SMALL, seed=2))
+TRUTH = {epoch.epoch: epoch for epoch in truth_of(CHAIN)}
+NOWHERE = "ws://127.0.0.1:1"
+
+
+def assert_all_true(urls: str, cache: Path, **limits: float) -> None:
+    with reading(urls, cache, **limits) as reader:
+        assert reader.head().last_completed_epoch == max(TRUTH)
+        states = reader.read(range(max(TRUTH) + 1))
+    assert epoch_rows(states) == true_epoch_rows(TRUTH.values())
+    assert operator_rows(states) == true_operator_rows(TRUTH.values())
+
+
+class Switch:
+    """A tamper that cuts every connection while it is on."""
+
+    def __init__(self, after: int | None = None) -> None:
+        self.on = False
+        self.after = after
+
+    async def __call__(self, call: Call) -> object:
+        if self.on or (self.after is not None and call.total > self.after):
+            call.close()
+            return None
+        return call.answer()
+
+
+def failing_with(code: int, message: str, *methods: str) -> Tamper:
+    """Answer some methods with an error, or all if none is named."""
+
+    async def tamper(call: Call) -> object:
+        if not methods or call.request["method"] in methods:
+            return tampering.error(call, code, message)
+        return call.answer()
+
+    return tamper
+
+
+@contextmanager
+def noting(chain: DevChain, tamper: Tamper | None = None) -> Iterator[tuple[Node, list[str]]]:
+    """A node and the methods it is asked for."""
+    asked: list[str] = []
+
+    async def note(call: Call) -> object:
+        asked.append(call.request["method"])
+        return await tamper(call) if tamper else call.answer()
+
+    with serving(chain, tamper=note) as node:
+        yield node, asked
+
+
+@pytest.mark.parametrize("cut_after", [2, 5, 14, 20])
+def test_what_was_begun_on_one_chain_is_never_continued_on_another(
+    cut_after: int, tmp_path: Path
+) -> None:
+    with (
+        serving(CHAIN, tamper=Switch(after=cut_after)) as ours,
+        noting(OTHER) as (other, asked),
+        reading(f"{ours.url},{other.url}", tmp_path) as reader,
+        pytest.raises(WrongChainError) as raised,
+    ):
+        reader.read(range(max(TRUTH) + 1))
+    assert CHAIN.genesis_hash in str(raised.value)
+    assert OTHER.genesis_hash in str(raised.value)
+    assert f"{ours.url} cannot be reached" in str(raised.value)
+    assert asked == ["chain_getBlockHash"]
+
+
+def test_an_endpoint_of_another_chain_is_passed_over_for_good(tmp_path: Path) -> None:
+    dead = Switch()
+    with (
+        serving(CHAIN, tamper=dead) as ours,
+        noting(OTHER) as (other, asked),
+        serving(CHAIN) as third,
+        reading(f"{ours.url},{other.url},{third.url}", tmp_path) as reader,
+    ):
+        assert reader.genesis_hash == CHAIN.genesis_hash
+        dead.on = True
+        states = reader.read(range(max(TRUTH) + 1))
+    assert epoch_rows(states) == true_epoch_rows(TRUTH.values())
+    assert asked == ["chain_getBlockHash"]
+
+
+def test_who_returns_is_asked_again_after_the_other_chain_was_refused(tmp_path: Path) -> None:
+    dead = Switch()
+    with (
+        serving(CHAIN, tamper=dead) as ours,
+        serving(OTHER) as other,
+        reading(f"{ours.url},{other.url}", tmp_path) as reader,
+    ):
+        reader.head()
+        dead.on = True
+        with pytest.raises(WrongChainError):
+            reader.read([3])
+        dead.on = False
+        assert reader.read([3]).epochs["end_hash"].to_list() == [TRUTH[3].end_hash]
+
+
+def test_another_chain_at_the_same_address_is_noticed(tmp_path: Path) -> None:
+    port = free_port("127.0.0.1")
+    with reading(f"ws://127.0.0.1:{port}", tmp_path) as reader:
+        with serving(CHAIN, port=port):
+            reader.head()
+        with serving(OTHER, port=port), pytest.raises(WrongChainError, match=OTHER.genesis_hash):
+            reader.read([3])
+
+
+def test_the_first_connection_costs_no_question_about_the_genesis(tmp_path: Path) -> None:
+    with noting(CHAIN) as (node, asked), reading(node.url, tmp_path) as reader:
+        reader.head()
+        assert asked[:2] == ["chain_getHeader", "chain_getBlockHash"]
+        assert asked.count("chain_getBlockHash") == 2
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        tampering.fail_every(1),
+        tampering.rate_limit(0),
+        failing_with(-32601, "the method chain_getHeader does not exist"),
+        failing_with(-32601, "Method not found", "state_queryStorageAt"),
+        failing_with(-32602, "Invalid params", "state_queryStorageAt"),
+        failing_with(
+            4003, "Client error: UnknownBlock: Header was not found", "state_queryStorageAt"
+        ),
+    ],
+    ids=["errors", "limited", "no method", "no storage method", "parameters", "behind"],
+)
+@pytest.mark.parametrize("http", [False, True], ids=["ws", "http"])
+def test_a_second_endpoint_stands_in_for_one_that_refuses(
+    tamper: Tamper, tmp_path: Path, *, http: bool
+) -> None:
+    with serving(CHAIN, tamper=tamper) as first, serving(CHAIN) as second:
+        urls = (first.http_url, second.http_url) if http else (first.url, second.url)
+        assert_all_true(",".join(urls), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "error"),
+    [
+        (tampering.fail_every(1), NodeUnreachableError),
+        (tampering.rate_limit(0), RateLimitedError),
+        (failing_with(-32601, "Method not found"), RefusedError),
+    ],
+)
+def test_what_every_endpoint_refuses_has_an_end(
+    tamper: Tamper, error: type[ChainError], tmp_path: Path
+) -> None:
+    with (
+        serving(CHAIN, tamper=tamper) as first,
+        serving(CHAIN, tamper=tamper) as second,
+        reading(f"{first.url},{second.url},{NOWHERE}", tmp_path, attempts=3) as reader,
+    ):
+        for _ in range(2):
+            with pytest.raises(error):
+                reader.head()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_pruned_endpoint_beside_a_dead_one_is_told_with_the_flags(
+    place: int, tmp_path: Path
+) -> None:
+    with serving(dataclasses.replace(SMALL, keep_states=300)) as pruned:
+        urls = [NOWHERE]
+        urls.insert(place, pruned.url)
+        with (
+            reading(",".join(urls), tmp_path) as reader,
+            pytest.raises(ArchiveNeededError, match="--state-pruning archive"),
+        ):
+            reader.read([1])
+
+
+def test_a_dead_endpoint_is_not_turned_to_again_for_what_the_other_refuses() -> None:
+    missing = failing_with(-32601, "Method not found", "system_chain")
+    with (
+        serving(CHAIN, tamper=missing) as node,
+        Rpc([Endpoint.parse(NOWHERE), Endpoint.parse(node.url)], pause=0.01) as rpc,
+        pytest.raises(RefusedError, match="Method not found"),
+    ):
+        rpc.call("system_chain")
