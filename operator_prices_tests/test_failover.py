@@ -1,9 +1,11 @@
-"""Several endpoints: one stands in for another, and never one of another chain."""
+"""Several endpoints, of which one stands in for another, and what lies before and beside nodes."""
 
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -11,6 +13,7 @@ from operator_prices.chain import (
     ArchiveNeededError,
     ChainError,
     NodeUnreachableError,
+    NotASubstrateNodeError,
     RateLimitedError,
     RefusedError,
     WrongChainError,
@@ -21,6 +24,7 @@ from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import Node, serving
 from operator_prices.ports import free_port
+from operator_prices.substrate import connect, rpc
 from operator_prices.substrate.rpc import Endpoint, Rpc
 from operator_prices_tests.samples import (
     epoch_rows,
@@ -36,6 +40,12 @@ CHAIN = DevChain(SMALL)
 OTHER = DevChain(dataclasses.replace(SMALL, seed=2))
 TRUTH = {epoch.epoch: epoch for epoch in truth_of(CHAIN)}
 NOWHERE = "ws://127.0.0.1:1"
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries follow each other at once."""
+    monkeypatch.setattr(rpc, "wait", lambda *_: 0)
 
 
 def assert_all_true(urls: str, cache: Path, **limits: float) -> None:
@@ -209,7 +219,117 @@ def test_a_dead_endpoint_is_not_turned_to_again_for_what_the_other_refuses() -> 
     missing = failing_with(-32601, "Method not found", "system_chain")
     with (
         serving(CHAIN, tamper=missing) as node,
-        Rpc([Endpoint.parse(NOWHERE), Endpoint.parse(node.url)], pause=0.01) as rpc,
+        Rpc([Endpoint.parse(NOWHERE), Endpoint.parse(node.url)], pause=0.01) as client,
         pytest.raises(RefusedError, match="Method not found"),
     ):
-        rpc.call("system_chain")
+        client.call("system_chain")
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[tuple[str, list[str | None]]]:
+    """A server that answers all with the same JSON; its place, and each `Authorization`."""
+    seen: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            seen.append(self.headers.get("Authorization"))
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = answer  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}", seen
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "fix"),
+    [
+        (401, b'{"message":"no"}', RefusedError, "refuses our authorization.*HTTP 401"),
+        (403, b'{"error":"forbidden"}', RefusedError, "refuses our authorization.*HTTP 403"),
+        (404, b'{"detail":"Not Found"}', NotASubstrateNodeError, "HTTP 404.*ARCHIVE_NODE_URL"),
+        (500, b'{"message":"x"}', NodeUnreachableError, "HTTP 500"),
+        (500, b"[]", NodeUnreachableError, "HTTP 500"),
+        (200, b'{"message":"hello"}', NotASubstrateNodeError, "no JSON-RPC.*ARCHIVE_NODE_URL"),
+        (200, b'{"error":"busy"}', NodeUnreachableError, "busy"),
+    ],
+)
+def test_json_that_is_no_answer_is_told_by_what_it_is(
+    status: int, body: bytes, error: type[ChainError], fix: str
+) -> None:
+    with (
+        answering(status, body) as (place, _),
+        Rpc([Endpoint.parse(f"http://{place}")], pause=0.01, timeout=5) as client,
+        pytest.raises(error, match=fix),
+    ):
+        client.call("system_chain")
+
+
+def test_an_error_with_an_http_status_is_still_an_answer() -> None:
+    body = b'{"id":1,"error":{"code":-32601,"message":"Method not found"}}'
+    with (
+        answering(400, body) as (place, _),
+        Rpc([Endpoint.parse(f"http://{place}")], pause=0.01, timeout=5) as client,
+        pytest.raises(RefusedError, match="Method not found"),
+    ):
+        client.call("system_chain")
+
+
+def test_json_over_a_websocket_that_is_no_answer_is_no_substrate_node() -> None:
+    async def hello(_: Call) -> object:
+        return {"hello": 1}
+
+    with (
+        serving(CHAIN, tamper=hello) as node,
+        Rpc([Endpoint.parse(node.url)], pause=0.01, timeout=5) as client,
+        pytest.raises(NotASubstrateNodeError, match="no JSON-RPC"),
+    ):
+        client.call("system_chain")
+
+
+def test_a_notice_is_no_answer_and_does_no_harm() -> None:
+    async def noticed(call: Call) -> object:
+        if call.request["method"] == "system_chain":
+            return call.answer()
+        return {"jsonrpc": "2.0", "method": "chain_newHead", "params": {}}
+
+    with (
+        serving(CHAIN, tamper=noticed) as node,
+        Rpc([Endpoint.parse(node.url)], pause=0.01, timeout=0.5, attempts=2) as client,
+    ):
+        with pytest.raises(NodeUnreachableError, match="no answer in time"):
+            client.call("system_name")
+        assert client.call("system_chain")
+
+
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+@pytest.mark.parametrize(
+    ("user", "authorization", "arrives"),
+    [
+        ("", "Bearer abc", "Bearer abc"),
+        ("me:pw@", None, "Basic bWU6cHc="),
+        ("", None, None),
+    ],
+)
+@pytest.mark.usefixtures("hurried")
+def test_the_authorization_arrives_at_the_node(
+    scheme: str, user: str, authorization: str | None, arrives: str | None, tmp_path: Path
+) -> None:
+    with (
+        answering(401, b"{}") as (place, seen),
+        connect(
+            f"{scheme}://{user}{place}", domain_id=0, cache=tmp_path, authorization=authorization
+        ) as chain,
+        pytest.raises(RefusedError),
+    ):
+        chain.head()
+    assert set(seen) == {arrives}

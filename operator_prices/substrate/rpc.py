@@ -162,7 +162,7 @@ class _Http:
         try:
             async with self._session.post(self._url, data=call.payload) as response:
                 body = await response.read()
-                if response.status not in TOO_OFTEN_CODES and response.content_type != JSON:
+                if response.status not in TOO_OFTEN_CODES and not _has_id(body):
                     response.raise_for_status()
         except Exception as error:  # noqa: BLE001 - raised where answers are waited for
             await self._answers.put(error)
@@ -478,9 +478,20 @@ def _parsed(message: bytes | str) -> dict[str, Any]:
         raise _ConnectionLostError("an answer was cut short or is no JSON") from error
     if not isinstance(answer, dict):
         raise _ConnectionLostError("an answer is no JSON-RPC object")
+    if not answer.keys() & {"id", "method", "error"}:
+        raise _ConnectionLostError("an answer is no JSON-RPC")
     if answer.get("id") is None and "error" in answer:
         raise _ConnectionLostError(_text(answer["error"]))
     return answer
+
+
+def _has_id(body: bytes) -> bool:
+    """Whether a body is the answer to a request, whatever the HTTP status says."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(answer, dict) and "id" in answer
 
 
 def _genesis_in(request: Request, result: object) -> str | None:
@@ -564,7 +575,7 @@ def _final(error: Exception, names: str) -> ChainError:
             return _rate_limited(names, reason)
         if error.status in NOT_ALLOWED_CODES:
             return RefusedError(
-                f"{names} does not let us in ({reason}): put user and password into"
+                f"{names} refuses our authorization ({reason}): put user and password into"
                 " ARCHIVE_NODE_URL, or set ARCHIVE_NODE_AUTHORIZATION."
             )
         if error.status < 500:  # noqa: PLR2004 - above, it is the server's trouble
