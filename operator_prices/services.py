@@ -40,6 +40,11 @@ def database(settings: Settings) -> Iterator[Settings]:
         return
     try:
         store.connect(settings.database_url).close()
+    except psycopg.ProgrammingError:  # says which part is wrong, and that may be the password
+        raise UnusableDatabaseError(
+            "What DATABASE_URL holds is no database address: set it to a postgresql:// URL, or"
+            " unset it to use the embedded one."
+        ) from None
     except psycopg.Error as error:
         reason = " ".join(str(error).split())
         raise UnusableDatabaseError(
@@ -56,9 +61,10 @@ def described(url: str | None) -> str:
     'postgresql://me@db.example/prices'
     """
     text = str(url)
-    if text.startswith(("ws", "http")):
+    try:
+        known = conninfo_to_dict(text)
+    except psycopg.ProgrammingError:
         return ", ".join(str(Endpoint.parse(one.strip())) for one in text.split(","))
-    known = conninfo_to_dict(text)
     user = f"{known['user']}@" if known.get("user") else ""
     port = f":{known['port']}" if known.get("port") else ""
     return f"postgresql://{user}{known.get('host', '')}{port}/{known.get('dbname', '')}"

@@ -9,6 +9,7 @@ from threading import Thread
 
 import pytest
 
+from operator_prices import services
 from operator_prices.chain import (
     ArchiveNeededError,
     ChainError,
@@ -24,6 +25,7 @@ from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import Node, serving
 from operator_prices.ports import free_port
+from operator_prices.settings import Settings
 from operator_prices.substrate import connect, rpc
 from operator_prices.substrate.rpc import Endpoint, Rpc
 from operator_prices_tests.samples import (
@@ -333,3 +335,62 @@ def test_the_authorization_arrives_at_the_node(
     ):
         chain.head()
     assert set(seen) == {arrives}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "me:secret@node.example:9944/ws",
+        "ftp://me:secret@node.example/ws",
+        "wss//me:secret@node.example/ws",
+        "//me:secret@node.example",
+        "ws://me:sec/ret@node.example",
+        "ws://me:12/secret@node.example",
+        "ws://me:secret#more@node.example/ws",
+        "ws://me:12#secret@node.example/ws",
+        "ws://me:12?secret@node.example/ws",
+        "ws://me:secret@",
+        "ws://me:secret@node.example:port/ws?token=secret",
+        "http://me:secret@node.example:99999/ws?token=secret",
+        "ws://node.example:0x/ws?token=secret",
+        "ws://node.example:0/ws?token=secret",
+        "ws://secret@[::1",
+    ],
+)
+def test_what_is_no_node_address_is_refused_without_its_text(url: str) -> None:
+    for read in (Endpoint.parse, services.described):
+        with pytest.raises(NotASubstrateNodeError, match="ARCHIVE_NODE_URL") as raised:
+            read(url)
+        assert "sec" not in str(raised.value)
+        assert "node.example" not in str(raised.value)
+
+
+def test_an_address_is_shown_without_its_secrets() -> None:
+    endpoint = Endpoint.parse("wss://me:secret@[::1]:9944/ws?token=secret#secret")
+    assert str(endpoint) == "wss://[::1]:9944/ws"
+    assert repr(endpoint) == "Endpoint('wss://[::1]:9944/ws')"
+    assert repr(Endpoint.parse("wss://h/ws", "Bearer secret")) == "Endpoint('wss://h/ws')"
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+@pytest.mark.parametrize(
+    "host", ["no host", "nope.invalid", "h%zz"], ids=["invalid", "unknown", "escaped"]
+)
+def test_no_error_on_the_way_to_a_node_shows_its_token(scheme: str, host: str) -> None:
+    with (
+        Rpc([Endpoint.parse(f"{scheme}://{host}/ws?token=hidden")]) as client,
+        pytest.raises(NodeUnreachableError, match="cannot be reached") as raised,
+    ):
+        client.call("system_chain")
+    assert "hidden" not in str(raised.value)
+
+
+def test_a_database_address_that_is_none_is_refused_without_its_text(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, database_url="me:secret@db.example/prices")
+    with (
+        pytest.raises(services.UnusableDatabaseError, match="DATABASE_URL") as raised,
+        services.database(settings),
+    ):
+        pass
+    assert "secret" not in str(raised.value)

@@ -12,7 +12,7 @@ from itertools import count
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import aiohttp
 import orjson
@@ -48,9 +48,9 @@ Request = tuple[str, Sequence[Any]]
 """A method and its parameters."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Endpoint:
-    """Where a node answers. Its text form never shows a password, a token or a query."""
+    """Where a node answers. Neither text form shows a password, a token or a query."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -59,15 +59,12 @@ class Endpoint:
     def parse(cls, url: str, authorization: str | None = None) -> Self:
         """Take user and password out of `url` into an `Authorization` header.
 
+        A text that is no address is not repeated: who knows what of it is a password.
+
         >>> str(Endpoint.parse("wss://me:secret@node.example/ws?token=1"))
         'wss://node.example/ws'
         """
-        parts = urlsplit(url)
-        if parts.scheme not in {"ws", "wss", "http", "https"} or not parts.hostname:
-            raise NotASubstrateNodeError(
-                f"{str(cls(url))!r} is no node address: set ARCHIVE_NODE_URL to a ws://, wss://,"
-                " http:// or https:// URL."
-            )
+        parts = _parts(url)
         headers = {"Authorization": authorization} if authorization else {}
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
@@ -82,6 +79,29 @@ class Endpoint:
     def __str__(self) -> str:
         parts = urlsplit(self.url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+    def __repr__(self) -> str:
+        return f"Endpoint({str(self)!r})"
+
+
+def _parts(url: str) -> SplitResult:
+    """The parts of a node's address; an `@` behind the host is the end of a password."""
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its text repeats what it does not understand
+        usable = False
+    if (
+        usable
+        and parts.scheme in {"ws", "wss", "http", "https"}
+        and "@" not in parts.path + parts.query + parts.fragment
+    ):
+        return parts
+    raise NotASubstrateNodeError(
+        "What ARCHIVE_NODE_URL holds is no node address: set it to ws://, wss://, http:// or"
+        " https:// URLs, separated by commas, in which a user or password has % codes for"
+        " special characters (%40 for @)."
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -120,6 +140,15 @@ class _ConnectionLostError(Exception):
 
 class _MovedOnError(Exception):
     """A request was refused here and is to be asked at another endpoint."""
+
+
+SPEAKING = (
+    _ConnectionLostError,
+    aiohttp.ClientConnectorError,
+    aiohttp.ServerDisconnectedError,
+    ConnectionError,
+)
+"""Errors whose text can be shown; that of others may repeat the whole URL with its token."""
 
 
 class _WebSocket:
@@ -568,7 +597,9 @@ def _all_reasons(doors: Iterable[_Door]) -> ChainError:
 def _final(error: Exception, names: str) -> ChainError:
     if isinstance(error, ChainError):
         return error
-    reason = str(error) or type(error).__name__
+    reason = type(error).__name__
+    if isinstance(error, SPEAKING):
+        reason = str(error) or reason
     if isinstance(error, aiohttp.ClientResponseError):  # a refused WebSocket is one, too
         reason = f"HTTP {error.status}"
         if error.status in TOO_OFTEN_CODES:
