@@ -160,7 +160,7 @@ def chain(settings: Settings) -> Iterator[Chain]:
         domain_id=settings.domain_id,
         cache=settings.data_dir / "runtimes",
         depth=options.confirmation_depth,
-        requests_per_second=options.requests_per_second,
+        requests_per_second=_share(settings, options.requests_per_second),
         authorization=options.archive_node_authorization,
     ) as reader:
         with store.connect(str(settings.database_url)) as connection:
@@ -172,6 +172,16 @@ def head(settings: Settings) -> Head:
     """The chain's head; raises `WrongChainError` if the database holds another chain's data."""
     with chain(settings) as reader:
         return reader.head()
+
+
+def _share(settings: Settings, total: float | None) -> float | None:
+    """A command's part of what the node may be asked in all: as much as a run has."""
+    if total is None:
+        return None
+    from operator_prices import instance, resources  # noqa: PLC0415 - Dagster is slow to import
+
+    with instance.opened(settings) as dagster:
+        return resources.share(total, dagster)
 
 
 def _served(data_dir: Path) -> str | None:
