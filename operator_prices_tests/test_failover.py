@@ -1,6 +1,8 @@
 """Several endpoints, of which one stands in for another, and what lies before and beside nodes."""
 
+import asyncio
 import dataclasses
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from operator_prices import instance as instances
 from operator_prices import services
 from operator_prices.chain import (
     ArchiveNeededError,
@@ -394,3 +397,73 @@ def test_a_database_address_that_is_none_is_refused_without_its_text(tmp_path: P
     ):
         pass
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("database")
+def test_a_command_takes_a_share_of_the_limit_like_a_run(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(CHAIN) as node:
+        settings = Settings(data_dir=tmp_path, database_url=dsn, archive_node_url=node.url)
+        for name, value in instances.environment(settings).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("REQUESTS_PER_SECOND", "80")
+        with services.chain(settings) as chain:
+            asked, begun = chain.requests, time.monotonic()
+            chain.head()
+            assert (chain.requests - asked) / (time.monotonic() - begun) < 30
+
+
+def test_the_window_is_halved_by_a_drop_and_grows_again() -> None:
+    opened, peaks = 0, []
+
+    async def watched(call: Call) -> object:
+        nonlocal opened
+        if call.connection == 1:
+            call.close()
+            return None
+        opened += 1
+        await asyncio.sleep(0.01)
+        peaks.append(opened)
+        opened -= 1
+        return call.answer()
+
+    with (
+        serving(CHAIN, tamper=watched) as node,
+        Rpc([Endpoint.parse(node.url)], in_flight=8, pause=0.01) as client,
+    ):
+        client.call_many([("system_chain", [])] * 200)
+    assert max(peaks[:4]) == 4
+    assert max(peaks) == max(peaks[-100:-10]) == 8
+
+
+def test_waits_double_and_are_never_all_the_same() -> None:
+    for tries, longest in ((0, 0.25), (1, 0.5), (3, 2), (5, 8), (50, 8)):
+        waits = [rpc.wait(0.25, tries) for _ in range(200)]
+        assert longest / 2 <= min(waits) < longest * 0.6
+        assert longest * 0.9 < max(waits) <= longest
+        assert len(set(waits)) > 190
+
+
+@pytest.mark.parametrize(
+    ("tamper", "tries"),
+    [(failing_with(-32603, "Internal error"), range(1, 12)), (Switch(after=0), range(1, 6))],
+    ids=["refused", "dropped"],
+)
+def test_between_two_tries_there_is_a_wait_that_grows(
+    tamper: Tamper, tries: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+
+    def at_once(_: float, tries: int) -> float:
+        waited.append(tries)
+        return 0
+
+    monkeypatch.setattr(rpc, "wait", at_once)
+    with (
+        serving(CHAIN, tamper=tamper) as node,
+        Rpc([Endpoint.parse(node.url)], pause=0.01) as client,
+        pytest.raises(NodeUnreachableError),
+    ):
+        client.call("system_chain")
+    assert waited[: len(tries)] == list(tries)
