@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -53,8 +53,12 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rpc, "wait", lambda *_: 0)
 
 
-def assert_all_true(urls: str, cache: Path, **limits: float) -> None:
-    with reading(urls, cache, **limits) as reader:
+def urls(nodes: Iterable[Node], *, http: bool) -> str:
+    return ",".join(node.http_url if http else node.url for node in nodes)
+
+
+def assert_all_true(url: str, cache: Path) -> None:
+    with reading(url, cache) as reader:
         assert reader.head().last_completed_epoch == max(TRUTH)
         states = reader.read(range(max(TRUTH) + 1))
     assert epoch_rows(states) == true_epoch_rows(TRUTH.values())
@@ -116,13 +120,16 @@ def test_what_was_begun_on_one_chain_is_never_continued_on_another(
     assert asked == ["chain_getBlockHash"]
 
 
-def test_an_endpoint_of_another_chain_is_passed_over_for_good(tmp_path: Path) -> None:
+@pytest.mark.parametrize("http", [False, True], ids=["ws", "http"])
+def test_an_endpoint_of_another_chain_is_passed_over_for_good(
+    tmp_path: Path, *, http: bool
+) -> None:
     dead = Switch()
     with (
         serving(CHAIN, tamper=dead) as ours,
         noting(OTHER) as (other, asked),
         serving(CHAIN) as third,
-        reading(f"{ours.url},{other.url},{third.url}", tmp_path) as reader,
+        reading(urls([ours, other, third], http=http), tmp_path) as reader,
     ):
         assert reader.genesis_hash == CHAIN.genesis_hash
         dead.on = True
@@ -144,6 +151,20 @@ def test_who_returns_is_asked_again_after_the_other_chain_was_refused(tmp_path: 
             reader.read([3])
         dead.on = False
         assert reader.read([3]).epochs["end_hash"].to_list() == [TRUTH[3].end_hash]
+
+
+def test_a_pruned_node_still_serves_its_head_after_the_other_chain_was_refused(
+    tmp_path: Path,
+) -> None:
+    with (
+        serving(dataclasses.replace(SMALL, keep_states=300)) as pruned,
+        noting(OTHER) as (other, asked),
+        reading(f"{pruned.url},{other.url}", tmp_path) as reader,
+    ):
+        with pytest.raises(ArchiveNeededError, match=OTHER.genesis_hash):
+            reader.read([1])
+        assert reader.head().last_completed_epoch == max(TRUTH)
+        assert asked == ["chain_getBlockHash"]
 
 
 def test_another_chain_at_the_same_address_is_noticed(tmp_path: Path) -> None:
@@ -181,8 +202,7 @@ def test_a_second_endpoint_stands_in_for_one_that_refuses(
     tamper: Tamper, tmp_path: Path, *, http: bool
 ) -> None:
     with serving(CHAIN, tamper=tamper) as first, serving(CHAIN) as second:
-        urls = (first.http_url, second.http_url) if http else (first.url, second.url)
-        assert_all_true(",".join(urls), tmp_path)
+        assert_all_true(urls([first, second], http=http), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -211,10 +231,10 @@ def test_a_pruned_endpoint_beside_a_dead_one_is_told_with_the_flags(
     place: int, tmp_path: Path
 ) -> None:
     with serving(dataclasses.replace(SMALL, keep_states=300)) as pruned:
-        urls = [NOWHERE]
-        urls.insert(place, pruned.url)
+        places = [NOWHERE]
+        places.insert(place, pruned.url)
         with (
-            reading(",".join(urls), tmp_path) as reader,
+            reading(",".join(places), tmp_path) as reader,
             pytest.raises(ArchiveNeededError, match="--state-pruning archive"),
         ):
             reader.read([1])
@@ -467,3 +487,35 @@ def test_between_two_tries_there_is_a_wait_that_grows(
     ):
         client.call("system_chain")
     assert waited[: len(tries)] == list(tries)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_only_connections_in_a_row_without_an_answer_are_counted() -> None:
+    async def moody(call: Call) -> object:
+        if call.connection % 3 or call.number > 1:
+            call.close()
+            return None
+        return call.answer()
+
+    with (
+        serving(CHAIN, tamper=moody) as node,
+        Rpc([Endpoint.parse(node.url)], attempts=4) as client,
+    ):
+        assert all(client.call("system_chain") for _ in range(4))
+
+
+@pytest.mark.usefixtures("hurried")
+def test_who_was_given_up_is_tried_as_often_the_next_time() -> None:
+    async def late(call: Call) -> object:
+        if call.connection <= 4:
+            call.close()
+            return None
+        return call.answer()
+
+    with (
+        serving(CHAIN, tamper=late) as node,
+        Rpc([Endpoint.parse(node.url)], attempts=3) as client,
+    ):
+        with pytest.raises(NodeUnreachableError):
+            client.call("system_chain")
+        assert client.call("system_chain")
