@@ -183,6 +183,22 @@ def test_the_first_connection_costs_no_question_about_the_genesis(tmp_path: Path
         assert asked.count("chain_getBlockHash") == 2
 
 
+@pytest.mark.parametrize("blocks", [0, [0], [3, 0]])
+def test_each_later_connection_costs_one_question_which_is_counted(
+    blocks: int | list[int],
+) -> None:
+    with (
+        noting(CHAIN, tampering.close_after(3)) as (node, asked),
+        Rpc([Endpoint.parse(node.url)], pause=0.01) as client,
+    ):
+        client.call("chain_getBlockHash", blocks)
+        for _ in range(6):
+            client.call("system_chain")
+        assert client.sent == len(asked)
+    connection = ["chain_getBlockHash", "system_chain", "system_chain"]
+    assert asked == [*connection, "system_chain", *connection, "system_chain", *connection]
+
+
 @pytest.mark.parametrize(
     "tamper",
     [
