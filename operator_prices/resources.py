@@ -17,8 +17,8 @@ from operator_prices.substrate import connect
 NODE_POOL = "archive_node"
 """Whatever asks the node much takes a slot of this pool."""
 
-WITHOUT_SLOT = 2
-"""The sensors that ask the node how far it is, each on a connection of its own."""
+WITHOUT_SLOT = 3
+"""Two sensors that ask the node how far it is, and a command, each on a connection of its own."""
 
 
 @dg.resource

@@ -62,9 +62,9 @@ def test_the_pool_of_the_instance_has_the_slots_that_dagster_yaml_says(
     home = instances.home(tmp_path)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert pool_slots(instance, NODE_POOL) == 2
-        assert share(60, instance) == 15
+        assert share(60, instance) == 12
         instance.event_log_storage.set_concurrency_slots(NODE_POOL, 5)
-        assert share(70, instance) == 10
+        assert share(80, instance) == 10
         assert share(None, instance) is None
         assert instance.run_monitoring_enabled
         assert instance.run_retries_enabled
