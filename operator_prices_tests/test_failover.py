@@ -16,6 +16,7 @@ from operator_prices import services
 from operator_prices.chain import (
     ArchiveNeededError,
     ChainError,
+    NodeBehindError,
     NodeUnreachableError,
     NotASubstrateNodeError,
     RateLimitedError,
@@ -30,10 +31,13 @@ from operator_prices.devchain.serving import Node, serving
 from operator_prices.ports import free_port
 from operator_prices.settings import Settings
 from operator_prices.substrate import connect, rpc
+from operator_prices.substrate import reader as substrate_reader
 from operator_prices.substrate.rpc import Endpoint, Rpc
+from operator_prices.substrate.states import NUMBER
 from operator_prices_tests.samples import (
     epoch_rows,
     operator_rows,
+    own_copy,
     reading,
     true_epoch_rows,
     true_operator_rows,
@@ -219,6 +223,71 @@ def test_a_second_endpoint_stands_in_for_one_that_refuses(
 ) -> None:
     with serving(CHAIN, tamper=tamper) as first, serving(CHAIN) as second:
         assert_all_true(urls([first, second], http=http), tmp_path)
+
+
+async def without_hashes(call: Call) -> object:
+    """Knows its head, and the blocks below it not yet."""
+    answer = own_copy(call)
+    if call.request["method"] == "chain_getBlockHash" and isinstance(answer["result"], list):
+        asked = call.request["params"][0]
+        answer["result"] = [
+            None if 0 < block < 2000 else known
+            for block, known in zip(asked, answer["result"], strict=True)
+        ]
+    return answer
+
+
+async def of_another_block(call: Call) -> object:
+    """Answers every question about a state with a state whose number is another."""
+    answer = own_copy(call)
+    if call.request["method"] == "state_queryStorageAt":
+        for change in answer["result"][0]["changes"]:
+            if change[0] == NUMBER and change[1]:
+                change[1] = "0xffffff00"
+    return answer
+
+
+async def without_keys(call: Call) -> object:
+    answer = own_copy(call)
+    if call.request["method"] == "state_queryStorageAt":
+        del answer["result"][0]["changes"][-1]
+    return answer
+
+
+@pytest.mark.parametrize("tamper", [without_hashes, of_another_block, without_keys])
+def test_a_second_endpoint_stands_in_for_one_that_is_not_whole(
+    tamper: Tamper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(substrate_reader, "NULL_HASH_PAUSES", (0.0,))
+    with serving(CHAIN, tamper=tamper) as first, serving(CHAIN) as second:
+        assert_all_true(urls([first, second], http=False), tmp_path)
+    with (
+        serving(CHAIN, tamper=tamper) as first,
+        serving(CHAIN, tamper=tamper) as second,
+        reading(urls([first, second], http=False), tmp_path) as reader,
+    ):
+        for _ in range(2):
+            with pytest.raises((NodeBehindError, RefusedError)):
+                reader.read([3])
+
+
+def test_an_endpoint_that_lags_behind_is_not_believed_about_what_is_completed(
+    tmp_path: Path,
+) -> None:
+    short = DevChain(dataclasses.replace(SMALL, epochs=10))
+    assert short.genesis_hash == CHAIN.genesis_hash
+    switch = Switch()
+    with (
+        serving(CHAIN, tamper=switch) as first,
+        serving(short) as second,
+        reading(urls([first, second], http=False), tmp_path, attempts=2) as reader,
+    ):
+        last = reader.head().last_completed_epoch
+        assert last == max(TRUTH)
+        switch.on = True
+        for reason in ("has no block", "lacks blocks that have been seen"):
+            with pytest.raises(NodeBehindError, match=reason):
+                reader.read([last])
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """The `Chain` of production: an archive node, read in two requests an epoch."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Any, TypeVar
 
 from operator_prices.chain import (
     ChainError,
@@ -66,6 +66,8 @@ NULL_HASH_PAUSES = (0.2, 0.4, 0.8, 1.6)
 INCOMPLETE_ANSWERS = 5
 """How often a node may leave keys of one request unanswered before that is an error."""
 
+Result = TypeVar("Result")
+
 SUMMARY = keys.prefix("Domains", "DomainStakingSummary")
 
 
@@ -94,6 +96,8 @@ class SubstrateChain:
         self._known = IndexMap()
         self._hashes: dict[int, str] = {}
         self._tip_seen: _Tip | None = None
+        self._promised = 0
+        """The last block that `head` has called deep enough."""
         self._runtimes_seen: Runtimes | None = None
         self._summary = keys.of_domain("DomainStakingSummary", domain_id)
         self._head_domain_number = keys.of_domain("HeadDomainNumber", domain_id)
@@ -118,8 +122,7 @@ class SubstrateChain:
     def head(self) -> Head:
         """Look at the head anew; completed is what lies deep enough below the best block."""
         self._tip_seen = None
-        with self._fresh_after_errors():
-            return self._head()
+        return self._anywhere(self._head)
 
     def _head(self) -> Head:
         tip = self._tip()
@@ -135,6 +138,7 @@ class SubstrateChain:
                 f"Domain {self._domain_id} does not exist at block {gate}: set DOMAIN_ID to a"
                 " domain of this chain, or wait until it has been created."
             )
+        self._promised = gate
         return Head(tip.block, gate, index - 1 if index else None)
 
     def read(self, epochs: Iterable[int]) -> EpochStates:
@@ -142,18 +146,24 @@ class SubstrateChain:
 
         Errors are `ChainError`; an epoch whose transition is not deep enough is a `ValueError`.
         """
-        with self._fresh_after_errors():
-            parts = [self._read_span(span) for span in _spans(sorted(set(epochs)))]
-        return states.concat(parts)
+        spans = list(_spans(sorted(set(epochs))))
+        return states.concat([self._anywhere(partial(self._read_span, span)) for span in spans])
 
-    @contextmanager
-    def _fresh_after_errors(self) -> Iterator[None]:
-        """After an error nothing is taken for known, so that the next try looks at all of it."""
-        try:
-            yield
-        except ChainError:
-            self._forget()
-            raise
+    def _anywhere(self, work: Callable[[], Result]) -> Result:
+        """What `work` makes of the endpoint in use, or of another one if that is not whole.
+
+        After an error nothing is taken for known, so that the next try looks at all of it.
+        """
+        while True:
+            try:
+                return work()
+            except (NodeBehindError, NotASubstrateNodeError, RefusedError):
+                self._forget()
+                if not self._rpc.turn_away():
+                    raise
+            except ChainError:
+                self._forget()
+                raise
 
     def _forget(self) -> None:
         """Drop what is known of blocks, which may have left the chain; the first one cannot."""
@@ -322,6 +332,11 @@ class SubstrateChain:
     def _read_span(self, epochs: Sequence[int]) -> EpochStates:
         """Read at most `SPAN` epochs that lie close together."""
         tip = self._tip()
+        if self._gate(tip) < self._promised:
+            raise NodeBehindError(
+                f"{self._rpc.endpoint} is at block {tip.block} and lacks blocks that have been"
+                " seen: it is behind or syncing; wait until it has caught up, or use another node."
+            )
         found = self._by_ledger(tip, epochs)
         skipped: dict[int, State] = {}
         for epoch in epochs:

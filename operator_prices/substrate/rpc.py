@@ -236,6 +236,7 @@ class Client:
     ) -> None:
         self._doors = [_Door(endpoint) for endpoint in endpoints]
         self._door = self._doors[0]
+        self._turned: set[_Door] = set()
         self._genesis: str | None = None
         self.sent = 0
         self._in_flight_limit = min(in_flight, MAX_IN_FLIGHT)
@@ -273,6 +274,21 @@ class Client:
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.gather(self._runner, return_exceptions=True)
+
+    async def turn_away(self) -> bool:
+        """Use another endpoint from now on; False once all that are left have been turned from.
+
+        For who finds that the answers of the one in use do not agree; nothing may be on its way.
+        """
+        self._turned.add(self._door)
+        spare = [one for one in self._usable() if one not in self._turned]
+        if not spare:
+            self._turned.clear()
+            return False
+        await self.close()
+        self._door = spare[0]
+        self._turned.add(self._door)  # whose turn it is now, wherever that ends
+        return True
 
     def _call(self, request: Request) -> _Call:
         return _Call(next(self._ids), request, asyncio.get_running_loop().create_future())
@@ -657,6 +673,10 @@ class Rpc:
     @property
     def endpoint(self) -> Endpoint:
         return self._client.endpoint
+
+    def turn_away(self) -> bool:
+        """Use another endpoint from now on; False once all that are left have been turned from."""
+        return self._portal.call(self._client.turn_away)
 
     def call(self, method: str, *params: Any) -> Any:  # noqa: ANN401
         """Ask one thing and wait for the `result`."""
