@@ -272,8 +272,9 @@ def test_a_second_endpoint_stands_in_for_one_that_is_not_whole(
 
 
 def test_an_endpoint_that_lags_behind_is_not_believed_about_what_is_completed(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(substrate_reader, "NULL_HASH_PAUSES", (0.0,))
     short = DevChain(dataclasses.replace(SMALL, epochs=10))
     assert short.genesis_hash == CHAIN.genesis_hash
     switch = Switch()

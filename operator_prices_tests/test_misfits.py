@@ -24,7 +24,6 @@ from operator_prices_tests.test_cli import run
 
 PLAYED = DevChain(Scenario(seconds_per_block=0, epochs=12, operators=3, forced=()))
 WINDOW = EpochWindow(0)
-SUMMARY = keys.of_domain("DomainStakingSummary", 0)
 
 
 class Spoiler:
@@ -86,7 +85,7 @@ def test_an_epoch_whose_time_is_not_understood_is_kept_and_read_again(
 
 
 @pytest.mark.parametrize(
-    "prefix", [states.NOW, keys.prefix("Domains", "Operators"), SUMMARY], ids=str
+    "prefix", [states.NOW, keys.prefix("Domains", "Operators")], ids=["time", "operators"]
 )
 def test_a_backfill_with_a_misfit_keeps_the_rest_and_ends_with_3(
     prefix: str, dsn: str, tmp_path: Path
