@@ -28,7 +28,8 @@ from operator_prices.ingest import ingest
 from operator_prices.ports import free_port
 from operator_prices.substrate import connect, keys
 from operator_prices.substrate.decode import FITS, decode
-from operator_prices.substrate.rpc import Endpoint, Rpc
+from operator_prices.substrate.endpoint import Endpoint
+from operator_prices.substrate.rpc import Rpc
 from operator_prices.substrate.runtime import Runtime
 from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.windows import EpochWindow, between

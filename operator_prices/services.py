@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from operator_prices import backups, embedded, migrations, store
 from operator_prices.chain import Chain, Head
@@ -19,7 +18,6 @@ from operator_prices.ports import free_port, listening
 from operator_prices.processes import Child, Supervisor, lock
 from operator_prices.settings import Settings
 from operator_prices.substrate import connect
-from operator_prices.substrate.rpc import Endpoint
 
 EPOCHS = 240
 """Epochs of history that a new development chain begins with."""
@@ -39,11 +37,12 @@ def database(settings: Settings) -> Iterator[Settings]:
             yield settings.with_database(url)
         return
     try:
+        store.described(settings.database_url)
         store.connect(settings.database_url).close()
-    except psycopg.ProgrammingError:  # says which part is wrong, and that may be the password
+    except psycopg.ProgrammingError:
         raise UnusableDatabaseError(
-            "What DATABASE_URL holds is no database address: set it to a postgresql:// URL, or"
-            " unset it to use the embedded one."
+            "What DATABASE_URL holds is no database address: set it to a postgresql:// URL with %XX"
+            " for special characters, or unset it to use the embedded one."
         ) from None
     except psycopg.Error as error:
         reason = " ".join(str(error).split())
@@ -52,22 +51,6 @@ def database(settings: Settings) -> Iterator[Settings]:
             " DATABASE_URL, or unset it to use the embedded one."
         ) from error
     yield settings
-
-
-def described(url: str | None) -> str:
-    """A database URL or conninfo, or a node's URL, without its secrets.
-
-    >>> described("postgresql://me:secret@db.example/prices")
-    'postgresql://me@db.example/prices'
-    """
-    text = str(url)
-    try:
-        known = conninfo_to_dict(text)
-    except psycopg.ProgrammingError:
-        return ", ".join(str(Endpoint.parse(one.strip())) for one in text.split(","))
-    user = f"{known['user']}@" if known.get("user") else ""
-    port = f":{known['port']}" if known.get("port") else ""
-    return f"postgresql://{user}{known.get('host', '')}{port}/{known.get('dbname', '')}"
 
 
 def upgrade(settings: Settings, *, backup: bool = True) -> list[str]:

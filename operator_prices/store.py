@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import polars as pl
-from psycopg import Connection, Cursor, sql
+from psycopg import Connection, Cursor, ProgrammingError, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -114,6 +115,22 @@ CHECKS = PROJECT / "sql" / "checks"
 def connect(dsn: str) -> Connection:
     """A connection that commits each statement, unless a transaction is opened."""
     return Connection.connect(dsn, autocommit=True, connect_timeout=10)
+
+
+def described(dsn: str) -> str:
+    """A database's URL or conninfo without its secrets.
+
+    Raises `psycopg.ProgrammingError` where it is neither; its text may repeat what is secret.
+
+    >>> described("postgresql://me:secret@db.example/prices")
+    'postgresql://me@db.example/prices'
+    """
+    known = {"host": "", "dbname": "", **conninfo_to_dict(dsn)}
+    if "@" in str(known["host"]):  # what follows an @ in a password that is not written as %40
+        raise ProgrammingError("the host has an @")
+    user = f"{known['user']}@" if known.get("user") else ""
+    port = f":{known['port']}" if known.get("port") else ""
+    return f"postgresql://{user}{known['host']}{port}/{known['dbname']}"
 
 
 def read(connection: Connection, table: Table, window: EpochWindow) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from operator_prices import (
 from operator_prices.cli.console import Console
 from operator_prices.processes import Child, Supervisor
 from operator_prices.settings import PROJECT, Settings
+from operator_prices.substrate.endpoint import Endpoint
 from operator_prices.web import launch
 
 CODE_SERVER = "code-server"
@@ -40,7 +41,7 @@ def up(settings: Settings, console: Console, *, once: bool) -> bool:
         for leftover in processes.reap_leftovers(settings.data_dir):
             console.say(f"Stopped {leftover}, left over from an `up` that was killed.")
         settings = stack.enter_context(services.database(settings))
-        console.say(f"Database: {services.described(settings.database_url)}")
+        console.say(f"Database: {store.described(str(settings.database_url))}")
         for name in services.upgrade(settings):
             console.say(f"Migrated: {name}")
         children = stack.enter_context(
@@ -49,7 +50,8 @@ def up(settings: Settings, console: Console, *, once: bool) -> bool:
         if settings.archive_node_url is None:
             settings = services.start_development_chain(children, settings)
             stack.enter_context(services.announced(settings))
-        console.say(f"Chain: {services.described(settings.archive_node_url)}")
+        endpoints = Endpoint.parse_all(str(settings.archive_node_url))
+        console.say(f"Chain: {', '.join(map(str, endpoints))}")
         done = backfill.backfill_missing(settings, progress=console.progress)
         with store.connect(str(settings.database_url)) as connection:
             summary = store.summary(connection)

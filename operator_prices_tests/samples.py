@@ -1,7 +1,7 @@
 """Values and functions to test with, not fixtures."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Layout, Scenario, Upgrade
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.truth import EpochTruth
+from operator_prices.substrate.endpoint import Endpoint
 from operator_prices.substrate.reader import SubstrateChain
-from operator_prices.substrate.rpc import Endpoint, Rpc
+from operator_prices.substrate.rpc import Rpc
 
 SHARED = Path(os.environ.get("SHARED_DIR", Path(__file__).parents[2] / "shared"))
 """Material that users do not have: tests that need it are skipped, with the reason."""
@@ -50,7 +51,7 @@ Rows = dict[tuple[int, int], tuple[object, ...]]
 @contextmanager
 def reading(url: str, cache: Path, **limits: float) -> Iterator[SubstrateChain]:
     """A reader of domain 0 that does not wait long before it tries again."""
-    with Rpc([Endpoint.parse(one) for one in url.split(",")], pause=0.01, **limits) as rpc:
+    with Rpc(Endpoint.parse_all(url), pause=0.01, **limits) as rpc:
         yield SubstrateChain(rpc, domain_id=0, cache=cache)
 
 
@@ -156,6 +157,35 @@ def own_copy(call: Call) -> Any:  # noqa: ANN401
 
 def truth_of(chain: DevChain) -> list[EpochTruth]:
     return list(chain.truth())
+
+
+def assert_all_read(reader: SubstrateChain, played: DevChain) -> None:
+    """What is completed is read true to the last digit, and nothing but jumps is skipped."""
+    truth = truth_of(played)
+    last = reader.head().last_completed_epoch
+    assert last == max(epoch.epoch for epoch in truth)
+    states = reader.read(range(last + 1))
+    assert states.quarantined.is_empty()
+    assert epoch_rows(states) == true_epoch_rows(truth)
+    assert operator_rows(states) == true_operator_rows(truth)
+    assert {*states.skipped["epoch"]} == {*range(last + 1)} - {epoch.epoch for epoch in truth}
+
+
+class Spoiler:
+    """Changes the values behind a prefix at one block, until it is told to leave them alone."""
+
+    def __init__(self, prefix: str, change: Callable[[str], str | None], *, at: str) -> None:
+        self.active = True
+        self._prefix, self._change, self._at = prefix, change, at
+
+    async def __call__(self, call: Call) -> object:
+        answer = own_copy(call)
+        method, params = call.request["method"], call.request["params"]
+        if self.active and method == "state_queryStorageAt" and params[1] == self._at:
+            for change in answer["result"][0]["changes"]:
+                if change[0].startswith(self._prefix) and change[1]:
+                    change[1] = self._change(change[1])
+        return answer
 
 
 def _keyed(frame: pl.DataFrame) -> Rows:

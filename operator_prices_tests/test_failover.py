@@ -32,15 +32,15 @@ from operator_prices.ports import free_port
 from operator_prices.settings import Settings
 from operator_prices.substrate import connect, rpc
 from operator_prices.substrate import reader as substrate_reader
-from operator_prices.substrate.rpc import Endpoint, Rpc
+from operator_prices.substrate.endpoint import Endpoint
+from operator_prices.substrate.rpc import Rpc
 from operator_prices.substrate.states import NUMBER
 from operator_prices_tests.samples import (
+    assert_all_read,
     epoch_rows,
-    operator_rows,
     own_copy,
     reading,
     true_epoch_rows,
-    true_operator_rows,
     truth_of,
 )
 
@@ -54,7 +54,7 @@ NOWHERE = "ws://127.0.0.1:1"
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once."""
-    monkeypatch.setattr(rpc, "wait", lambda *_: 0)
+    monkeypatch.setattr(rpc, "backoff", lambda *_: 0)
 
 
 def urls(nodes: Iterable[Node], *, http: bool) -> str:
@@ -63,10 +63,7 @@ def urls(nodes: Iterable[Node], *, http: bool) -> str:
 
 def assert_all_true(url: str, cache: Path) -> None:
     with reading(url, cache) as reader:
-        assert reader.head().last_completed_epoch == max(TRUTH)
-        states = reader.read(range(max(TRUTH) + 1))
-    assert epoch_rows(states) == true_epoch_rows(TRUTH.values())
-    assert operator_rows(states) == true_operator_rows(TRUTH.values())
+        assert_all_read(reader, CHAIN)
 
 
 class Switch:
@@ -467,11 +464,10 @@ def test_the_authorization_arrives_at_the_node(
     ],
 )
 def test_what_is_no_node_address_is_refused_without_its_text(url: str) -> None:
-    for read in (Endpoint.parse, services.described):
-        with pytest.raises(NotASubstrateNodeError, match="ARCHIVE_NODE_URL") as raised:
-            read(url)
-        assert "sec" not in str(raised.value)
-        assert "node.example" not in str(raised.value)
+    with pytest.raises(NotASubstrateNodeError, match="ARCHIVE_NODE_URL") as raised:
+        Endpoint.parse(url)
+    assert "sec" not in str(raised.value)
+    assert "node.example" not in str(raised.value)
 
 
 def test_an_address_is_shown_without_its_secrets() -> None:
@@ -495,8 +491,13 @@ def test_no_error_on_the_way_to_a_node_shows_its_token(scheme: str, host: str) -
     assert "hidden" not in str(raised.value)
 
 
-def test_a_database_address_that_is_none_is_refused_without_its_text(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, database_url="me:secret@db.example/prices")
+@pytest.mark.parametrize(
+    "url", ["me:secret@db.example/prices", "postgresql://me:not@secret@db.example/prices"]
+)
+def test_a_database_address_that_is_none_is_refused_without_its_text(
+    url: str, tmp_path: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path, database_url=url)
     with (
         pytest.raises(services.UnusableDatabaseError, match="DATABASE_URL") as raised,
         services.database(settings),
@@ -545,7 +546,7 @@ def test_the_window_is_halved_by_a_drop_and_grows_again() -> None:
 
 def test_waits_double_and_are_never_all_the_same() -> None:
     for tries, longest in ((0, 0.25), (1, 0.5), (3, 2), (5, 8), (50, 8)):
-        waits = [rpc.wait(0.25, tries) for _ in range(200)]
+        waits = [rpc.backoff(0.25, tries) for _ in range(200)]
         assert longest / 2 <= min(waits) < longest * 0.6
         assert longest * 0.9 < max(waits) <= longest
         assert len(set(waits)) > 190
@@ -565,7 +566,7 @@ def test_between_two_tries_there_is_a_wait_that_grows(
         waited.append(tries)
         return 0
 
-    monkeypatch.setattr(rpc, "wait", at_once)
+    monkeypatch.setattr(rpc, "backoff", at_once)
     with (
         serving(CHAIN, tamper=tamper) as node,
         Rpc([Endpoint.parse(node.url)], pause=0.01) as client,

@@ -19,30 +19,11 @@ from operator_prices.substrate.layout import Sequence, Struct, Unsigned
 from operator_prices.substrate.runtime import Item, Runtime
 from operator_prices.tables import EPOCHS
 from operator_prices.windows import EpochWindow
-from operator_prices_tests.samples import own_copy, reading, truth_of
+from operator_prices_tests.samples import Spoiler, own_copy, reading, truth_of
 from operator_prices_tests.test_cli import run
 
 PLAYED = DevChain(Scenario(seconds_per_block=0, epochs=12, operators=3, forced=()))
 WINDOW = EpochWindow(0)
-
-
-class Spoiler:
-    """Changes the values behind a prefix at one block, until it is told to leave them alone."""
-
-    def __init__(self, prefix: str, change: Callable[[str], str | None], *, at: str) -> None:
-        self.active = True
-        self._prefix, self._change, self._at = prefix, change, at
-
-    async def __call__(self, call: Call) -> object:
-        answer = own_copy(call)
-        request = call.request
-        if self.active and request["method"] == "state_queryStorageAt":
-            for change in (
-                answer["result"][0]["changes"] if self._at == request["params"][1] else ()
-            ):
-                if change[0].startswith(self._prefix) and change[1]:
-                    change[1] = self._change(change[1])
-        return answer
 
 
 def cut(value: str) -> str:

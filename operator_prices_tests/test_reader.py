@@ -26,11 +26,13 @@ from operator_prices.devchain.scenario import Layout, Scenario
 from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import serving
 from operator_prices.substrate import connect, keys
-from operator_prices.substrate.rpc import Endpoint, Rpc
+from operator_prices.substrate.endpoint import Endpoint
+from operator_prices.substrate.rpc import Rpc
 from operator_prices.substrate.states import LAST_RUNTIME_UPGRADE
 from operator_prices_tests.samples import (
     METADATA,
     UPGRADED,
+    assert_all_read,
     epoch_rows,
     needs_metadata,
     operator_rows,
@@ -49,14 +51,8 @@ UPGRADED_CHAIN = DevChain(UPGRADED)
 
 def assert_all_true(node_url: str, chain: DevChain, cache: Path) -> int:
     """Read everything and compare it with the truth to the last digit; the requests it took."""
-    truth = truth_of(chain)
     with reading(node_url, cache) as reader:
-        last = reader.head().last_completed_epoch
-        assert last == max(epoch.epoch for epoch in truth)
-        states = reader.read(range(last + 1))
-        assert states.quarantined.is_empty()
-        assert epoch_rows(states) == true_epoch_rows(truth)
-        assert operator_rows(states) == true_operator_rows(truth)
+        assert_all_read(reader, chain)
         return reader.requests
 
 

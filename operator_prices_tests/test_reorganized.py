@@ -1,7 +1,6 @@
 """What is read and stored of a chain that reorganizes, and of nodes that are behind or wrong."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +17,12 @@ from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import serving
 from operator_prices.ingest import ingest
 from operator_prices.substrate import connect, keys, reader
-from operator_prices.substrate.reader import SubstrateChain
 from operator_prices.substrate.states import PARENT_HASH
 from operator_prices.verify_chain import left_the_chain, verify_chain
 from operator_prices.windows import EpochWindow
 from operator_prices_tests.samples import (
+    Spoiler,
+    assert_all_read,
     epoch_rows,
     operator_rows,
     own_copy,
@@ -40,21 +40,6 @@ IRREGULAR = Scenario(
 )
 THOUSAND = 1000
 SUMMARY = keys.prefix("Domains", "DomainStakingSummary")
-
-
-def spoiling(prefix: str, spoil: Callable[[str], str | None], block_hash: str) -> Tamper:
-    """A node that answers something else for the keys of one prefix at one block."""
-
-    async def tamper(call: Call) -> object:
-        answer = own_copy(call)
-        method, params = call.request["method"], call.request["params"]
-        if method == "state_queryStorageAt" and params[1] == block_hash:
-            for change in answer["result"][0]["changes"]:
-                if change[0].startswith(prefix):
-                    change[1] = spoil(change[1])
-        return answer
-
-    return tamper
 
 
 def lacking(block: int, times: float) -> Tamper:
@@ -78,17 +63,6 @@ def played_otherwise(played: DevChain, *, jumps: tuple[int, ...]) -> None:
     """Have other epochs jump from the next reorganization on."""
     played.scenario = replace(played.scenario, jumps=jumps)
     played.domains[0]._scenario = played.scenario  # noqa: SLF001
-
-
-def assert_all_read(chain: SubstrateChain, played: DevChain) -> None:
-    """What is completed now is read true to the last digit, and nothing is taken for skipped."""
-    last = chain.head().last_completed_epoch
-    assert last is not None
-    states = chain.read(range(last + 1))
-    assert states.skipped.is_empty()
-    assert states.quarantined.is_empty()
-    assert epoch_rows(states) == true_epoch_rows(truth_of(played))
-    assert operator_rows(states) == true_operator_rows(truth_of(played))
 
 
 def test_one_list_request_verifies_a_thousand_epochs(
@@ -140,16 +114,11 @@ def test_a_reader_that_meets_a_reorganization_reads_on_the_next_time(tmp_path: P
 def test_an_epoch_whose_end_shows_no_domain_is_an_error_and_not_skipped(tmp_path: Path) -> None:
     played = DevChain(REGULAR)
     end_hash = truth_of(played)[10].end_hash
-    healthy = False
-    spoiled = spoiling(SUMMARY, lambda _: None, end_hash)
-
-    async def until_healthy(call: Call) -> object:
-        return call.answer() if healthy else await spoiled(call)
-
-    with serving(played, tamper=until_healthy) as node, reading(node.url, tmp_path) as chain:
+    spoiler = Spoiler(SUMMARY, lambda _: None, at=end_hash)
+    with serving(played, tamper=spoiler) as node, reading(node.url, tmp_path) as chain:
         with pytest.raises(NodeBehindError, match=r"where epoch 10 ends .* use another node"):
             chain.read(range(20))
-        healthy = True
+        spoiler.active = False
         assert_all_read(chain, played)
 
 
@@ -228,7 +197,7 @@ def test_a_transition_block_that_names_another_parent_is_refused(tmp_path: Path)
     played = DevChain(REGULAR)
     told = truth_of(played)[10]
     stranger = f"0x{played.blocks.hash(told.end_block - 1).hex()}"
-    tamper = spoiling(PARENT_HASH, lambda _: stranger, told.transition_hash)
+    tamper = Spoiler(PARENT_HASH, lambda _: stranger, at=told.transition_hash)
     with (
         serving(played, tamper=tamper) as node,
         reading(node.url, tmp_path) as chain,

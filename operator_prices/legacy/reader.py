@@ -36,11 +36,7 @@ from operator_prices.legacy.entries import (
 from operator_prices.legacy.numbers import InexactError, NotANumberError, amount
 from operator_prices.legacy.snapshots import Offender, Row, Snapshot
 
-ZERO = re.compile(r"\\u0000")
-ZERO_IN_BYTES = re.compile(rb"\\u0000")
-"""What every escape of a zero character ends with; twice as quick as `in`."""
-
-ZERO_ITSELF = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """The escape of a zero character, and not a backslash before the text u0000."""
 
 REPLACED = {
@@ -158,7 +154,7 @@ class Reader:
         timestamp = column("timestamp", row.timestamp, 2**63)
         if not (isinstance(row.end_hash, str) and HASH.fullmatch(row.end_hash)):
             raise UnreadableError("end_hash", "is no block hash")
-        if ZERO.search(text) and ZERO_ITSELF.search(text):
+        if "\\u0000" in text and ZERO.search(text):
             raise UnreadableError("data", "holds a zero character, which no JSONB can")
         before = len(self.offenders)
         rest = {name: value for name, value in document.items() if name not in REPLACED}
@@ -182,7 +178,7 @@ class Reader:
             "operators": {"entries": entries},
         }
         members = orjson.dumps(whole)
-        if ZERO_IN_BYTES.search(members):
+        if b"\\u0000" in members:
             raise UnreadableError("data", "holds a zero character, which no JSONB can")
         hash_ = transition.get("hash")
         return Snapshot(

@@ -12,8 +12,8 @@ from typing import LiteralString, Protocol
 
 import psycopg
 from psycopg import Connection, sql
-from psycopg.conninfo import conninfo_to_dict
 
+from operator_prices import store
 from operator_prices.errors import ExplainedError
 from operator_prices.legacy.entries import LARGEST_ID
 from operator_prices.legacy.snapshots import Row
@@ -66,15 +66,12 @@ def described(place: str) -> str:
     if not _is_postgres(place):
         return str(Path(place).resolve()) if place else "its own table epochs"
     try:
-        known = conninfo_to_dict(place)
-    except psycopg.ProgrammingError:  # says which part is wrong, and that may be the password
+        return store.described(place)
+    except psycopg.ProgrammingError:
         raise UnusableSourceError(
             "The source is no URL that Postgres understands: write it as"
             " postgresql://USER@HOST:PORT/DATABASE, with %XX for special characters."
         ) from None
-    user = f"{known['user']}@" if known.get("user") else ""
-    port = f":{known['port']}" if known.get("port") else ""
-    return f"postgresql://{user}{known.get('host', '')}{port}/{known.get('dbname', '')}"
 
 
 def _is_postgres(place: str) -> bool:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from operator_prices.substrate.endpoint import Endpoint
 from operator_prices.substrate.reader import SubstrateChain
-from operator_prices.substrate.rpc import Endpoint, Rpc
+from operator_prices.substrate.rpc import Rpc
 
 
 @contextmanager
@@ -22,6 +23,6 @@ def connect(
 
     Nothing is sent before something is asked.
     """
-    endpoints = [Endpoint.parse(url.strip(), authorization) for url in urls.split(",")]
+    endpoints = Endpoint.parse_all(urls, authorization)
     with Rpc(endpoints, requests_per_second=requests_per_second) as rpc:
         yield SubstrateChain(rpc, domain_id=domain_id, cache=cache, depth=depth)

@@ -66,6 +66,9 @@ NULL_HASH_PAUSES = (0.2, 0.4, 0.8, 1.6)
 INCOMPLETE_ANSWERS = 5
 """How often a node may leave keys of one request unanswered before that is an error."""
 
+NOT_WHOLE = (NodeBehindError, NotASubstrateNodeError, RefusedError)
+"""Errors after which another endpoint may know better."""
+
 Result = TypeVar("Result")
 
 SUMMARY = keys.prefix("Domains", "DomainStakingSummary")
@@ -154,16 +157,15 @@ class SubstrateChain:
 
         After an error nothing is taken for known, so that the next try looks at all of it.
         """
+        left = self._rpc.endpoint_count
         while True:
             try:
                 return work()
-            except (NodeBehindError, NotASubstrateNodeError, RefusedError):
+            except ChainError as error:
                 self._forget()
-                if not self._rpc.turn_away():
+                left -= 1
+                if not (left and isinstance(error, NOT_WHOLE) and self._rpc.turn_away()):
                     raise
-            except ChainError:
-                self._forget()
-                raise
 
     def _forget(self) -> None:
         """Drop what is known of blocks, which may have left the chain; the first one cannot."""

@@ -2,8 +2,6 @@
 
 import asyncio
 import random
-import re
-from base64 import b64encode
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,6 @@ from itertools import count
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import aiohttp
 import orjson
@@ -21,91 +18,26 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from operator_prices.chain import (
     ArchiveNeededError,
     ChainError,
-    NodeBehindError,
-    NodeUnreachableError,
-    NotASubstrateNodeError,
     RateLimitedError,
     RefusedError,
     WrongChainError,
 )
+from operator_prices.substrate import faults
+from operator_prices.substrate.connections import Http, WebSocket, connected
+from operator_prices.substrate.endpoint import Endpoint
+from operator_prices.substrate.faults import ConnectionLostError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 MAX_IN_FLIGHT = 32
-METHOD_NOT_FOUND = -32601
-FATAL_CODES = {-32600, METHOD_NOT_FOUND, -32602}
-"""Invalid request, unknown method, invalid parameters: asking again changes nothing."""
-
-TOO_OFTEN_CODES = {429, 503, -32029, -32005}
-"""What nodes and the proxies before them answer to a client that asks too often."""
-
-NOT_ALLOWED_CODES = {401, 403, 407}
-
-JSON = "application/json"
 
 Request = tuple[str, Sequence[Any]]
 """A method and its parameters."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Endpoint:
-    """Where a node answers. Neither text form shows a password, a token or a query."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def parse(cls, url: str, authorization: str | None = None) -> Self:
-        """Take user and password out of `url` into an `Authorization` header.
-
-        A text that is no address is not repeated: who knows what of it is a password.
-
-        >>> str(Endpoint.parse("wss://me:secret@node.example/ws?token=1"))
-        'wss://node.example/ws'
-        """
-        parts = _parts(url)
-        headers = {"Authorization": authorization} if authorization else {}
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-            headers = {"Authorization": f"Basic {b64encode(pair).decode()}"}
-        host = parts.netloc.rpartition("@")[2]
-        return cls(urlunsplit(parts._replace(netloc=host)), headers)
-
-    @property
-    def is_http(self) -> bool:
-        return self.url.startswith("http")
-
-    def __str__(self) -> str:
-        parts = urlsplit(self.url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-    def __repr__(self) -> str:
-        return f"Endpoint({str(self)!r})"
-
-
-def _parts(url: str) -> SplitResult:
-    """The parts of a node's address; an `@` behind the host is the end of a password."""
-    try:
-        parts = urlsplit(url)
-        usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:  # its text repeats what it does not understand
-        usable = False
-    if (
-        usable
-        and parts.scheme in {"ws", "wss", "http", "https"}
-        and "@" not in parts.path + parts.query + parts.fragment
-    ):
-        return parts
-    raise NotASubstrateNodeError(
-        "What ARCHIVE_NODE_URL holds is no node address: set it to ws://, wss://, http:// or"
-        " https:// URLs, separated by commas, in which a user or password has % codes for"
-        " special characters (%40 for @)."
-    )
-
-
 @dataclass(slots=True, eq=False)
-class _Door:
+class _Upstream:
     """An endpoint and what has become of it."""
 
     endpoint: Endpoint
@@ -124,8 +56,8 @@ class _Call:
     id: int
     request: Request
     answer: asyncio.Future[Any]
-    refusals: Counter[_Door] = field(default_factory=Counter)
-    refused_by: set[_Door] = field(default_factory=set)
+    refusals: Counter[_Upstream] = field(default_factory=Counter)
+    refused_by: set[_Upstream] = field(default_factory=set)
 
     @property
     def payload(self) -> bytes:
@@ -134,83 +66,8 @@ class _Call:
         return orjson.dumps(message)
 
 
-class _ConnectionLostError(Exception):
-    """The connection ended, or said something that is no answer."""
-
-
 class _MovedOnError(Exception):
     """A request was refused here and is to be asked at another endpoint."""
-
-
-SPEAKING = (
-    _ConnectionLostError,
-    aiohttp.ClientConnectorError,
-    aiohttp.ServerDisconnectedError,
-    ConnectionError,
-)
-"""Errors whose text can be shown; that of others may repeat the whole URL with its token."""
-
-
-class _WebSocket:
-    def __init__(
-        self, session: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse
-    ) -> None:
-        self._session = session
-        self._socket = socket
-
-    async def send(self, call: _Call) -> None:
-        await self._socket.send_str(call.payload.decode())
-
-    async def receive(self) -> bytes | str:
-        message = await self._socket.receive()
-        if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
-            data: bytes | str = message.data
-            return data
-        raise _ConnectionLostError(f"the connection was closed ({self._socket.close_code})")
-
-    async def close(self) -> None:
-        await self._socket.close()
-        await self._session.close()
-
-
-class _Http:
-    """Makes POST requests look like a connection: what is sent is answered later, in any order."""
-
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session = session
-        self._url = url
-        self._answers: asyncio.Queue[bytes | Exception] = asyncio.Queue()
-        self._posts: set[asyncio.Task[None]] = set()
-
-    async def send(self, call: _Call) -> None:
-        task = asyncio.create_task(self._post(call))
-        self._posts.add(task)
-        task.add_done_callback(self._posts.discard)
-
-    async def _post(self, call: _Call) -> None:
-        try:
-            async with self._session.post(self._url, data=call.payload) as response:
-                body = await response.read()
-                if response.status not in TOO_OFTEN_CODES and not _has_id(body):
-                    response.raise_for_status()
-        except Exception as error:  # noqa: BLE001 - raised where answers are waited for
-            await self._answers.put(error)
-            return
-        if response.status in TOO_OFTEN_CODES:
-            refusal = {"code": response.status, "message": f"HTTP {response.status}"}
-            body = orjson.dumps({"id": call.id, "error": refusal})
-        await self._answers.put(body)
-
-    async def receive(self) -> bytes:
-        answer = await self._answers.get()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def close(self) -> None:
-        for task in self._posts:
-            task.cancel()
-        await self._session.close()
 
 
 class Client:
@@ -234,9 +91,8 @@ class Client:
         attempts: int = 6,
         pause: float = 0.25,
     ) -> None:
-        self._doors = [_Door(endpoint) for endpoint in endpoints]
-        self._door = self._doors[0]
-        self._turned: set[_Door] = set()
+        self._upstreams = [_Upstream(endpoint) for endpoint in endpoints]
+        self._upstream = self._upstreams[0]
         self._genesis: str | None = None
         self.sent = 0
         self._in_flight_limit = min(in_flight, MAX_IN_FLIGHT)
@@ -256,7 +112,11 @@ class Client:
     @property
     def endpoint(self) -> Endpoint:
         """The endpoint in use."""
-        return self._door.endpoint
+        return self._upstream.endpoint
+
+    @property
+    def endpoint_count(self) -> int:
+        return len(self._upstreams)
 
     async def call_many(self, requests: Iterable[Request]) -> list[Any]:
         """Ask all `requests` at once; their results come in the order of the requests."""
@@ -276,18 +136,18 @@ class Client:
             await asyncio.gather(self._runner, return_exceptions=True)
 
     async def turn_away(self) -> bool:
-        """Use another endpoint from now on; False once all that are left have been turned from.
+        """Use the next endpoint that is left from now on; False where there is no other.
 
         For who finds that the answers of the one in use do not agree; nothing may be on its way.
         """
-        self._turned.add(self._door)
-        spare = [one for one in self._usable() if one not in self._turned]
-        if not spare:
-            self._turned.clear()
+        here = self._upstreams.index(self._upstream)
+        others = (*self._upstreams[here + 1 :], *self._upstreams[:here])
+        usable = self._usable()
+        following = next((one for one in others if one in usable), None)
+        if following is None:
             return False
         await self.close()
-        self._door = spare[0]
-        self._turned.add(self._door)  # whose turn it is now, wherever that ends
+        self._upstream = following
         return True
 
     def _call(self, request: Request) -> _Call:
@@ -312,10 +172,10 @@ class Client:
             except _MovedOnError:
                 self._queue_again()
             except WrongChainError as error:
-                self._door.out = error
+                self._upstream.out = error
                 self._move_on()
             except (
-                _ConnectionLostError,
+                ConnectionLostError,
                 ChainError,
                 aiohttp.ClientError,
                 OSError,
@@ -324,47 +184,33 @@ class Client:
                 self._after_loss(error)
             except Exception as error:  # noqa: BLE001 - whoever waits has to know
                 self._fail(error)
-            await asyncio.sleep(0 if self._progress else wait(self._pause, self._door.failures))
+            await asyncio.sleep(
+                0 if self._progress else backoff(self._pause, self._upstream.failures)
+            )
 
     async def _talk(self) -> None:
         """Connect and converse until the connection ends; always raises."""
-        connection = await self._connect()
+        connection = await connected(self.endpoint, self._timeout)
         try:
             await self._require_same_chain(connection)
             await self._converse(connection)
         finally:
             await connection.close()
 
-    async def _connect(self) -> _WebSocket | _Http:
-        endpoint = self.endpoint
-        headers = {**endpoint.headers, "Content-Type": JSON}
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout)
-        connector = aiohttp.TCPConnector(limit=0)
-        session = aiohttp.ClientSession(headers=headers, timeout=limits, connector=connector)
-        if endpoint.is_http:
-            return _Http(session, endpoint.url)
-        try:
-            async with asyncio.timeout(self._timeout):
-                socket = await session.ws_connect(endpoint.url, max_msg_size=0, compress=0)
-        except BaseException:
-            await session.close()
-            raise
-        return _WebSocket(session, socket)
-
-    async def _require_same_chain(self, connection: _WebSocket | _Http) -> None:
+    async def _require_same_chain(self, connection: WebSocket | Http) -> None:
         """Ask for the genesis hash before anything else, where it is known what it has to be."""
         if self._genesis is None:
             return
         call = self._call(("chain_getBlockHash", [0]))
         await self._pace()
         self.sent += 1
-        await connection.send(call)
+        await connection.send(call.id, call.payload)
         async with asyncio.timeout(self._timeout):
-            answer = _parsed(await connection.receive())
+            answer = await connection.receive()
             while answer.get("id") != call.id:
-                answer = _parsed(await connection.receive())
+                answer = await connection.receive()
         if "result" not in answer:
-            raise _error_for(answer.get("error"), self.endpoint)
+            raise faults.of_answer(answer.get("error"), self.endpoint)
         if answer["result"] != self._genesis:
             raise WrongChainError(
                 f"{self.endpoint} serves the chain with genesis {answer['result']}, and not the one"
@@ -372,7 +218,7 @@ class Client:
                 " ARCHIVE_NODE_URL."
             )
 
-    async def _converse(self, connection: _WebSocket | _Http) -> None:
+    async def _converse(self, connection: WebSocket | Http) -> None:
         """Send and receive until the connection ends; always raises."""
         sending = asyncio.create_task(self._send(connection))
         receiving = asyncio.create_task(self._receive(connection))
@@ -385,7 +231,7 @@ class Client:
             receiving.cancel()
             await asyncio.gather(sending, receiving, return_exceptions=True)
 
-    async def _send(self, connection: _WebSocket | _Http) -> None:
+    async def _send(self, connection: WebSocket | Http) -> None:
         while True:
             await self._until(
                 lambda: bool(self._waiting) and len(self._unanswered) < int(self._window)
@@ -396,7 +242,7 @@ class Client:
             call = self._waiting.popleft()
             self._unanswered[call.id] = call
             self.sent += 1
-            await connection.send(call)
+            await connection.send(call.id, call.payload)
             self._wake.set()
 
     async def _pace(self) -> None:
@@ -406,7 +252,7 @@ class Client:
             self._next_send = max(now, self._next_send + self._interval)
             await asyncio.sleep(self._next_send - now)
 
-    async def _receive(self, connection: _WebSocket | _Http) -> None:
+    async def _receive(self, connection: WebSocket | Http) -> None:
         while True:
             await self._until(lambda: bool(self._unanswered))
             async with asyncio.timeout(self._timeout):
@@ -418,8 +264,7 @@ class Client:
             self._wake.clear()
             await self._wake.wait()
 
-    def _take(self, message: bytes | str) -> None:
-        answer = _parsed(message)
+    def _take(self, answer: Mapping[str, Any]) -> None:
         number = answer.get("id")
         call = self._unanswered.pop(number, None) if isinstance(number, int) else None
         if call is None:
@@ -432,7 +277,7 @@ class Client:
 
     def _answered(self, call: _Call, result: object) -> None:
         self._progress = True
-        self._door.failures, self._door.loss = 0, None
+        self._upstream.failures, self._upstream.loss = 0, None
         self._window = min(self._in_flight_limit, self._window + 1 / self._window)
         self._genesis = self._genesis or _genesis_in(call.request, result)
         if not call.answer.done():
@@ -440,21 +285,22 @@ class Client:
 
     def _refused(self, call: _Call, error: object) -> None:
         """Ask again later what may pass, elsewhere what this endpoint lacks; else say no."""
-        door = self._door
-        call.refusals[door] += 1
-        reason = _error_for(error, door.endpoint)
+        upstream = self._upstream
+        call.refusals[upstream] += 1
+        reason = faults.of_answer(error, upstream.endpoint)
         if isinstance(reason, ArchiveNeededError):
-            door.out = reason
-        spare = [one for one in self._usable() if one is not door and one not in call.refused_by]
+            upstream.out = reason
+        elsewhere = {*self._upstreams} - {upstream, *call.refused_by}
+        spare = [one for one in self._usable() if one in elsewhere]
         patience = self._attempts * (1 if spare else 2)
         vain = isinstance(reason, RefusedError | ArchiveNeededError)
-        if not vain and call.refusals[door] < patience:
+        if not vain and call.refusals[upstream] < patience:
             self._ask_later(call, reason)
             return
-        call.refused_by.add(door)
+        call.refused_by.add(upstream)
         if spare:
             self._waiting.appendleft(call)
-            self._door = spare[0]
+            self._upstream = spare[0]
             raise _MovedOnError
         if not call.answer.done():
             call.answer.set_exception(reason)
@@ -462,7 +308,7 @@ class Client:
     def _ask_later(self, call: _Call, reason: ChainError) -> None:
         if isinstance(reason, RateLimitedError):
             self._window = max(1.0, self._window / 2)
-        delay = wait(self._pause, call.refusals[self._door])
+        delay = backoff(self._pause, call.refusals[self._upstream])
         asyncio.get_running_loop().call_later(delay, self._again, call)
 
     def _again(self, call: _Call) -> None:
@@ -481,24 +327,25 @@ class Client:
         self._window = max(1.0, self._window / 2)
         if self._progress or not self._waiting:
             return
-        self._door.failures += 1
-        self._door.loss = error
-        if self._door.failures >= self._attempts:
+        self._upstream.failures += 1
+        self._upstream.loss = error
+        if self._upstream.failures >= self._attempts:
             self._move_on()
 
-    def _usable(self) -> list[_Door]:
-        return [one for one in self._doors if one.out is None and one.failures < self._attempts]
+    def _usable(self) -> list[_Upstream]:
+        return [one for one in self._upstreams if one.out is None and one.failures < self._attempts]
 
     def _move_on(self) -> None:
         """Turn to an endpoint that is left; where none is, tell everyone why."""
         if usable := self._usable():
-            self._door = usable[0]
+            self._upstream = usable[0]
             return
-        reason = _all_reasons(sorted(self._doors, key=lambda one: (not one.out, one.failures == 0)))
-        for door in self._doors:
-            door.failures = 0
-        ours = [one for one in self._doors if not isinstance(one.out, WrongChainError)]
-        self._door = ours[0] if ours else self._door
+        by_weight = sorted(self._upstreams, key=lambda one: (not one.out, one.failures == 0))
+        reason = _all_reasons(by_weight)
+        for upstream in self._upstreams:
+            upstream.failures = 0
+        ours = [one for one in self._upstreams if not isinstance(one.out, WrongChainError)]
+        self._upstream = ours[0] if ours else self._upstream
         self._fail(reason)
 
     def _fail(self, error: Exception) -> None:
@@ -510,33 +357,9 @@ class Client:
         self._unanswered.clear()
 
 
-def wait(pause: float, tries: int) -> float:
+def backoff(pause: float, tries: int) -> float:
     """Seconds before the next try: twice as many after each, and never quite what others wait."""
     return pause * 2.0 ** min(tries, 5) * random.uniform(0.5, 1.0)  # noqa: S311
-
-
-def _parsed(message: bytes | str) -> dict[str, Any]:
-    """A JSON-RPC message; raises where it is none, or an error that is about no request."""
-    try:
-        answer = orjson.loads(message)
-    except orjson.JSONDecodeError as error:
-        raise _ConnectionLostError("an answer was cut short or is no JSON") from error
-    if not isinstance(answer, dict):
-        raise _ConnectionLostError("an answer is no JSON-RPC object")
-    if not answer.keys() & {"id", "method", "error"}:
-        raise _ConnectionLostError("an answer is no JSON-RPC")
-    if answer.get("id") is None and "error" in answer:
-        raise _ConnectionLostError(_text(answer["error"]))
-    return answer
-
-
-def _has_id(body: bytes) -> bool:
-    """Whether a body is the answer to a request, whatever the HTTP status says."""
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(answer, dict) and "id" in answer
 
 
 def _genesis_in(request: Request, result: object) -> str | None:
@@ -552,95 +375,15 @@ def _genesis_in(request: Request, result: object) -> str | None:
     )
 
 
-def _text(error: object) -> str:
-    if isinstance(error, dict):
-        parts = [str(error[name]) for name in ("message", "data") if error.get(name)]
-        return ": ".join(parts) or str(error)
-    return str(error)
-
-
-_DISCARDED = re.compile(r"state already discarded|state .*pruned|missing trie", re.IGNORECASE)
-_UNKNOWN_BLOCK = re.compile(r"header was not found|(unknown|missing) block", re.IGNORECASE)
-_TOO_OFTEN = re.compile(r"rate.?limit|too many|limit exceeded", re.IGNORECASE)
-
-
-def _error_for(error: object, endpoint: Endpoint) -> ChainError:
-    """The typed error for a JSON-RPC `error`; only `RefusedError` says that asking on is vain."""
-    text = _text(error)
-    code = error.get("code") if isinstance(error, dict) else None
-    if _DISCARDED.search(text):
-        return ArchiveNeededError(
-            f"{endpoint} no longer has this state ({text}): use an archive node, one that runs with"
-            " --state-pruning archive --blocks-pruning archive."
-        )
-    if _UNKNOWN_BLOCK.search(text):
-        return NodeBehindError(
-            f"{endpoint} does not know a block it should ({text}): it is behind or on another fork;"
-            " wait until it has caught up, or use another node."
-        )
-    if code in TOO_OFTEN_CODES or _TOO_OFTEN.search(text):
-        return _rate_limited(f"{endpoint}", text)
-    if code == METHOD_NOT_FOUND:
-        return RefusedError(
-            f"{endpoint} does not offer a method that an archive node has ({text}): use another"
-            " node, or allow its methods."
-        )
-    if code in FATAL_CODES:
-        return RefusedError(f"{endpoint} refused a request: {text}.")
-    return NodeUnreachableError(
-        f"{endpoint} keeps answering with an error ({text}): see its log, or use another node."
-    )
-
-
-def _rate_limited(names: str, reason: str) -> RateLimitedError:
-    return RateLimitedError(
-        f"{names} limits how often it answers ({reason}): lower REQUESTS_PER_SECOND or use another"
-        " node."
-    )
-
-
-def _all_reasons(doors: Iterable[_Door]) -> ChainError:
+def _all_reasons(upstreams: Iterable[_Upstream]) -> ChainError:
     """One error that says of each endpoint why it is of no use; the first gives it its type."""
     reasons = []
-    for door in doors:
-        if door.out is not None:
-            reasons.append(door.out)
-        if door.loss is not None:
-            reasons.append(_final(door.loss, str(door.endpoint)))
+    for upstream in upstreams:
+        if upstream.out is not None:
+            reasons.append(upstream.out)
+        if upstream.loss is not None:
+            reasons.append(faults.of_loss(upstream.loss, upstream.endpoint))
     return type(reasons[0])(" ".join(str(reason) for reason in reasons))
-
-
-def _final(error: Exception, names: str) -> ChainError:
-    if isinstance(error, ChainError):
-        return error
-    reason = type(error).__name__
-    if isinstance(error, SPEAKING):
-        reason = str(error) or reason
-    if isinstance(error, aiohttp.ClientResponseError):  # a refused WebSocket is one, too
-        reason = f"HTTP {error.status}"
-        if error.status in TOO_OFTEN_CODES:
-            return _rate_limited(names, reason)
-        if error.status in NOT_ALLOWED_CODES:
-            return RefusedError(
-                f"{names} refuses our authorization ({reason}): put user and password into"
-                " ARCHIVE_NODE_URL, or set ARCHIVE_NODE_AUTHORIZATION."
-            )
-        if error.status < 500:  # noqa: PLR2004 - above, it is the server's trouble
-            return NotASubstrateNodeError(
-                f"{names} is no Substrate node (it answered with {reason}): set ARCHIVE_NODE_URL to"
-                " a node's RPC address."
-            )
-    if "no JSON" in reason:
-        return NotASubstrateNodeError(
-            f"{names} does not answer as a Substrate node does ({reason}): set ARCHIVE_NODE_URL to"
-            " a node's RPC address."
-        )
-    if isinstance(error, TimeoutError):
-        reason = "no answer in time"
-    return NodeUnreachableError(
-        f"{names} cannot be reached ({reason}): start the node, or set ARCHIVE_NODE_URL to one that"
-        " runs."
-    )
 
 
 class Rpc:
@@ -674,8 +417,12 @@ class Rpc:
     def endpoint(self) -> Endpoint:
         return self._client.endpoint
 
+    @property
+    def endpoint_count(self) -> int:
+        return self._client.endpoint_count
+
     def turn_away(self) -> bool:
-        """Use another endpoint from now on; False once all that are left have been turned from."""
+        """Use the next endpoint that is left from now on; False where there is no other."""
         return self._portal.call(self._client.turn_away)
 
     def call(self, method: str, *params: Any) -> Any:  # noqa: ANN401

@@ -91,14 +91,14 @@ SHAPES: Mapping[str, Mapping[str, pl.DataType]] = {
 }
 """The fields of each item that are read, and what they are read as."""
 
-_AMOUNTS = SequenceLayout(Struct((("0", Unsigned(8)), ("1", Unsigned(16)))))
+_AMOUNT_BY_OPERATOR = Struct((("0", Unsigned(8)), ("1", Unsigned(16))))
 
-COLLECTIONS: Mapping[tuple[str, str], Layout] = {
-    ("DomainStakingSummary", "current_operators"): _AMOUNTS,
-    ("DomainStakingSummary", "current_epoch_rewards"): _AMOUNTS,
-    ("DomainStakingSummary", "next_operators"): SequenceLayout(Unsigned(8)),
+COLLECTIONS: Mapping[str, Layout] = {
+    "current_operators": _AMOUNT_BY_OPERATOR,
+    "current_epoch_rewards": _AMOUNT_BY_OPERATOR,
+    "next_operators": Unsigned(8),
 }
-"""How fields that are taken apart must be laid out."""
+"""The entries of the collections of a staking summary, as they must be to be taken apart."""
 
 _FOUND = pl.Schema(
     {
@@ -272,15 +272,14 @@ def concat(parts: Iterable[EpochStates]) -> EpochStates:
 
 def _staking(summary: pl.DataFrame) -> pl.DataFrame:
     """The three collections of staking summaries, side by side."""
-    operator = ("operator_id", Unsigned(8))
 
-    def each(name: str, *columns: tuple[str, Unsigned]) -> pl.DataFrame:
+    def each(name: str, **columns: str) -> pl.DataFrame:
         kept = summary.select("epoch", name, f"{name} count")
-        return entries(kept, name, Struct((operator, *columns)))
+        return entries(kept, name, COLLECTIONS[name]).select("epoch", **columns)
 
-    active = each("current_operators", ("active_stake", Unsigned(16)))
-    rewards = each("current_epoch_rewards", ("reward", Unsigned(16)))
-    followers = each("next_operators").with_columns(is_next=pl.lit(value=True))
+    active = each("current_operators", operator_id="0", active_stake="1")
+    rewards = each("current_epoch_rewards", operator_id="0", reward="1")
+    followers = each("next_operators", operator_id="value").with_columns(is_next=pl.lit(value=True))
     on = ["epoch", "operator_id"]
     return (
         active.join(rewards, on=on, how="full", coalesce=True)
@@ -401,7 +400,7 @@ class _Reading:
     def _single(
         self, states: Sequence[tuple[int, State]], key: str, item: str | None = None
     ) -> pl.DataFrame:
-        """The value of one key in each state; absent ones by the item's default, if it has one."""
+        """The value of one key in each state; absent ones by the default of the `DEFAULTED`."""
 
         def value(state: State) -> str | None:
             found = state.values[key]
@@ -501,8 +500,11 @@ def _lacking(item: str, layout: Layout | None) -> list[str]:
         return []
     there = {name for name, _ in layout.fields}
     needed = {name.removesuffix(" count") for name in SHAPES[item]} - OPTIONAL_FIELDS
+    known = COLLECTIONS if item == "DomainStakingSummary" else {}
     changed = {
-        name for name, member in layout.fields if COLLECTIONS.get((item, name), member) != member
+        name
+        for name, member in layout.fields
+        if name in known and member != SequenceLayout(known[name])
     }
     return [
         *(f"field {item}.{name}" for name in sorted(needed - there)),

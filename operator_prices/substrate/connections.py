@@ -1,0 +1,121 @@
+"""One connection to a node, by WebSocket or HTTP: requests go out, messages come in."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import orjson
+
+from operator_prices.substrate.endpoint import Endpoint
+from operator_prices.substrate.faults import (
+    TOO_OFTEN_CODES,
+    ConnectionLostError,
+    NoJsonRpcError,
+    text_of,
+)
+
+JSON = "application/json"
+
+
+async def connected(endpoint: Endpoint, within: float) -> "WebSocket | Http":
+    """Connect within so many seconds; HTTP connects when something is sent."""
+    headers = {**endpoint.headers, "Content-Type": JSON}
+    limits = aiohttp.ClientTimeout(total=None, sock_connect=within)
+    connector = aiohttp.TCPConnector(limit=0)
+    session = aiohttp.ClientSession(headers=headers, timeout=limits, connector=connector)
+    if endpoint.is_http:
+        return Http(session, endpoint.url)
+    try:
+        async with asyncio.timeout(within):
+            socket = await session.ws_connect(endpoint.url, max_msg_size=0, compress=0)
+    except BaseException:
+        await session.close()
+        raise
+    return WebSocket(session, socket)
+
+
+class WebSocket:
+    """Sends requests and receives answers over one socket."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse
+    ) -> None:
+        self._session = session
+        self._socket = socket
+
+    async def send(self, number: int, payload: bytes) -> None:  # noqa: ARG002 - as `Http`
+        await self._socket.send_str(payload.decode())
+
+    async def receive(self) -> dict[str, Any]:
+        message = await self._socket.receive()
+        if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
+            return _parsed(message.data)
+        raise ConnectionLostError(f"the connection was closed ({self._socket.close_code})")
+
+    async def close(self) -> None:
+        await self._socket.close()
+        await self._session.close()
+
+
+class Http:
+    """Makes POST requests look like a connection: what is sent is answered later, in any order."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self._answers: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        self._posts: set[asyncio.Task[None]] = set()
+
+    async def send(self, number: int, payload: bytes) -> None:
+        task = asyncio.create_task(self._post(number, payload))
+        self._posts.add(task)
+        task.add_done_callback(self._posts.discard)
+
+    async def _post(self, number: int, payload: bytes) -> None:
+        try:
+            async with self._session.post(self._url, data=payload) as response:
+                body = await response.read()
+                if response.status not in TOO_OFTEN_CODES and not (response.ok or _has_id(body)):
+                    response.raise_for_status()
+        except Exception as error:  # noqa: BLE001 - raised where answers are waited for
+            await self._answers.put(error)
+            return
+        if response.status in TOO_OFTEN_CODES:
+            refusal = {"code": response.status, "message": f"HTTP {response.status}"}
+            body = orjson.dumps({"id": number, "error": refusal})
+        await self._answers.put(body)
+
+    async def receive(self) -> dict[str, Any]:
+        answer = await self._answers.get()
+        if isinstance(answer, Exception):
+            raise answer
+        return _parsed(answer)
+
+    async def close(self) -> None:
+        for task in self._posts:
+            task.cancel()
+        await self._session.close()
+
+
+def _parsed(message: bytes | str) -> dict[str, Any]:
+    """A JSON-RPC message; raises where it is none, or an error that is about no request."""
+    try:
+        answer = orjson.loads(message)
+    except orjson.JSONDecodeError as error:
+        raise NoJsonRpcError("an answer was cut short or is no JSON") from error
+    if not isinstance(answer, dict):
+        raise NoJsonRpcError("an answer is no JSON-RPC object")
+    if not answer.keys() & {"id", "method", "error"}:
+        raise NoJsonRpcError("an answer is no JSON-RPC")
+    if answer.get("id") is None and "error" in answer:
+        raise ConnectionLostError(text_of(answer["error"]))
+    return answer
+
+
+def _has_id(body: bytes) -> bool:
+    """Whether a body is the answer to a request, whatever the HTTP status says."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(answer, dict) and "id" in answer
