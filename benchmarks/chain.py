@@ -22,8 +22,11 @@ from unittest.mock import patch
 import polars as pl
 from psycopg import Connection
 
-from operator_prices import embedded, frames, migrations, store
+from operator_prices import embedded, migrations, store
 from operator_prices.chain import Chain
+from operator_prices.epochs import normalized
+from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
+from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.ingest import ingest
 from operator_prices.ports import free_port
 from operator_prices.substrate import connect, keys
@@ -31,8 +34,6 @@ from operator_prices.substrate.decode import FITS, decode
 from operator_prices.substrate.endpoint import Endpoint
 from operator_prices.substrate.rpc import Rpc
 from operator_prices.substrate.runtime import Runtime
-from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
-from operator_prices.windows import EpochWindow, between
 
 MANY, FEW = 320_000, 2_000
 """Values that Polars decodes, and that `scalecodec` does for comparison."""
@@ -150,8 +151,8 @@ def _normalized(chain: Chain, connection: Connection, window: EpochWindow, clock
     with clock.on("database"):
         raw = store.read(connection, EPOCHS, window)
     with clock.on("flatten"):
-        prices, shares = frames.operator_share_prices(raw), frames.operator_shares(raw)
-        operators = frames.operators_metadata(raw)
+        prices, shares = normalized.operator_share_prices(raw), normalized.operator_shares(raw)
+        operators = normalized.operators_metadata(raw)
     with clock.on("database"):
         store.write(connection, OPERATOR_SHARE_PRICES, prices)
         store.write(connection, OPERATOR_SHARES, shares)
@@ -183,7 +184,7 @@ def _decoding(url: str) -> None:
 def _flattening(connection: Connection) -> None:
     raw = pl.concat([store.read(connection, EPOCHS, window) for window in between(4000, 4399)])
     begun = time.perf_counter()
-    shares = frames.operator_shares(raw)
+    shares = normalized.operator_shares(raw)
     seconds = time.perf_counter() - begun
     _say("operator rows flattened per second", shares.height / seconds, ">= 400,000")
     begun = time.perf_counter()

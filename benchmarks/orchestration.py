@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from operator_prices import embedded, frames, migrations, store
+from operator_prices import embedded, migrations, store
 from operator_prices.chain import Chain
+from operator_prices.epochs import normalized
+from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
+from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.ingest import ingest
 from operator_prices.ports import free_port, listening
 from operator_prices.substrate import connect
-from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
-from operator_prices.windows import EpochWindow, between
 from operator_prices_tests.live import Live, up
 
 SLOWDOWN = 2.5
@@ -102,9 +103,11 @@ def without_dagster(place: Path, node: str, last: int) -> float:
             for window in between(0, last):
                 ingest(chain, connection, window)
                 raw = store.read(connection, EPOCHS, window)
-                store.write(connection, OPERATOR_SHARE_PRICES, frames.operator_share_prices(raw))
-                store.write(connection, OPERATOR_SHARES, frames.operator_shares(raw))
-                store.merge_operators(connection, frames.operators_metadata(raw))
+                store.write(
+                    connection, OPERATOR_SHARE_PRICES, normalized.operator_share_prices(raw)
+                )
+                store.write(connection, OPERATOR_SHARES, normalized.operator_shares(raw))
+                store.merge_operators(connection, normalized.operators_metadata(raw))
                 store.refresh_analytics(connection, window)
             return time.monotonic() - begun
 

@@ -9,14 +9,16 @@ import dagster as dg
 import polars as pl
 import psycopg
 
-from operator_prices import frames, picture, store
+from operator_prices import picture, store
 from operator_prices.chain import Chain
+from operator_prices.epochs import normalized
+from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, Table
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest
 from operator_prices.legacy_assets import legacy_epochs
 from operator_prices.options import Options
 from operator_prices.partitions import windows_of
 from operator_prices.resources import NODE_POOL
-from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, Table
 from operator_prices.verify_chain import verify_chain
 from operator_prices.windowed import (
     Said,
@@ -25,7 +27,6 @@ from operator_prices.windowed import (
     row_counts,
     windowed,
 )
-from operator_prices.windows import EpochWindow
 
 parsed = partial(windowed, "parsed", {"polars", "postgres"}, code_version="1")
 
@@ -75,7 +76,7 @@ def operator_share_prices(
     options: dg.ResourceParam[Options],
 ) -> None:
     """Each operator's share price in perquintills at the close of each epoch, and its source."""
-    parse = frames.operator_share_prices
+    parse = normalized.operator_share_prices
     for window in windows_of(context):
         with materializing(context, window, options) as said:
             prices = write(database, OPERATOR_SHARE_PRICES, parse, window, said)
@@ -92,7 +93,7 @@ def operator_shares(
     """Each operator's shares, stake, reward, tax and status at the end block of each epoch."""
     for window in windows_of(context):
         with materializing(context, window, options) as said:
-            write(database, OPERATOR_SHARES, frames.operator_shares, window, said)
+            write(database, OPERATOR_SHARES, normalized.operator_shares, window, said)
 
 
 @parsed(deps=[raw_epochs, legacy_epochs])
@@ -104,7 +105,7 @@ def operators_metadata(
     """One row per operator ever seen: when, by whom, on what terms; names are left to people."""
     for window in windows_of(context):
         with materializing(context, window, options) as said:
-            operators = frames.operators_metadata(store.read(database, EPOCHS, window))
+            operators = normalized.operators_metadata(store.read(database, EPOCHS, window))
             said.update(row_counts(operators.height, store.merge_operators(database, operators)))
 
 
@@ -132,7 +133,7 @@ def write(
 ) -> pl.DataFrame:
     """Write what the window's raw epochs say; what cannot be true is refused before it is there."""
     frame = parse(store.read(database, EPOCHS, window))
-    if wrong := frames.impossible(table, frame):
+    if wrong := normalized.impossible(table, frame):
         raise dg.Failure(f"{table.name} was not written: {wrong}", allow_retries=False)
     said.update(row_counts(frame.height, store.write(database, table, frame)))
     return frame

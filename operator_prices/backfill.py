@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from operator_prices import instance, services, store
+from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.errors import ExplainedError
 from operator_prices.legacy import hashes
 from operator_prices.runs import WindowRun, run_windows
 from operator_prices.settings import Settings
 from operator_prices.verify_chain import verify_chain
-from operator_prices.windows import EpochWindow, between
 
 RAW = "raw_epochs"
 """The asset that reads the chain."""

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import polars as pl
 
+from operator_prices.epochs.tables import AMOUNT
 from operator_prices.errors import ExplainedError
-from operator_prices.tables import AMOUNT
 
 EPOCH_FACTS = pl.Schema(
     {

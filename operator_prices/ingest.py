@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from psycopg import Connection
 
-from operator_prices import documents, store
+from operator_prices import store
 from operator_prices.chain import Chain
+from operator_prices.epochs import documents
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy import hashes
-from operator_prices.windows import EpochWindow
 
 
 @dataclass(frozen=True, slots=True)

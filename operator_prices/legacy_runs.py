@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from operator_prices import instance, store
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy.importing import in_quarantine, left_out, quarantine_misplaced
 from operator_prices.legacy.sources import IN_PLACE, described, opened
 from operator_prices.runs import import_windows
 from operator_prices.settings import Settings
-from operator_prices.windows import EpochWindow
 
 SOURCE_VARIABLE = "LEGACY_SOURCE"
 """What hands a run the URL of a source: Dagster keeps the configuration of every run."""

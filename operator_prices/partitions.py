@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from operator_prices.windows import SIZE, EpochWindow, between
+from operator_prices.epochs.windows import SIZE, EpochWindow, between
 
 warnings.simplefilter("ignore", dg.PreviewWarning)
 warnings.simplefilter("ignore", dg.BetaWarning)

@@ -12,10 +12,10 @@ import orjson
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from operator_prices.epochs.windows import between
 from operator_prices.legacy.entries import ONE
 from operator_prices.legacy.reader import Reader
 from operator_prices.legacy.snapshots import Row, Snapshot
-from operator_prices.windows import between
 
 Path = Literal["tables", "json"]
 

@@ -9,9 +9,9 @@ import psycopg
 from operator_prices import store
 from operator_prices.chain import Chain
 from operator_prices.checks import UP_TO_DATE
+from operator_prices.epochs.windows import SIZE, EpochWindow
 from operator_prices.jobs import delete_old_runs, ingest_epochs, verify_parity
 from operator_prices.partitions import begin_windows
-from operator_prices.windows import SIZE, EpochWindow
 
 NEWEST = 3
 """Windows that are verified against the chain each day: reorganizations are never deeper."""

@@ -11,9 +11,9 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from operator_prices.chain import WrongChainError
+from operator_prices.epochs.tables import EPOCHS, OPERATORS_METADATA, Table
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices.settings import PROJECT
-from operator_prices.tables import EPOCHS, OPERATORS_METADATA, Table
-from operator_prices.windows import EpochWindow
 
 READ = sql.SQL(
     "COPY (SELECT {readable} FROM {view} WHERE epoch BETWEEN {first} AND {last} AND {ours}"

@@ -14,9 +14,9 @@ from operator_prices.chain import (
     NodeUnreachableError,
     RateLimitedError,
 )
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices.options import Options
 from operator_prices.partitions import WINDOWS_A_RUN, epoch_windows
-from operator_prices.windows import EpochWindow
 
 PASSING = (NodeUnreachableError, NodeBehindError, RateLimitedError)
 """What may be over when the node is asked again."""

@@ -10,12 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from operator_prices import frames, store, tables
+from operator_prices import store
+from operator_prices.epochs import normalized, tables
+from operator_prices.epochs.windows import between
 from operator_prices.legacy.exporting import LAYOUT
 from operator_prices.legacy.importing import import_window
 from operator_prices.legacy.snapshots import Row
 from operator_prices.substrate import keys
-from operator_prices.windows import between
 
 SHARED = (
     Path(os.environ.get("SHARED_DIR", Path(__file__).parents[2] / "shared")).resolve() / "legacy"
@@ -151,7 +152,7 @@ def fill(connection: psycopg.Connection, file: Path, last: int, **how: bool) -> 
     for window in between(0, last):
         import_window(connection, str(file), window, domain_id=0, **how)
         raw = store.read(connection, tables.EPOCHS, window)
-        store.write(connection, tables.OPERATOR_SHARE_PRICES, frames.operator_share_prices(raw))
-        store.write(connection, tables.OPERATOR_SHARES, frames.operator_shares(raw))
-        store.merge_operators(connection, frames.operators_metadata(raw))
+        store.write(connection, tables.OPERATOR_SHARE_PRICES, normalized.operator_share_prices(raw))
+        store.write(connection, tables.OPERATOR_SHARES, normalized.operator_shares(raw))
+        store.merge_operators(connection, normalized.operators_metadata(raw))
         store.refresh_analytics(connection, window)

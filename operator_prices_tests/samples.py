@@ -10,12 +10,12 @@ import orjson
 import polars as pl
 import pytest
 
-from operator_prices import documents, frames
 from operator_prices.chain import EpochStates
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Layout, Scenario, Upgrade
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.truth import EpochTruth
+from operator_prices.epochs import documents, normalized
 from operator_prices.substrate.endpoint import Endpoint
 from operator_prices.substrate.reader import SubstrateChain
 from operator_prices.substrate.rpc import Rpc
@@ -100,8 +100,8 @@ def true_epoch_rows(truth: Iterable[EpochTruth]) -> dict[int, tuple[object, ...]
 def operator_rows(states: EpochStates) -> Rows:
     """What the tables would hold of each operator, prices and their sources included."""
     raw = documents.raw_epochs(states, 0)
-    shares = frames.operator_shares(raw).join(
-        frames.operator_share_prices(raw).rename({"source": "price_source"}),
+    shares = normalized.operator_shares(raw).join(
+        normalized.operator_share_prices(raw).rename({"source": "price_source"}),
         on=["epoch", "operator_id"],
         how="full",
         coalesce=True,

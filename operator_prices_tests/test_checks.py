@@ -6,7 +6,7 @@ import pytest
 
 from operator_prices import checks, store, windowed
 from operator_prices.chain import Chain, Head, NodeUnreachableError
-from operator_prices.windows import EpochWindow
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices_tests.windows_samples import (
     FIRST,
     SECOND,

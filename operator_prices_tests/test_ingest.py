@@ -5,16 +5,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from operator_prices import frames, store
+from operator_prices import store
 from operator_prices.chain import Chain, WrongChainError
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import serving
+from operator_prices.epochs import normalized
+from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import Ingested, ingest
-from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.verify_chain import verify_chain
-from operator_prices.windows import EpochWindow
 from operator_prices_tests.samples import UPGRADED, own_copy, reading, truth_of
 
 WINDOW = EpochWindow(0)
@@ -24,9 +25,9 @@ SMALL = Scenario(seconds_per_block=0, epochs=20, operators=4, forced=())
 def fill(chain: Chain, database: psycopg.Connection) -> Ingested:
     done = ingest(chain, database, WINDOW)
     raw = store.read(database, EPOCHS, WINDOW)
-    store.write(database, OPERATOR_SHARE_PRICES, frames.operator_share_prices(raw))
-    store.write(database, OPERATOR_SHARES, frames.operator_shares(raw))
-    store.merge_operators(database, frames.operators_metadata(raw))
+    store.write(database, OPERATOR_SHARE_PRICES, normalized.operator_share_prices(raw))
+    store.write(database, OPERATOR_SHARES, normalized.operator_shares(raw))
+    store.merge_operators(database, normalized.operators_metadata(raw))
     store.refresh_analytics(database, WINDOW)
     return done
 

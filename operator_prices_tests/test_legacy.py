@@ -15,10 +15,12 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from operator_prices import frames, migrations, store, tables
+from operator_prices import migrations, store
 from operator_prices.backfill import Backfilled
 from operator_prices.cli.console import Console
 from operator_prices.definitions import defs
+from operator_prices.epochs import normalized, tables
+from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.legacy.exporting import ExportError, export
 from operator_prices.legacy.hashes import compare_imported, differing
 from operator_prices.legacy.importing import (
@@ -36,7 +38,6 @@ from operator_prices.paths import compare
 from operator_prices.runs import RunFailedError, import_windows
 from operator_prices.settings import Settings
 from operator_prices.verify import verify
-from operator_prices.windows import EpochWindow, between
 from operator_prices_tests.legacy_samples import (
     SHARED,
     document,
@@ -170,9 +171,9 @@ def as_text(found: Rows) -> list[tuple[str, ...]]:
 def parse(connection: psycopg.Connection, window: EpochWindow) -> None:
     """From the raw epochs of the window to all tables, as the assets do."""
     raw = store.read(connection, tables.EPOCHS, window)
-    store.write(connection, tables.OPERATOR_SHARE_PRICES, frames.operator_share_prices(raw))
-    store.write(connection, tables.OPERATOR_SHARES, frames.operator_shares(raw))
-    store.merge_operators(connection, frames.operators_metadata(raw))
+    store.write(connection, tables.OPERATOR_SHARE_PRICES, normalized.operator_share_prices(raw))
+    store.write(connection, tables.OPERATOR_SHARES, normalized.operator_shares(raw))
+    store.merge_operators(connection, normalized.operators_metadata(raw))
     store.refresh_analytics(connection, window)
 
 

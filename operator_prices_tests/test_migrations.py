@@ -19,9 +19,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
 
 from operator_prices import embedded, migrations
+from operator_prices.epochs.tables import TABLES, Table
 from operator_prices.legacy.entries import OPERATORS_PREFIX, PRICES_PREFIX
 from operator_prices.migrations import MigrationError
-from operator_prices.tables import TABLES, Table
 
 MIGRATIONS = [
     "01_create_normalized_tables",

@@ -7,18 +7,19 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from operator_prices import frames, store
+from operator_prices import store
 from operator_prices.chain import NotASubstrateNodeError, WrongChainError
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import serving
+from operator_prices.epochs import normalized
+from operator_prices.epochs.tables import EPOCHS
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest
 from operator_prices.substrate import keys, reader, states
 from operator_prices.substrate.layout import Sequence, Struct, Unsigned
 from operator_prices.substrate.runtime import Item, Runtime
-from operator_prices.tables import EPOCHS
-from operator_prices.windows import EpochWindow
 from operator_prices_tests.samples import Spoiler, own_copy, reading, truth_of
 from operator_prices_tests.test_cli import run
 
@@ -57,7 +58,7 @@ def test_an_epoch_whose_time_is_not_understood_is_kept_and_read_again(
         ((item, why),) = database.execute("SELECT item, reason FROM quarantine").fetchall()
         assert item == "Now"
         assert reason in why
-        shares = frames.operator_shares(store.read(database, EPOCHS, WINDOW))
+        shares = normalized.operator_shares(store.read(database, EPOCHS, WINDOW))
         assert 5 in shares["epoch"]
         spoiler.active = False
         assert ingest(chain, database, WINDOW).epochs_read == 1

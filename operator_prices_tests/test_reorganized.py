@@ -15,11 +15,11 @@ from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import serving
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest
 from operator_prices.substrate import connect, keys, reader
 from operator_prices.substrate.states import PARENT_HASH
 from operator_prices.verify_chain import left_the_chain, verify_chain
-from operator_prices.windows import EpochWindow
 from operator_prices_tests.samples import (
     Spoiler,
     assert_all_read,

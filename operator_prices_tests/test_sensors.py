@@ -5,6 +5,7 @@ import psycopg
 import pytest
 
 from operator_prices.chain import EpochStates, Head, NodeBehindError, NodeUnreachableError
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices.partitions import begin_windows, busy_windows
 from operator_prices.sensors import (
     UNTIL,
@@ -15,7 +16,6 @@ from operator_prices.sensors import (
     to_ask_for,
     wanted,
 )
-from operator_prices.windows import EpochWindow
 
 FIRST, SECOND, THIRD = EpochWindow(0), EpochWindow(100), EpochWindow(200)
 

@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 
 from operator_prices import store
 from operator_prices.chain import QUARANTINED, SKIPPED, WrongChainError
-from operator_prices.tables import (
+from operator_prices.epochs.tables import (
     EPOCHS,
     OPERATOR_SHARE_PRICES,
     OPERATOR_SHARES,
@@ -15,7 +15,7 @@ from operator_prices.tables import (
     TABLES,
     Table,
 )
-from operator_prices.windows import EpochWindow
+from operator_prices.epochs.windows import EpochWindow
 
 WINDOW = EpochWindow(0)
 GENESIS = "0x" + "ab" * 32

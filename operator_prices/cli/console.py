@@ -11,12 +11,12 @@ from rich.table import Column, Table
 if TYPE_CHECKING:
     from operator_prices.backfill import Backfilled
     from operator_prices.chain import Head
+    from operator_prices.epochs.windows import EpochWindow
     from operator_prices.legacy_runs import ImportedSource
     from operator_prices.paths import Difference
     from operator_prices.runs import WindowRun
     from operator_prices.store import Summary
     from operator_prices.verify import Finding
-    from operator_prices.windows import EpochWindow
 
 SHOWN = 10
 """As many of a long list are named; the rest is counted."""

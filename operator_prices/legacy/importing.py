@@ -11,13 +11,13 @@ from psycopg import Connection, Cursor, sql
 from psycopg.types.json import Jsonb
 
 from operator_prices import store
+from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices.errors import ExplainedError
 from operator_prices.legacy.entries import LARGEST_ID
 from operator_prices.legacy.reader import COUNTED, Reader
 from operator_prices.legacy.snapshots import Offender, Row, Snapshot, misplaced
 from operator_prices.legacy.sources import IN_PLACE, Source, opened
-from operator_prices.tables import EPOCHS, OPERATOR_SHARE_PRICES
-from operator_prices.windows import EpochWindow
 
 TELL = """
 INSERT INTO legacy_prices AS old (epoch, operator_id, share_price_perq, told_in)

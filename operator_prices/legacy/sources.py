@@ -14,10 +14,10 @@ import psycopg
 from psycopg import Connection, sql
 
 from operator_prices import store
+from operator_prices.epochs.windows import SIZE, EpochWindow
 from operator_prices.errors import ExplainedError
 from operator_prices.legacy.entries import LARGEST_ID
 from operator_prices.legacy.snapshots import Row
-from operator_prices.windows import SIZE, EpochWindow
 
 FETCHED = 20
 """Rows at a time: 100 KB each as a rule, a megabyte at the worst."""

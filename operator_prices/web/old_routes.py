@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from operator_prices.epochs.windows import between
 from operator_prices.web import parameters as given
 from operator_prices.web import queries
 from operator_prices.web.database import Cursor, Version
 from operator_prices.web.parameters import described
 from operator_prices.web.queries import Served, Span
 from operator_prices.web.service import service
-from operator_prices.windows import between
 
 SMALL = 10
 """As many epochs do not need a connection of those for large answers."""

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operator_prices import documents, frames
 from operator_prices.chain import EpochStates
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import serving
-from operator_prices.frames import ONE
-from operator_prices.tables import AMOUNT, EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
+from operator_prices.epochs import documents, normalized
+from operator_prices.epochs.normalized import ONE
+from operator_prices.epochs.tables import AMOUNT, EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices_tests.samples import reading, truth_of
 
 STATE = pl.Schema(
@@ -31,7 +31,7 @@ STATE = pl.Schema(
 def derived(*rows: tuple[int | None, ...]) -> list[tuple[int, ...]]:
     states = [(0, number, *row) for number, row in enumerate(rows)]
     frame = pl.DataFrame(states, schema=STATE, orient="row")
-    return frames.derived_prices(frame).sort("operator_id").rows()
+    return normalized.derived_prices(frame).sort("operator_id").rows()
 
 
 @given(
@@ -95,21 +95,21 @@ def test_a_raw_epoch_keeps_the_old_names_with_true_keys_and_decimal_text(
 
 def test_tables_have_the_columns_that_are_declared(states: EpochStates) -> None:
     raw = documents.raw_epochs(states, 0)
-    assert frames.operator_share_prices(raw).schema == OPERATOR_SHARE_PRICES.columns
-    assert frames.operator_shares(raw).schema == OPERATOR_SHARES.columns
+    assert normalized.operator_share_prices(raw).schema == OPERATOR_SHARE_PRICES.columns
+    assert normalized.operator_shares(raw).schema == OPERATOR_SHARES.columns
 
 
 def test_no_epochs_yield_no_rows() -> None:
     raw = documents.raw_epochs(EpochStates.empty(), 0)
     assert raw.is_empty()
-    assert frames.operator_share_prices(raw).is_empty()
-    assert frames.operator_shares(raw).is_empty()
-    assert frames.operators_metadata(raw).is_empty()
+    assert normalized.operator_share_prices(raw).is_empty()
+    assert normalized.operator_shares(raw).is_empty()
+    assert normalized.operators_metadata(raw).is_empty()
 
 
 def test_operators_are_told_as_their_last_epoch_shows_them(states: EpochStates) -> None:
     raw = documents.raw_epochs(states, 0)
-    shown = frames.operators_metadata(raw)
+    shown = normalized.operators_metadata(raw)
     assert set(shown["first_seen_epoch"]) <= {5, 6, 7, 8}
     assert shown["last_seen_epoch"].max() == 8
     assert shown["operator_id"].is_unique().all()
@@ -128,8 +128,8 @@ def test_a_row_that_is_no_document_is_named_and_shifts_no_neighbour(
     spoiled = raw.with_columns(
         data=pl.when(pl.col("epoch") == 6).then(pl.lit(crafted)).otherwise("data")
     )
-    with pytest.raises(frames.UnreadableRawEpochError, match=r"5\.\.8"):
-        frames.operator_shares(spoiled)
+    with pytest.raises(normalized.UnreadableRawEpochError, match=r"5\.\.8"):
+        normalized.operator_shares(spoiled)
 
 
 def test_many_epochs_are_decoded_in_slices_that_keep_their_order(states: EpochStates) -> None:
@@ -137,14 +137,16 @@ def test_many_epochs_are_decoded_in_slices_that_keep_their_order(states: EpochSt
     one = raw.filter(pl.col("epoch") == 6)
     epochs = pl.Series("epoch", range(60), dtype=raw.schema["epoch"])
     many = pl.concat([one] * 60).with_columns(epochs)
-    shares = frames.operator_shares(many)
+    shares = normalized.operator_shares(many)
     assert shares["epoch"].is_sorted()
-    assert shares.drop("epoch").equals(pl.concat([frames.operator_shares(one)] * 60).drop("epoch"))
+    assert shares.drop("epoch").equals(
+        pl.concat([normalized.operator_shares(one)] * 60).drop("epoch")
+    )
     spoiled = many.with_columns(
         data=pl.when(pl.col("epoch").is_in([30, 55])).then(pl.lit("[")).otherwise("data")
     )
-    with pytest.raises(frames.UnreadableRawEpochError, match=r"25\.\.49"):
-        frames.operator_shares(spoiled)
+    with pytest.raises(normalized.UnreadableRawEpochError, match=r"25\.\.49"):
+        normalized.operator_shares(spoiled)
 
 
 def test_a_quarantined_operator_withholds_its_row_and_keeps_the_others(
@@ -157,6 +159,6 @@ def test_a_quarantined_operator_withholds_its_row_and_keeps_the_others(
     operator = first["key"][0]
     data["quarantined"] = [{"item": "OperatorEpochSharePrice", "operatorId": operator}]
     raw = pl.DataFrame([{**document, "data": json.dumps(data)}], schema=EPOCHS.columns)
-    priced = frames.operator_share_prices(raw)["operator_id"].to_list()
+    priced = normalized.operator_share_prices(raw)["operator_id"].to_list()
     assert int(operator) not in priced
-    assert int(operator) in frames.operator_shares(raw)["operator_id"].to_list()
+    assert int(operator) in normalized.operator_shares(raw)["operator_id"].to_list()

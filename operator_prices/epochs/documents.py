@@ -3,7 +3,7 @@
 import polars as pl
 
 from operator_prices.chain import EpochStates
-from operator_prices.tables import AMOUNT, EPOCHS
+from operator_prices.epochs.tables import AMOUNT, EPOCHS
 
 OPERATOR_VALUE = {
     "signingKey": "signing_key",

@@ -1,6 +1,6 @@
 import pytest
 
-from operator_prices.windows import EpochWindow, between
+from operator_prices.epochs.windows import EpochWindow, between
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 
-from operator_prices.tables import (
+from operator_prices.epochs.tables import (
     AMOUNT,
     OPERATOR_SHARE_PRICES,
     OPERATOR_SHARES,
