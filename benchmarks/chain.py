@@ -23,17 +23,17 @@ import polars as pl
 from psycopg import Connection
 
 from operator_prices import embedded, migrations, store
-from operator_prices.chain import Chain
+from operator_prices.chain import Chain, connect
+from operator_prices.chain.rpc.client import Rpc
+from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.substrate import keys
+from operator_prices.chain.substrate.decode import FITS, decode
+from operator_prices.chain.substrate.runtimes import Runtime
 from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.ingest import ingest
 from operator_prices.ports import free_port
-from operator_prices.substrate import connect, keys
-from operator_prices.substrate.decode import FITS, decode
-from operator_prices.substrate.endpoint import Endpoint
-from operator_prices.substrate.rpc import Rpc
-from operator_prices.substrate.runtime import Runtime
 
 MANY, FEW = 320_000, 2_000
 """Values that Polars decodes, and that `scalecodec` does for comparison."""

@@ -9,10 +9,9 @@ import dagster as dg
 import psycopg
 
 from operator_prices import store
-from operator_prices.chain import Chain
+from operator_prices.chain import Chain, connect
 from operator_prices.instance import pool_slots
 from operator_prices.options import Options
-from operator_prices.substrate import connect
 
 NODE_POOL = "archive_node"
 """Whatever asks the node much takes a slot of this pool."""

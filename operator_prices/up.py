@@ -16,10 +16,10 @@ from operator_prices import (
     services,
     store,
 )
+from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.cli.console import Console
 from operator_prices.processes import Child, Supervisor
 from operator_prices.settings import PROJECT, Settings
-from operator_prices.substrate.endpoint import Endpoint
 from operator_prices.web import launch
 
 CODE_SERVER = "code-server"

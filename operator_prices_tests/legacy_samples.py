@@ -11,12 +11,12 @@ import psycopg
 import pytest
 
 from operator_prices import store
+from operator_prices.chain.substrate import keys
 from operator_prices.epochs import normalized, tables
 from operator_prices.epochs.windows import between
 from operator_prices.legacy.exporting import LAYOUT
 from operator_prices.legacy.importing import import_window
 from operator_prices.legacy.snapshots import Row
-from operator_prices.substrate import keys
 
 SHARED = (
     Path(os.environ.get("SHARED_DIR", Path(__file__).parents[2] / "shared")).resolve() / "legacy"

@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 
 from operator_prices.chain import EpochStates
+from operator_prices.chain.rpc.client import Rpc
+from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.substrate.reader import SubstrateChain
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Layout, Scenario, Upgrade
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.truth import EpochTruth
 from operator_prices.epochs import documents, normalized
-from operator_prices.substrate.endpoint import Endpoint
-from operator_prices.substrate.reader import SubstrateChain
-from operator_prices.substrate.rpc import Rpc
 
 SHARED = Path(os.environ.get("SHARED_DIR", Path(__file__).parents[2] / "shared"))
 """Material that users do not have: tests that need it are skipped, with the reason."""

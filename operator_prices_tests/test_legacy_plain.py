@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operator_prices.chain.substrate import keys
 from operator_prices.legacy import plain
 from operator_prices.legacy.entries import AMOUNTS, OPERATORS_PREFIX
 from operator_prices.legacy.reader import Reader
 from operator_prices.legacy.snapshots import Row
-from operator_prices.substrate import keys
 from operator_prices_tests.legacy_samples import (
     SHARED,
     document,

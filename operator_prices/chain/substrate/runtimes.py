@@ -16,13 +16,11 @@ from scalecodec.base import (
 )
 from scalecodec.type_registry import load_type_registry_preset
 
-from operator_prices.chain import NotASubstrateNodeError, RefusedError
-from operator_prices.substrate.layout import (
-    Layout,
-    compile_layout,
-    from_json,
-    to_json,
+from operator_prices.chain.errors import (
+    NotASubstrateNodeError,
+    RefusedError,
 )
+from operator_prices.chain.substrate.layout import Layout, compile_layout, from_json, to_json
 
 UNREADABLE = (
     RemainingScaleBytesNotEmptyException,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import polars as pl
 from scalecodec.utils.ss58 import ss58_encode
 
-from operator_prices.chain import (
+from operator_prices.chain.port import (
     EPOCH_FACTS,
     OPERATOR_FACTS,
     PRICE_FACTS,
@@ -15,12 +15,12 @@ from operator_prices.chain import (
     STAKING,
     EpochStates,
 )
+from operator_prices.chain.substrate import keys
+from operator_prices.chain.substrate.decode import FITS, decode, entries, octets
+from operator_prices.chain.substrate.layout import Layout, Struct, Unsigned, fixed_size
+from operator_prices.chain.substrate.layout import Sequence as SequenceLayout
+from operator_prices.chain.substrate.runtimes import UNREADABLE, Runtime, Runtimes
 from operator_prices.epochs.tables import AMOUNT
-from operator_prices.substrate import keys
-from operator_prices.substrate.decode import FITS, decode, entries, octets
-from operator_prices.substrate.layout import Layout, Struct, Unsigned, fixed_size
-from operator_prices.substrate.layout import Sequence as SequenceLayout
-from operator_prices.substrate.runtime import UNREADABLE, Runtime, Runtimes
 
 LAST_RUNTIME_UPGRADE = keys.prefix("System", "LastRuntimeUpgrade")
 NUMBER = keys.prefix("System", "Number")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operator_prices.substrate.boundaries import (
+from operator_prices.chain.substrate.boundaries import (
     BEFORE_THE_DOMAIN,
     Candidate,
     IndexMap,

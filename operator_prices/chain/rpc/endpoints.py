@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from operator_prices.chain import NotASubstrateNodeError
+from operator_prices.chain.errors import (
+    NotASubstrateNodeError,
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -19,16 +19,17 @@ from operator_prices.chain import (
     NotASubstrateNodeError,
     RateLimitedError,
     RefusedError,
+    connect,
 )
+from operator_prices.chain.rpc.client import Rpc
+from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.substrate import keys
+from operator_prices.chain.substrate.states import LAST_RUNTIME_UPGRADE
 from operator_prices.devchain import tampering
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Layout, Scenario
 from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import serving
-from operator_prices.substrate import connect, keys
-from operator_prices.substrate.endpoint import Endpoint
-from operator_prices.substrate.rpc import Rpc
-from operator_prices.substrate.states import LAST_RUNTIME_UPGRADE
 from operator_prices_tests.samples import (
     METADATA,
     UPGRADED,

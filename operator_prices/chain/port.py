@@ -1,4 +1,4 @@
-"""What the pipeline asks of a chain: the port, the types that cross it, and its errors."""
+"""What the pipeline asks of a chain: the port and the types that cross it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Protocol
 import polars as pl
 
 from operator_prices.epochs.tables import AMOUNT
-from operator_prices.errors import ExplainedError
 
 EPOCH_FACTS = pl.Schema(
     {
@@ -158,39 +157,3 @@ class Chain(Protocol):
 
     def read(self, epochs: Iterable[int]) -> EpochStates:
         """Read completed epochs; an epoch that is not completed raises `ValueError`."""
-
-
-class ChainError(ExplainedError):
-    """A chain that cannot be read, said in one sentence with the fix."""
-
-
-class NodeUnreachableError(ChainError):
-    """No answer came from any endpoint."""
-
-
-class NotASubstrateNodeError(ChainError):
-    """The endpoint answers, but not as a Substrate node does."""
-
-
-class RateLimitedError(ChainError):
-    """The endpoint refuses to answer as often as it is asked."""
-
-
-class ArchiveNeededError(ChainError):
-    """The node has thrown away the state that is asked for."""
-
-
-class NodeBehindError(ChainError):
-    """The node does not know the block that is asked for, yet or any more."""
-
-
-class WrongChainError(ChainError):
-    """The node serves another chain than the one the data is of."""
-
-
-class DomainMissingError(ChainError):
-    """The domain does not exist at the block that is deep enough to be kept."""
-
-
-class RefusedError(ChainError):
-    """The node refused a request for a reason that will not pass."""

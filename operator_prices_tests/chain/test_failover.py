@@ -22,7 +22,12 @@ from operator_prices.chain import (
     RateLimitedError,
     RefusedError,
     WrongChainError,
+    connect,
 )
+from operator_prices.chain.rpc.client import Rpc, backoff
+from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.substrate import reader as substrate_reader
+from operator_prices.chain.substrate.states import NUMBER
 from operator_prices.devchain import tampering
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
@@ -30,11 +35,6 @@ from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import Node, serving
 from operator_prices.ports import free_port
 from operator_prices.settings import Settings
-from operator_prices.substrate import connect, rpc
-from operator_prices.substrate import reader as substrate_reader
-from operator_prices.substrate.endpoint import Endpoint
-from operator_prices.substrate.rpc import Rpc
-from operator_prices.substrate.states import NUMBER
 from operator_prices_tests.samples import (
     assert_all_read,
     epoch_rows,
@@ -54,7 +54,7 @@ NOWHERE = "ws://127.0.0.1:1"
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once."""
-    monkeypatch.setattr(rpc, "backoff", lambda *_: 0)
+    monkeypatch.setattr("operator_prices.chain.rpc.client.backoff", lambda *_: 0)
 
 
 def urls(nodes: Iterable[Node], *, http: bool) -> str:
@@ -546,7 +546,7 @@ def test_the_window_is_halved_by_a_drop_and_grows_again() -> None:
 
 def test_waits_double_and_are_never_all_the_same() -> None:
     for tries, longest in ((0, 0.25), (1, 0.5), (3, 2), (5, 8), (50, 8)):
-        waits = [rpc.backoff(0.25, tries) for _ in range(200)]
+        waits = [backoff(0.25, tries) for _ in range(200)]
         assert longest / 2 <= min(waits) < longest * 0.6
         assert longest * 0.9 < max(waits) <= longest
         assert len(set(waits)) > 190
@@ -566,7 +566,7 @@ def test_between_two_tries_there_is_a_wait_that_grows(
         waited.append(tries)
         return 0
 
-    monkeypatch.setattr(rpc, "backoff", at_once)
+    monkeypatch.setattr("operator_prices.chain.rpc.client.backoff", at_once)
     with (
         serving(CHAIN, tamper=tamper) as node,
         Rpc([Endpoint.parse(node.url)], pause=0.01) as client,

@@ -9,6 +9,9 @@ import pytest
 
 from operator_prices import store
 from operator_prices.chain import NotASubstrateNodeError, WrongChainError
+from operator_prices.chain.substrate import keys, reader, states
+from operator_prices.chain.substrate.layout import Sequence, Struct, Unsigned
+from operator_prices.chain.substrate.runtimes import Item, Runtime
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
@@ -17,9 +20,6 @@ from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest
-from operator_prices.substrate import keys, reader, states
-from operator_prices.substrate.layout import Sequence, Struct, Unsigned
-from operator_prices.substrate.runtime import Item, Runtime
 from operator_prices_tests.samples import Spoiler, own_copy, reading, truth_of
 from operator_prices_tests.test_cli import run
 

@@ -6,8 +6,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from operator_prices.substrate.endpoint import Endpoint
-from operator_prices.substrate.faults import (
+from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.rpc.refusals import (
     TOO_OFTEN_CODES,
     ConnectionLostError,
     NoJsonRpcError,

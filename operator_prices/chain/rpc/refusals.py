@@ -4,7 +4,7 @@ import re
 
 import aiohttp
 
-from operator_prices.chain import (
+from operator_prices.chain.errors import (
     ArchiveNeededError,
     ChainError,
     NodeBehindError,
@@ -13,7 +13,7 @@ from operator_prices.chain import (
     RateLimitedError,
     RefusedError,
 )
-from operator_prices.substrate.endpoint import Endpoint
+from operator_prices.chain.rpc.endpoints import Endpoint
 
 METHOD_NOT_FOUND = -32601
 FATAL_CODES = {-32600, METHOD_NOT_FOUND, -32602}

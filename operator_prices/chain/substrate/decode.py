@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from operator_prices.substrate.layout import (
+from operator_prices.chain.substrate.layout import (
     Enum,
     Layout,
     Octets,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operator_prices.substrate import keys
-from operator_prices.substrate.decode import FITS, decode, entries, octets
-from operator_prices.substrate.layout import (
+from operator_prices.chain.substrate import keys
+from operator_prices.chain.substrate.decode import FITS, decode, entries, octets
+from operator_prices.chain.substrate.layout import (
     Enum,
     Layout,
     Octets,
@@ -21,8 +21,8 @@ from operator_prices.substrate.layout import (
     from_json,
     to_json,
 )
-from operator_prices.substrate.runtime import Runtime
-from operator_prices.substrate.states import spec_version
+from operator_prices.chain.substrate.runtimes import Runtime
+from operator_prices.chain.substrate.states import spec_version
 from operator_prices_tests.samples import METADATA, needs_metadata
 
 STATUS = Enum(

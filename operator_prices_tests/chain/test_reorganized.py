@@ -9,7 +9,9 @@ import pytest
 from psycopg import sql
 
 from operator_prices import store
-from operator_prices.chain import NodeBehindError, RefusedError
+from operator_prices.chain import NodeBehindError, RefusedError, connect
+from operator_prices.chain.substrate import keys, reader
+from operator_prices.chain.substrate.states import PARENT_HASH
 from operator_prices.devchain import domain, tampering
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
@@ -17,8 +19,6 @@ from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest
-from operator_prices.substrate import connect, keys, reader
-from operator_prices.substrate.states import PARENT_HASH
 from operator_prices.verify_chain import left_the_chain, verify_chain
 from operator_prices_tests.samples import (
     Spoiler,

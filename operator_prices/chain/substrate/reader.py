@@ -8,17 +8,20 @@ from pathlib import Path
 from time import sleep
 from typing import Any, TypeVar
 
-from operator_prices.chain import (
+from operator_prices.chain.errors import (
     ChainError,
     DomainMissingError,
-    EpochStates,
-    Head,
     NodeBehindError,
     NotASubstrateNodeError,
     RefusedError,
 )
-from operator_prices.substrate import keys, states
-from operator_prices.substrate.boundaries import (
+from operator_prices.chain.port import (
+    EpochStates,
+    Head,
+)
+from operator_prices.chain.rpc.client import Request, Rpc
+from operator_prices.chain.substrate import keys, states
+from operator_prices.chain.substrate.boundaries import (
     BEFORE_THE_DOMAIN,
     LEDGER_REACH,
     Candidate,
@@ -28,9 +31,8 @@ from operator_prices.substrate.boundaries import (
     first_block_at,
     likely,
 )
-from operator_prices.substrate.rpc import Request, Rpc
-from operator_prices.substrate.runtime import Runtime, Runtimes
-from operator_prices.substrate.states import Boundary, State, number
+from operator_prices.chain.substrate.runtimes import Runtime, Runtimes
+from operator_prices.chain.substrate.states import Boundary, State, number
 
 SPAN = 100
 """Epochs read at a time: what is in memory does not grow with what is asked for."""

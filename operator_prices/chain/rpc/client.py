@@ -15,17 +15,17 @@ import aiohttp
 import orjson
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from operator_prices.chain import (
+from operator_prices.chain.errors import (
     ArchiveNeededError,
     ChainError,
     RateLimitedError,
     RefusedError,
     WrongChainError,
 )
-from operator_prices.substrate import faults
-from operator_prices.substrate.connections import Http, WebSocket, connected
-from operator_prices.substrate.endpoint import Endpoint
-from operator_prices.substrate.faults import ConnectionLostError
+from operator_prices.chain.rpc import refusals
+from operator_prices.chain.rpc.connections import Http, WebSocket, connected
+from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.rpc.refusals import ConnectionLostError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -210,7 +210,7 @@ class Client:
             while answer.get("id") != call.id:
                 answer = await connection.receive()
         if "result" not in answer:
-            raise faults.of_answer(answer.get("error"), self.endpoint)
+            raise refusals.of_answer(answer.get("error"), self.endpoint)
         if answer["result"] != self._genesis:
             raise WrongChainError(
                 f"{self.endpoint} serves the chain with genesis {answer['result']}, and not the one"
@@ -287,7 +287,7 @@ class Client:
         """Ask again later what may pass, elsewhere what this endpoint lacks; else say no."""
         upstream = self._upstream
         call.refusals[upstream] += 1
-        reason = faults.of_answer(error, upstream.endpoint)
+        reason = refusals.of_answer(error, upstream.endpoint)
         if isinstance(reason, ArchiveNeededError):
             upstream.out = reason
         elsewhere = {*self._upstreams} - {upstream, *call.refused_by}
@@ -382,7 +382,7 @@ def _all_reasons(upstreams: Iterable[_Upstream]) -> ChainError:
         if upstream.out is not None:
             reasons.append(upstream.out)
         if upstream.loss is not None:
-            reasons.append(faults.of_loss(upstream.loss, upstream.endpoint))
+            reasons.append(refusals.of_loss(upstream.loss, upstream.endpoint))
     return type(reasons[0])(" ".join(str(reason) for reason in reasons))
 
 

@@ -1,0 +1,1 @@
+"""JSON-RPC to archive nodes: many requests in flight, over connections that may fail."""
