@@ -22,7 +22,7 @@ from unittest.mock import patch
 import polars as pl
 from psycopg import Connection
 
-from operator_prices import embedded, migrations, store
+from operator_prices import embedded, store
 from operator_prices.chain import Chain, connect
 from operator_prices.chain.rpc.client import Rpc
 from operator_prices.chain.rpc.endpoints import Endpoint
@@ -34,6 +34,7 @@ from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATO
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.ingest import ingest
 from operator_prices.ports import free_port
+from operator_prices.store import migrations
 
 MANY, FEW = 320_000, 2_000
 """Values that Polars decodes, and that `scalecodec` does for comparison."""

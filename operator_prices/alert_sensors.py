@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import dagster as dg
 import psycopg
 
-from operator_prices import alerts, store
-from operator_prices.alerts import Incident
+from operator_prices import store
 from operator_prices.chain import Chain, ChainError
 from operator_prices.options import Options
 from operator_prices.partitions import windows_of_run
 from operator_prices.sensors import require_not_behind
+from operator_prices.store import incidents
+from operator_prices.store.incidents import Incident
 
 RETRIED = "dagster/will_retry"
 """The tag of a failed run that Dagster runs again by itself."""
@@ -37,7 +38,7 @@ def failed_runs(
     if stopped or run.tags.get(RETRIED) == "true":
         return
     steps = [event.step_key for event in context.get_step_failure_events() if event.step_key]
-    alerts.begin(
+    incidents.begin(
         database,
         [
             Incident(
@@ -67,7 +68,7 @@ def succeeded_runs(
     follow_checks(database, context.instance, run.run_id, link)
     made = context.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
     if made or not windows_of_run(run.tags):  # a run of checks alone mends nothing
-        alerts.recover(database, [run_key(place) for place in places(run)])
+        incidents.recover(database, [run_key(place) for place in places(run)])
 
 
 @dg.sensor(
@@ -87,7 +88,7 @@ def alert_webhook(
     finally:
         sent = 0
         if options.alert_webhook_url is not None:
-            sent = alerts.tell(database, options.alert_webhook_url)
+            sent = incidents.tell(database, options.alert_webhook_url)
     if options.alert_webhook_url is None:
         return dg.SkipReason("ALERT_WEBHOOK_URL is not set: incidents are kept, nobody is told")
     return dg.SkipReason(f"{sent} messages sent")
@@ -99,17 +100,17 @@ def follow_lag(database: psycopg.Connection, chain: Chain, options: Options) -> 
         completed = chain.head().last_completed_epoch
         require_not_behind(completed, store.last_epoch(database, source="chain"))
     except ChainError as error:
-        alerts.begin(
+        incidents.begin(
             database,
             [Incident(key=NODE, what=str(error), place="the archive node", link=options.ui_url)],
         )
         raise
-    alerts.recover(database, [NODE])
+    incidents.recover(database, [NODE])
     waiting = [] if completed is None else store.unserved(database, completed)
     if len(waiting) <= options.lag_limit:
-        alerts.recover(database, [LAG])
+        incidents.recover(database, [LAG])
         return
-    alerts.begin(
+    incidents.begin(
         database,
         [
             Incident(
@@ -127,8 +128,8 @@ def follow_checks(
 ) -> None:
     """Keep the checks that failed in a run as incidents, and close those that passed in it."""
     evaluations = list(check_evaluations(instance, run_id))
-    alerts.recover(database, [check_key(one) for one in evaluations if one.passed])
-    alerts.begin(
+    incidents.recover(database, [check_key(one) for one in evaluations if one.passed])
+    incidents.begin(
         database,
         [
             Incident(

@@ -14,8 +14,9 @@ from tempfile import NamedTemporaryFile
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from operator_prices import embedded, migrations
+from operator_prices import embedded
 from operator_prices.errors import ExplainedError
+from operator_prices.store import migrations
 
 DEBIAN = "/usr/lib/postgresql/{}/bin"
 """Where Debian keeps the programs of each version."""

@@ -6,7 +6,7 @@ import dagster as dg
 import psycopg
 
 from operator_prices.legacy_assets import legacy_epochs
-from operator_prices.verify import verify
+from operator_prices.store.parity import verify
 
 PARITY = {
     "gaps": "no gap",

@@ -10,13 +10,14 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from operator_prices import backups, embedded, migrations, store
+from operator_prices import backups, embedded, store
 from operator_prices.chain import Chain, Head, connect
 from operator_prices.errors import ExplainedError
 from operator_prices.options import Options
 from operator_prices.ports import free_port, listening
 from operator_prices.processes import Child, Supervisor, lock
 from operator_prices.settings import Settings
+from operator_prices.store import migrations
 
 EPOCHS = 240
 """Epochs of history that a new development chain begins with."""

@@ -13,7 +13,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from operator_prices import embedded, migrations
+from operator_prices import embedded
+from operator_prices.store import migrations
 
 
 @pytest.fixture(scope="session")

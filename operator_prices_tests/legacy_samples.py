@@ -17,10 +17,9 @@ from operator_prices.epochs.windows import between
 from operator_prices.legacy.exporting import LAYOUT
 from operator_prices.legacy.importing import import_window
 from operator_prices.legacy.snapshots import Row
+from operator_prices.settings import PROJECT
 
-SHARED = (
-    Path(os.environ.get("SHARED_DIR", Path(__file__).parents[2] / "shared")).resolve() / "legacy"
-)
+SHARED = Path(os.environ.get("SHARED_DIR", PROJECT.parent / "shared")).resolve() / "legacy"
 """Where the file is that the old script itself wrote, with the true rows hidden in it."""
 
 needs_shared = pytest.mark.skipif(

@@ -19,8 +19,9 @@ from operator_prices.devchain.scenario import Layout, Scenario, Upgrade
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.truth import EpochTruth
 from operator_prices.epochs import documents, normalized
+from operator_prices.settings import PROJECT
 
-SHARED = Path(os.environ.get("SHARED_DIR", Path(__file__).parents[2] / "shared"))
+SHARED = Path(os.environ.get("SHARED_DIR", PROJECT.parent / "shared"))
 """Material that users do not have: tests that need it are skipped, with the reason."""
 
 METADATA = SHARED / "chain" / "chronos-metadata-v14.scale"

@@ -7,19 +7,19 @@ import dagster as dg
 import psycopg
 import pytest
 
-from operator_prices import alerts
 from operator_prices.alert_sensors import (
     alert_webhook,
     failed_runs,
     follow_lag,
     succeeded_runs,
 )
-from operator_prices.alerts import Incident, WebhookError
 from operator_prices.chain import NodeUnreachableError
 from operator_prices.definitions import defs
 from operator_prices.options import Options
 from operator_prices.parity_checks import parity
 from operator_prices.partitions import begin_windows
+from operator_prices.store import incidents
+from operator_prices.store.incidents import Incident, WebhookError
 from operator_prices_tests.test_sensors import HeadOnly, Unreachable, served
 from operator_prices_tests.windows_samples import (
     FIRST,
@@ -76,38 +76,38 @@ TROUBLE = Incident(key="k", what="run failed", place="window 1", link="http://ui
 def test_an_incident_is_told_once_and_its_end_once(
     database: psycopg.Connection, webhook: Webhook
 ) -> None:
-    assert [alerts.begin(database, [TROUBLE]), alerts.begin(database, [TROUBLE])] == [1, 0]
-    assert [alerts.tell(database, webhook.url), alerts.tell(database, webhook.url)] == [1, 0]
-    assert [alerts.recover(database, ["k"]), alerts.recover(database, ["k"])] == [1, 0]
-    assert [alerts.tell(database, webhook.url), alerts.tell(database, webhook.url)] == [1, 0]
+    assert [incidents.begin(database, [TROUBLE]), incidents.begin(database, [TROUBLE])] == [1, 0]
+    assert [incidents.tell(database, webhook.url), incidents.tell(database, webhook.url)] == [1, 0]
+    assert [incidents.recover(database, ["k"]), incidents.recover(database, ["k"])] == [1, 0]
+    assert [incidents.tell(database, webhook.url), incidents.tell(database, webhook.url)] == [1, 0]
     assert webhook.texts() == [
         "Trouble: run failed\nWhere: window 1\nhttp://ui/runs/1",
         "Recovered: run failed\nWhere: window 1\nhttp://ui/runs/1",
     ]
-    assert alerts.begin(database, [TROUBLE]) == 1, "it is another incident by now"
+    assert incidents.begin(database, [TROUBLE]) == 1, "it is another incident by now"
 
 
 def test_one_trouble_in_many_places_is_one_message(
     database: psycopg.Connection, webhook: Webhook
 ) -> None:
-    alerts.begin(
+    incidents.begin(
         database,
         [Incident(key=str(n), what="failed", place=f"window {n}", link="l") for n in range(7)],
     )
-    assert alerts.tell(database, webhook.url) == 1
+    assert incidents.tell(database, webhook.url) == 1
     assert "window 4; and 2 more" in webhook.texts()[0]
 
 
 def test_a_webhook_that_does_not_answer_is_told_again(
     database: psycopg.Connection, webhook: Webhook
 ) -> None:
-    alerts.begin(database, [TROUBLE])
+    incidents.begin(database, [TROUBLE])
     webhook.status = 503
     with pytest.raises(WebhookError, match="503") as error:
-        alerts.tell(database, webhook.url)
+        incidents.tell(database, webhook.url)
     assert "secret" not in str(error.value)
     webhook.status = 200
-    assert alerts.tell(database, webhook.url) == 1
+    assert incidents.tell(database, webhook.url) == 1
 
 
 def test_a_message_that_is_refused_holds_up_no_other(
@@ -115,24 +115,24 @@ def test_a_message_that_is_refused_holds_up_no_other(
 ) -> None:
     webhook.refuses = "a poison pill"
     pill = Incident(key="p", what="a poison pill", place="window 0", link="a")
-    alerts.begin(database, [pill, TROUBLE])
+    incidents.begin(database, [pill, TROUBLE])
     with pytest.raises(WebhookError, match="400"):
-        alerts.tell(database, webhook.url)
+        incidents.tell(database, webhook.url)
     assert webhook.texts() == ["Trouble: run failed\nWhere: window 1\nhttp://ui/runs/1"]
 
 
 def test_what_slack_would_take_for_markup_is_escaped() -> None:
     odd = Incident(key="k", what="1 < 2 & <!channel>", place="here", link="http://ui/?a=1&b=2")
-    told = alerts.message([odd], recovered=False)
+    told = incidents.message([odd], recovered=False)
     assert told["text"] == (
         "Trouble: 1 &lt; 2 &amp; &lt;!channel&gt;\nWhere: here\nhttp://ui/?a=1&b=2"
     )
 
 
 def test_a_webhook_must_be_an_address(database: psycopg.Connection) -> None:
-    alerts.begin(database, [TROUBLE])
+    incidents.begin(database, [TROUBLE])
     with pytest.raises(WebhookError, match="ALERT_WEBHOOK_URL"):
-        alerts.tell(database, "file:///etc/passwd")
+        incidents.tell(database, "file:///etc/passwd")
 
 
 def look(database: psycopg.Connection, chain: HeadOnly, webhook: Webhook) -> None:
@@ -210,10 +210,10 @@ def test_a_corrupted_chain_is_alerted_by_the_name_of_its_check_until_it_is_mende
         result = run_windows(instance, database, WrongPrice(chain), FIRST)
         report(instance, database, result)
         report(instance, database, result)
-        alerts.tell(database, webhook.url)
+        incidents.tell(database, webhook.url)
         database.execute("DELETE FROM epochs; DELETE FROM operator_share_prices")
         report(instance, database, run_windows(instance, database, chain, FIRST))
-        alerts.tell(database, webhook.url)
+        incidents.tell(database, webhook.url)
 
     began, ended = webhook.texts()
     assert began.startswith(
@@ -233,7 +233,7 @@ def test_a_run_that_fails_for_another_reason_is_alerted_with_the_reason(
             raise dg.Failure("the disk is full", allow_retries=False)
 
     report(instance, database, run_windows(instance, database, Broken(None), FIRST))
-    alerts.tell(database, webhook.url)
+    incidents.tell(database, webhook.url)
     assert webhook.texts()[0].startswith(
         f"Trouble: run failed in raw_epochs: the disk is full\nWhere: window {FIRST}\nhttp://ui/runs/"
     )
@@ -247,7 +247,7 @@ def test_a_run_of_checks_alone_does_not_end_the_trouble_of_its_window(
     with small_chain(tmp_path_factory.mktemp("runtimes")) as chain:
         begin_windows(instance, 199)
         trouble = Incident(key=f"run window {FIRST}", what="failed", place="here", link="l")
-        alerts.begin(database, [trouble])
+        incidents.begin(database, [trouble])
         resources = {"chain": chain, "database": database, "options": Options()}
         look = dg.Definitions(
             assets=defs.assets,

@@ -7,6 +7,7 @@ import pytest
 from operator_prices import checks, store, windowed
 from operator_prices.chain import Chain, Head, NodeUnreachableError
 from operator_prices.epochs.windows import EpochWindow
+from operator_prices.store.offenders import CHECKS
 from operator_prices_tests.windows_samples import (
     FIRST,
     SECOND,
@@ -129,7 +130,7 @@ CORRUPTIONS = {
 
 
 def test_there_is_a_corruption_for_each_query() -> None:
-    assert set(CORRUPTIONS) == {file.stem for file in store.CHECKS.glob("*.sql")}
+    assert set(CORRUPTIONS) == {file.stem for file in CHECKS.glob("*.sql")}
 
 
 def test_each_query_finds_nothing_in_good_data_and_names_what_is_wrong(

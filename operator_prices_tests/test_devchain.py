@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -17,10 +16,11 @@ from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Layout, Scenario, Upgrade
 from operator_prices.devchain.serving import Node, serving
 from operator_prices.devchain.truth import EpochTruth
+from operator_prices.settings import PROJECT
 
 Json = Any  # whatever was answered
 STILL = Scenario(epochs=60, operators=8, locking_epochs=10, seconds_per_block=0, seed=7)
-REAL_METADATA = Path(__file__).parents[2] / "shared" / "chain" / "chronos-metadata-v14.scale"
+REAL_METADATA = PROJECT.parent / "shared" / "chain" / "chronos-metadata-v14.scale"
 
 
 @pytest.fixture(scope="module")

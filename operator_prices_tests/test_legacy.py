@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from operator_prices import migrations, store
+from operator_prices import store
 from operator_prices.backfill import Backfilled
 from operator_prices.cli.console import Console
 from operator_prices.definitions import defs
@@ -37,7 +37,8 @@ from operator_prices.parity_checks import PARITY
 from operator_prices.paths import compare
 from operator_prices.runs import RunFailedError, import_windows
 from operator_prices.settings import Settings
-from operator_prices.verify import verify
+from operator_prices.store import migrations
+from operator_prices.store.parity import verify
 from operator_prices_tests.legacy_samples import (
     SHARED,
     document,

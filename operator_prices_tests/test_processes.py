@@ -13,6 +13,7 @@ import pytest
 
 from operator_prices import processes
 from operator_prices.processes import Child, Death, Supervisor
+from operator_prices.settings import PROJECT
 
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = f"""
@@ -99,7 +100,7 @@ def up(folder: Path, *codes: str) -> subprocess.Popen[str]:
         [sys.executable, "-c", UP, str(folder), *codes],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
         start_new_session=True,
     )
     assert process.stdout is not None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from operator_prices.paths import Difference
     from operator_prices.runs import WindowRun
     from operator_prices.store import Summary
-    from operator_prices.verify import Finding
+    from operator_prices.store.parity import Finding
 
 SHOWN = 10
 """As many of a long list are named; the rest is counted."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from operator_prices import migrations, services, store
+from operator_prices import services, store
 from operator_prices.cli import moving
 from operator_prices.cli.console import Console
 from operator_prices.cli.options import (
@@ -32,6 +32,7 @@ from operator_prices.errors import ExplainedError
 from operator_prices.ports import require_port_free
 from operator_prices.processes import stoppable
 from operator_prices.settings import Settings
+from operator_prices.store import migrations
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""

@@ -129,7 +129,7 @@ def export_sqlite(
 @app.command()
 def verify(*, data_dir: DataDir = DEFAULT_DATA_DIR, database_url: DatabaseUrl = None) -> None:
     """Check what is stored: complete, as the raw JSON says, possible, and as the old view says."""
-    from operator_prices.verify import verify as findings  # noqa: PLC0415
+    from operator_prices.store.parity import verify as findings  # noqa: PLC0415
 
     with (
         services.migrated(Settings(data_dir=data_dir, database_url=database_url)) as settings,

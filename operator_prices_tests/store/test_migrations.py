@@ -18,10 +18,11 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
 
-from operator_prices import embedded, migrations
+from operator_prices import embedded
 from operator_prices.epochs.tables import TABLES, Table
 from operator_prices.legacy.entries import OPERATORS_PREFIX, PRICES_PREFIX
-from operator_prices.migrations import MigrationError
+from operator_prices.store import migrations
+from operator_prices.store.migrations import MigrationError
 
 MIGRATIONS = [
     "01_create_normalized_tables",
@@ -400,7 +401,9 @@ def test_a_killed_migration_leaves_nothing_behind(old: str) -> None:
             [
                 sys.executable,
                 "-c",
-                "import sys; from operator_prices.migrations import migrate; migrate(sys.argv[1])",
+                "import sys\n"
+                "from operator_prices.store.migrations import migrate\n"
+                "migrate(sys.argv[1])",
                 old,
             ],
             cwd=migrations.SQL.parent,

@@ -1,0 +1,44 @@
+"""Postgres: the schema, and whatever is asked of it or written to it."""
+
+from operator_prices.store.database import connect, described, pinned_chain, refuse_other_chain
+from operator_prices.store.epochs import blocks, doubt, keep_counts, keep_epochs, uncounted
+from operator_prices.store.offenders import offenders
+from operator_prices.store.operators import merge_operators, name_operator
+from operator_prices.store.progress import (
+    Summary,
+    all_lacking,
+    incomplete,
+    lacking,
+    last_epoch,
+    summary,
+    unserved,
+    windows_behind,
+)
+from operator_prices.store.rows import count, read, refresh_analytics, write
+
+__all__ = [
+    "Summary",
+    "all_lacking",
+    "blocks",
+    "connect",
+    "count",
+    "described",
+    "doubt",
+    "incomplete",
+    "keep_counts",
+    "keep_epochs",
+    "lacking",
+    "last_epoch",
+    "merge_operators",
+    "name_operator",
+    "offenders",
+    "pinned_chain",
+    "read",
+    "refresh_analytics",
+    "refuse_other_chain",
+    "summary",
+    "uncounted",
+    "unserved",
+    "windows_behind",
+    "write",
+]

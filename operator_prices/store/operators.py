@@ -1,0 +1,67 @@
+"""Operators: what epochs tell of them, and what people say."""
+
+import polars as pl
+from psycopg import Connection
+
+from operator_prices.epochs.tables import OPERATORS_METADATA
+from operator_prices.store.rows import stage
+
+MERGE_OPERATORS = """
+INSERT INTO operators_metadata AS old (operator_id, first_seen_epoch, last_seen_epoch, owner,
+    signing_key, nomination_tax, minimum_nominator_stake, status)
+  SELECT operator_id, first_seen_epoch, last_seen_epoch, owner, signing_key, nomination_tax,
+    minimum_nominator_stake, status FROM incoming
+  ON CONFLICT (operator_id) DO UPDATE SET
+    (first_seen_epoch, last_seen_epoch, owner, signing_key, nomination_tax,
+      minimum_nominator_stake, status, updated_at) = ROW (
+      least(old.first_seen_epoch, excluded.first_seen_epoch),
+      greatest(old.last_seen_epoch, excluded.last_seen_epoch),
+      coalesce(excluded.owner, old.owner), excluded.signing_key, excluded.nomination_tax,
+      excluded.minimum_nominator_stake, excluded.status, now())
+  WHERE coalesce(old.last_seen_epoch, -1) <= excluded.last_seen_epoch AND
+    (old.first_seen_epoch, old.last_seen_epoch, old.owner, old.signing_key, old.nomination_tax,
+      old.minimum_nominator_stake, old.status) IS DISTINCT FROM
+    (least(old.first_seen_epoch, excluded.first_seen_epoch), excluded.last_seen_epoch,
+      coalesce(excluded.owner, old.owner), excluded.signing_key, excluded.nomination_tax,
+      excluded.minimum_nominator_stake, excluded.status)
+"""
+"""The latest epoch has the word, but for the owner, whom no legacy snapshot names."""
+
+EARLIER_OPERATORS = """
+UPDATE operators_metadata AS old SET (first_seen_epoch, owner, updated_at)
+    = ROW (least(old.first_seen_epoch, new.first_seen_epoch), coalesce(old.owner, new.owner), now())
+  FROM incoming AS new
+  WHERE new.operator_id = old.operator_id
+    AND (new.first_seen_epoch < old.first_seen_epoch OR old.owner IS NULL AND new.owner IS NOT NULL)
+"""
+
+ACTIVE_OPERATORS = """
+UPDATE operators_metadata SET is_active = fact.active
+  FROM (SELECT operator_id, status = 'Registered' AND last_seen_epoch = (SELECT max(epoch)
+          FROM epochs) AS active FROM operators_metadata) AS fact
+  WHERE operators_metadata.operator_id = fact.operator_id AND is_active IS DISTINCT FROM fact.active
+"""
+
+
+def merge_operators(connection: Connection, frame: pl.DataFrame) -> int:
+    """Learn of operators from some epochs; return how many rows of operators that changed.
+
+    The latest epoch that shows an operator has the word; what people set is left alone.
+    """
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE operators_metadata IN SHARE ROW EXCLUSIVE MODE")
+        stage(cursor, OPERATORS_METADATA, frame)
+        changes = (MERGE_OPERATORS, EARLIER_OPERATORS, ACTIVE_OPERATORS)
+        return sum(cursor.execute(change).rowcount for change in changes)
+
+
+def name_operator(
+    connection: Connection, operator_id: int, name: str | None, color: str | None
+) -> bool:
+    """Set what people may set of an operator, None leaves it; false if there is no such."""
+    changed = connection.execute(
+        "UPDATE operators_metadata SET name = coalesce(%s, name), color = coalesce(%s, color),"
+        " updated_at = now() WHERE operator_id = %s",
+        [name, color, operator_id],
+    )
+    return changed.rowcount == 1

@@ -1,0 +1,150 @@
+"""The rows of a table, in and out by COPY: only what differs is written."""
+
+from collections.abc import Iterable
+from io import BytesIO
+
+import polars as pl
+from psycopg import Connection, Cursor, sql
+
+from operator_prices.epochs.tables import EPOCHS, Table
+from operator_prices.epochs.windows import EpochWindow
+
+READ = sql.SQL(
+    "COPY (SELECT {readable} FROM {view} WHERE epoch BETWEEN {first} AND {last} AND {ours}"
+    " ORDER BY {key})"
+    " TO STDOUT (FORMAT csv)"
+)
+
+STAGE = sql.SQL(
+    "CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {columns} FROM {table} LIMIT 0"
+)
+
+FILL = sql.SQL("COPY incoming ({columns}) FROM STDIN (FORMAT csv)")
+
+ANALYZE = sql.SQL("ANALYZE incoming")
+
+CHANGED = sql.SQL(
+    "INSERT INTO {table} AS old ({columns})"
+    " SELECT {new_columns} FROM incoming AS new LEFT JOIN {table} AS old"
+    " ON ({old_key}) = ({new_key}) AND old.epoch BETWEEN {first} AND {last}"
+    " WHERE old.epoch IS NULL OR ({stronger} AND ({old_values}) IS DISTINCT FROM ({new_values}))"
+    " ON CONFLICT ({key}) DO UPDATE SET ({values}) = ROW ({excluded_values})"
+    " WHERE {excluded_stronger} AND ({old_values}) IS DISTINCT FROM ({excluded_values})"
+)
+"""Only rows that differ are touched: an unchanged window is neither locked nor logged."""
+
+
+def read(connection: Connection, table: Table, window: EpochWindow) -> pl.DataFrame:
+    """The rows of `table` in `window`, in the order of its key.
+
+    Raw epochs come in their normal form; a row of the old system that is not imported is not ours.
+    """
+    of_epochs = table is EPOCHS
+    names = _names(table, window.first, window.last) | {
+        "view": sql.Identifier("raw_epochs" if of_epochs else table.name),
+        "ours": sql.SQL("source IS NOT NULL" if of_epochs else "true"),
+    }
+    with connection.cursor().copy(READ.format(**names)) as copy:
+        rows = BytesIO(b"".join(copy))
+    return pl.read_csv(rows, has_header=False, schema=table.columns, raise_if_empty=False)
+
+
+def write(connection: Connection, table: Table, frame: pl.DataFrame) -> int:
+    """Make the rows of `table` say what `frame` says; return how many rows that changed.
+
+    Rows that already say the same are left alone, so a rerun changes nothing; rows that `frame`
+    does not mention are kept, and no row gives way to one from a weaker source.
+    """
+    with connection.transaction(), connection.cursor() as cursor:
+        stage(cursor, table, frame)
+        changed = apply(cursor, table, frame)
+        cursor.execute("DROP TABLE incoming")  # another one may be written in the same transaction
+        return changed
+
+
+def refresh_analytics(connection: Connection, window: EpochWindow) -> int:
+    """Bring the analytics rows of `window` up to date; return how many that changed."""
+    row = connection.execute(
+        "SELECT refresh_epoch_analytics(%s, %s)", [window.first, window.last]
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def count(connection: Connection, table: str, window: EpochWindow) -> int:
+    """How many rows of `table` are in `window`."""
+    query = sql.SQL("SELECT count(*) FROM {} WHERE epoch BETWEEN %s AND %s")
+    row = connection.execute(
+        query.format(sql.Identifier(table)), [window.first, window.last]
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def stage(cursor: Cursor, table: Table, frame: pl.DataFrame) -> None:
+    names = _names(table, 0, 0)
+    cursor.execute(STAGE.format(**names))
+    with cursor.copy(FILL.format(**names)) as copy:
+        copy.write(frame.match_to_schema(table.columns).write_csv(include_header=False))
+    cursor.execute(ANALYZE)
+
+
+def apply(cursor: Cursor, table: Table, frame: pl.DataFrame) -> int:
+    if frame.is_empty():
+        return 0
+    first, last = frame["epoch"].min(), frame["epoch"].max()
+    return cursor.execute(CHANGED.format(**_names(table, first, last))).rowcount
+
+
+def insert(cursor: Cursor, table: str, frame: pl.DataFrame, **constants: str) -> None:
+    """Insert rows that are not there yet."""
+    columns = [*frame.columns, *constants]
+    rows = [(*row, *constants.values()) for row in frame.iter_rows()]
+    cursor.executemany(
+        sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING").format(
+            sql.Identifier(table),
+            sql.SQL(", ").join(map(sql.Identifier, columns)),
+            sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
+        ),
+        rows,
+    )
+
+
+def _names(table: Table, first: object, last: object) -> dict[str, sql.Composable]:
+    def listed(columns: Iterable[str], *qualifier: str) -> sql.Composable:
+        return sql.SQL(", ").join([sql.Identifier(*qualifier, column) for column in columns])
+
+    return {
+        "table": sql.Identifier(table.name),
+        "columns": listed(table.columns),
+        "readable": sql.SQL(", ").join(_readable(*column) for column in table.columns.items()),
+        "new_columns": listed(table.columns, "new"),
+        "key": listed(table.key),
+        "old_key": listed(table.key, "old"),
+        "new_key": listed(table.key, "new"),
+        "values": listed(table.values),
+        "old_values": listed(table.values, "old"),
+        "new_values": listed(table.values, "new"),
+        "excluded_values": listed(table.values, "excluded"),
+        "stronger": _no_weaker(table, "new"),
+        "excluded_stronger": _no_weaker(table, "excluded"),
+        "first": sql.Literal(first),
+        "last": sql.Literal(last),
+    }
+
+
+def _readable(name: str, dtype: pl.DataType) -> sql.Composable:
+    """Polars reads `true` and `false`, not the `t` and `f` of CSV from Postgres."""
+    column = sql.Identifier(name)
+    return sql.SQL("{}::text").format(column) if dtype == pl.Boolean() else column
+
+
+def _no_weaker(table: Table, incoming: str) -> sql.Composable:
+    """True where the incoming row's source ranks at least as high as the one that is there."""
+    if not table.sources:
+        return sql.SQL("true")
+    return sql.SQL(
+        "coalesce(array_position({ranks}, {new}), 0) >= coalesce(array_position({ranks}, {old}), 0)"
+    ).format(
+        ranks=sql.Literal(list(table.sources)),
+        new=sql.Identifier(incoming, "source"),
+        old=sql.Identifier("old", "source"),
+    )
