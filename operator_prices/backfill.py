@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator_prices import instance, services, store
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.errors import ExplainedError
-from operator_prices.legacy import hashes
+from operator_prices.legacy import end_hashes
 from operator_prices.runs import WindowRun, run_windows
 from operator_prices.settings import Settings
 from operator_prices.verify_chain import verify_chain
@@ -120,5 +120,5 @@ def _run(
             tell(run)
     with store.connect(str(settings.database_url)) as connection:
         done.incomplete = store.incomplete(connection, *span)
-        done.differing = hashes.differing(connection, *span)
+        done.differing = end_hashes.differing(connection, *span)
     return done

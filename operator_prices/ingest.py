@@ -8,7 +8,7 @@ from operator_prices import store
 from operator_prices.chain import Chain
 from operator_prices.epochs import documents
 from operator_prices.epochs.windows import EpochWindow
-from operator_prices.legacy import hashes
+from operator_prices.legacy import end_hashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def ingest(chain: Chain, connection: Connection, window: EpochWindow) -> Ingeste
     completed = chain.head().last_completed_epoch
     if completed is None:
         return Ingested()
-    compared, differing = hashes.compare_imported(connection, chain, until=completed)
+    compared, differing = end_hashes.compare_imported(connection, chain, until=completed)
     states = chain.read(store.lacking(connection, window, until=completed))
     changed = store.keep_epochs(
         connection,

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from operator_prices.backfill import Backfilled
     from operator_prices.chain import Head
     from operator_prices.epochs.windows import EpochWindow
+    from operator_prices.legacy.read_paths import Difference
     from operator_prices.legacy_runs import ImportedSource
-    from operator_prices.paths import Difference
     from operator_prices.runs import WindowRun
     from operator_prices.store import Summary
     from operator_prices.store.parity import Finding

@@ -153,7 +153,7 @@ def compare_paths(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Read these epochs from the tables and from the JSON, and report every difference."""
-    from operator_prices.paths import compare  # noqa: PLC0415
+    from operator_prices.legacy.read_paths import compare  # noqa: PLC0415
 
     if last < first:
         raise typer.BadParameter(f"{last} is before {first}", param_hint="--to")

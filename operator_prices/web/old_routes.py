@@ -96,16 +96,16 @@ async def _parsed(
     cursor: Cursor, span: Span, operators: tuple[int, ...] | None, served: Served
 ) -> AsyncGenerator[bytes, None]:
     """The epochs of a span from their stored JSON, parsed now; sampled as those of the tables."""
-    from operator_prices import paths  # noqa: PLC0415 - a megabyte that few ever need
+    from operator_prices.legacy import read_paths  # noqa: PLC0415 - a megabyte that few ever need
 
     first, last, rows = await queries.bounds(cursor, span, "epochs")
     step, sampled = queries.steps(rows, span.sample)
     separator, number = b"[", 0
     left_out: bytes | None = None
     for window in between(first, last):
-        await cursor.execute(paths.STORED, [max(first, window.first), window.last])
+        await cursor.execute(read_paths.STORED, [max(first, window.first), window.last])
         stored = await cursor.fetchall()
-        await cursor.execute(paths.FOLLOWING, [window.last])
+        await cursor.execute(read_paths.FOLLOWING, [window.last])
         parse = partial(_written, stored, await cursor.fetchone(), last, operators, sampled=sampled)
         for row in await to_thread(parse):
             if number % step == 0:
@@ -129,11 +129,11 @@ def _written(
     *,
     sampled: bool,
 ) -> list[bytes]:
-    from operator_prices import paths  # noqa: PLC0415
+    from operator_prices.legacy import read_paths  # noqa: PLC0415
 
     found = []
-    for row in paths.parsed(stored, following, last):
-        shown = row if operators is None else paths.restricted(row, operators)
+    for row in read_paths.parsed(stored, following, last):
+        shown = row if operators is None else read_paths.restricted(row, operators)
         shown["meta"]["sampleApplied"] = sampled
         found.append(orjson.dumps(shown))
     return found

@@ -21,8 +21,8 @@ from operator_prices.cli.console import Console
 from operator_prices.definitions import defs
 from operator_prices.epochs import normalized, tables
 from operator_prices.epochs.windows import EpochWindow, between
+from operator_prices.legacy.end_hashes import compare_imported, differing
 from operator_prices.legacy.exporting import ExportError, export
-from operator_prices.legacy.hashes import compare_imported, differing
 from operator_prices.legacy.importing import (
     OtherDomainError,
     import_window,
@@ -30,11 +30,11 @@ from operator_prices.legacy.importing import (
     left_out,
     quarantine_misplaced,
 )
+from operator_prices.legacy.read_paths import compare
 from operator_prices.legacy.snapshots import Row
 from operator_prices.legacy.sources import UnusableSourceError, opened
 from operator_prices.legacy_runs import SOURCE_VARIABLE, ImportedSource, import_source
 from operator_prices.parity_checks import PARITY
-from operator_prices.paths import compare
 from operator_prices.runs import RunFailedError, import_windows
 from operator_prices.settings import Settings
 from operator_prices.store import migrations

@@ -3,7 +3,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from operator_prices.paths import Difference, compare, read_epochs
+from operator_prices.legacy.read_paths import Difference, compare, read_epochs
 from operator_prices_tests.legacy_samples import (
     SHARED,
     fill,
