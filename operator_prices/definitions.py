@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from operator_prices import (
-    VERSION,
+from operator_prices import VERSION
+from operator_prices.defs import (
     alert_sensors,
     assets,
     checks,

@@ -9,10 +9,10 @@ import dagster as dg
 import psutil
 
 from operator_prices.definitions import defs
+from operator_prices.defs.jobs import import_legacy, ingest_epochs
+from operator_prices.defs.partitions import UNFINISHED, begin_windows, epoch_windows
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.errors import ExplainedError
-from operator_prices.jobs import import_legacy, ingest_epochs
-from operator_prices.partitions import UNFINISHED, begin_windows, epoch_windows
 
 PROCESS_TAG = "operator-prices/process"
 """Which process works on a run, so that a later one can tell that it is gone."""

@@ -161,7 +161,8 @@ def _share(settings: Settings, total: float | None) -> float | None:
     """A command's part of what the node may be asked in all: as much as a run has."""
     if total is None:
         return None
-    from operator_prices import instance, resources  # noqa: PLC0415 - Dagster is slow to import
+    from operator_prices import instance  # noqa: PLC0415 - Dagster is slow to import
+    from operator_prices.defs import resources  # noqa: PLC0415
 
     with instance.opened(settings) as dagster:
         return resources.share(total, dagster)

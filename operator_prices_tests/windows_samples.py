@@ -12,12 +12,12 @@ from psycopg import sql
 
 from operator_prices.chain import Chain, EpochStates, Head
 from operator_prices.definitions import defs
+from operator_prices.defs.jobs import ingest_epochs
+from operator_prices.defs.partitions import begin_windows
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs import normalized
-from operator_prices.jobs import ingest_epochs
 from operator_prices.options import Options
-from operator_prices.partitions import begin_windows
 from operator_prices_tests.samples import reading
 
 SMALL = Scenario(epochs=112, operators=5, seconds_per_block=0, late_reward_every=0)

@@ -324,7 +324,7 @@ def main() -> None:
 
 def _assets(text: str | None) -> list[str] | None:
     """The names in a list of assets, all of which must exist."""
-    from operator_prices.columns import INGESTED  # noqa: PLC0415
+    from operator_prices.defs.catalog import INGESTED  # noqa: PLC0415
 
     if text is None:
         return None

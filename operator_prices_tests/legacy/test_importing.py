@@ -19,6 +19,7 @@ from operator_prices import store
 from operator_prices.backfill import Backfilled
 from operator_prices.cli.console import Console
 from operator_prices.definitions import defs
+from operator_prices.defs.parity_checks import PARITY
 from operator_prices.epochs import normalized, tables
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.legacy.end_hashes import compare_imported, differing
@@ -34,7 +35,6 @@ from operator_prices.legacy.read_paths import compare
 from operator_prices.legacy.snapshots import Row
 from operator_prices.legacy.sources import UnusableSourceError, opened
 from operator_prices.legacy_runs import SOURCE_VARIABLE, ImportedSource, import_source
-from operator_prices.parity_checks import PARITY
 from operator_prices.runs import RunFailedError, import_windows
 from operator_prices.settings import Settings
 from operator_prices.store import migrations

@@ -141,6 +141,9 @@ def role(server: str) -> Iterator[str]:
         admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
+MIGRATE = "import sys; from operator_prices.store.migrations import migrate; migrate(sys.argv[1])"
+
+
 def dump(dsn: str) -> list[str]:
     """Everything in the database as pg_dump writes it, in an order of its own."""
     text = subprocess.run(
@@ -401,9 +404,7 @@ def test_a_killed_migration_leaves_nothing_behind(old: str) -> None:
             [
                 sys.executable,
                 "-c",
-                "import sys\n"
-                "from operator_prices.store.migrations import migrate\n"
-                "migrate(sys.argv[1])",
+                MIGRATE,
                 old,
             ],
             cwd=migrations.SQL.parent,

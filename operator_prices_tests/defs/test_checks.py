@@ -4,8 +4,9 @@ import dagster as dg
 import psycopg
 import pytest
 
-from operator_prices import checks, store, windowed
+from operator_prices import store
 from operator_prices.chain import Chain, Head, NodeUnreachableError
+from operator_prices.defs import checks, window_assets
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.store.offenders import CHECKS
 from operator_prices_tests.windows_samples import (
@@ -201,7 +202,7 @@ def test_a_check_that_the_node_does_not_answer_is_tried_again(
     chain: Chain,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(windowed, "FIRST_PAUSE", 0)
+    monkeypatch.setattr(window_assets, "FIRST_PAUSE", 0)
     shy = Shy(chain)
     result = run_windows(instance, database, shy, FIRST)
     assert result.success

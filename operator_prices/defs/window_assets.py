@@ -7,16 +7,16 @@ from typing import Any
 
 import dagster as dg
 
-from operator_prices import columns
 from operator_prices.chain import (
     ChainError,
     NodeBehindError,
     NodeUnreachableError,
     RateLimitedError,
 )
+from operator_prices.defs import catalog
+from operator_prices.defs.partitions import WINDOWS_A_RUN, epoch_windows
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.options import Options
-from operator_prices.partitions import WINDOWS_A_RUN, epoch_windows
 
 PASSING = (NodeUnreachableError, NodeBehindError, RateLimitedError)
 """What may be over when the node is asked again."""
@@ -42,7 +42,7 @@ def windowed(
             group_name=group,
             kinds=kinds,
             owners=["team:operator-prices"],
-            metadata=columns.described(compute.__name__),
+            metadata=catalog.described(compute.__name__),
             **more,
         )(compute)
         return asset

@@ -7,20 +7,20 @@ import dagster as dg
 import psycopg
 import pytest
 
-from operator_prices.alert_sensors import (
+from operator_prices.chain import NodeUnreachableError
+from operator_prices.definitions import defs
+from operator_prices.defs.alert_sensors import (
     alert_webhook,
     failed_runs,
     follow_lag,
     succeeded_runs,
 )
-from operator_prices.chain import NodeUnreachableError
-from operator_prices.definitions import defs
+from operator_prices.defs.parity_checks import parity
+from operator_prices.defs.partitions import begin_windows
 from operator_prices.options import Options
-from operator_prices.parity_checks import parity
-from operator_prices.partitions import begin_windows
 from operator_prices.store import incidents
 from operator_prices.store.incidents import Incident, WebhookError
-from operator_prices_tests.test_sensors import HeadOnly, Unreachable, served
+from operator_prices_tests.defs.test_sensors import HeadOnly, Unreachable, served
 from operator_prices_tests.windows_samples import (
     FIRST,
     WrongPrice,

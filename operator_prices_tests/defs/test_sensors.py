@@ -5,9 +5,8 @@ import psycopg
 import pytest
 
 from operator_prices.chain import EpochStates, Head, NodeBehindError, NodeUnreachableError
-from operator_prices.epochs.windows import EpochWindow
-from operator_prices.partitions import begin_windows, busy_windows
-from operator_prices.sensors import (
+from operator_prices.defs.partitions import begin_windows, busy_windows
+from operator_prices.defs.sensors import (
     UNTIL,
     WINDOWS_A_TICK,
     Situation,
@@ -16,6 +15,7 @@ from operator_prices.sensors import (
     to_ask_for,
     wanted,
 )
+from operator_prices.epochs.windows import EpochWindow
 
 FIRST, SECOND, THIRD = EpochWindow(0), EpochWindow(100), EpochWindow(200)
 

@@ -8,10 +8,10 @@ import psycopg
 
 from operator_prices import store
 from operator_prices.chain import Chain
-from operator_prices.checks import UP_TO_DATE
+from operator_prices.defs.checks import UP_TO_DATE
+from operator_prices.defs.jobs import delete_old_runs, ingest_epochs, verify_parity
+from operator_prices.defs.partitions import begin_windows
 from operator_prices.epochs.windows import SIZE, EpochWindow
-from operator_prices.jobs import delete_old_runs, ingest_epochs, verify_parity
-from operator_prices.partitions import begin_windows
 
 NEWEST = 3
 """Windows that are verified against the chain each day: reorganizations are never deeper."""

@@ -6,10 +6,10 @@ import dagster as dg
 import psycopg
 from pydantic import Field
 
+from operator_prices.defs.partitions import windows_of
+from operator_prices.defs.window_assets import materializing, row_counts, windowed
 from operator_prices.legacy.importing import import_window
 from operator_prices.options import Options
-from operator_prices.partitions import windows_of
-from operator_prices.windowed import materializing, row_counts, windowed
 
 
 class LegacySource(dg.Config):

@@ -9,24 +9,25 @@ import dagster as dg
 import polars as pl
 import psycopg
 
-from operator_prices import picture, store
+from operator_prices import store
 from operator_prices.chain import Chain
-from operator_prices.epochs import normalized
-from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, Table
-from operator_prices.epochs.windows import EpochWindow
-from operator_prices.ingest import ingest
-from operator_prices.legacy_assets import legacy_epochs
-from operator_prices.options import Options
-from operator_prices.partitions import windows_of
-from operator_prices.resources import NODE_POOL
-from operator_prices.verify_chain import verify_chain
-from operator_prices.windowed import (
+from operator_prices.defs import picture
+from operator_prices.defs.legacy_assets import legacy_epochs
+from operator_prices.defs.partitions import windows_of
+from operator_prices.defs.resources import NODE_POOL
+from operator_prices.defs.window_assets import (
     Said,
     materializing,
     retried_if_it_may_pass,
     row_counts,
     windowed,
 )
+from operator_prices.epochs import normalized
+from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, Table
+from operator_prices.epochs.windows import EpochWindow
+from operator_prices.ingest import ingest
+from operator_prices.options import Options
+from operator_prices.verify_chain import verify_chain
 
 parsed = partial(windowed, "parsed", {"polars", "postgres"}, code_version="1")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import psycopg
 
-from operator_prices.legacy_assets import legacy_epochs
+from operator_prices.defs.legacy_assets import legacy_epochs
 from operator_prices.store.parity import verify
 
 PARITY = {

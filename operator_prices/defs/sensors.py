@@ -9,9 +9,9 @@ import psycopg
 
 from operator_prices import store
 from operator_prices.chain import Chain, NodeBehindError
+from operator_prices.defs.jobs import ingest_epochs
+from operator_prices.defs.partitions import busy_windows, epoch_windows
 from operator_prices.epochs.windows import EpochWindow, between
-from operator_prices.jobs import ingest_epochs
-from operator_prices.partitions import busy_windows, epoch_windows
 
 WINDOWS_A_TICK = 10
 """After a long downtime the sensor catches up in steps: so many windows of its own are under way at

@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dagster as dg
 import psycopg
 
-from operator_prices import assets, store
+from operator_prices import store
 from operator_prices.chain import Chain, ChainError
+from operator_prices.defs import assets
+from operator_prices.defs.partitions import epoch_windows, windows_of
+from operator_prices.defs.resources import NODE_POOL
+from operator_prices.defs.window_assets import retried_if_it_may_pass
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.options import Options
-from operator_prices.partitions import epoch_windows, windows_of
-from operator_prices.resources import NODE_POOL
 from operator_prices.verify_chain import left_the_chain
-from operator_prices.windowed import retried_if_it_may_pass
 
 SHOWN = 20
 """As many offenders are in the metadata of a check; all are counted."""

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from operator_prices import VERSION
+from operator_prices.defs.legacy_assets import legacy_epochs
+from operator_prices.defs.parity_checks import parity
 from operator_prices.instance import forget_runs
-from operator_prices.legacy_assets import legacy_epochs
 from operator_prices.options import Options
-from operator_prices.parity_checks import parity
 
 ingest_epochs = dg.define_asset_job(
     "ingest_epochs",

@@ -7,13 +7,13 @@ import pytest
 
 from operator_prices.chain import NodeUnreachableError
 from operator_prices.definitions import defs
-from operator_prices.schedules import (
+from operator_prices.defs.schedules import (
     WINDOWS_A_DAY,
     daily_verification,
     hourly_freshness,
     windows_to_verify,
 )
-from operator_prices_tests.test_sensors import HeadOnly, Unreachable, served
+from operator_prices_tests.defs.test_sensors import HeadOnly, Unreachable, served
 
 
 @pytest.fixture

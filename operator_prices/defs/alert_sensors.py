@@ -7,9 +7,9 @@ import psycopg
 
 from operator_prices import store
 from operator_prices.chain import Chain, ChainError
+from operator_prices.defs.partitions import windows_of_run
+from operator_prices.defs.sensors import require_not_behind
 from operator_prices.options import Options
-from operator_prices.partitions import windows_of_run
-from operator_prices.sensors import require_not_behind
 from operator_prices.store import incidents
 from operator_prices.store.incidents import Incident
 
