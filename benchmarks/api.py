@@ -23,8 +23,8 @@ import psycopg
 import uvloop
 from psycopg.conninfo import make_conninfo
 
-from operator_prices import embedded
-from operator_prices.ports import answering, free_port
+from operator_prices.local.ports import answering, free_port
+from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 from operator_prices.web.configuration import READER
 from operator_prices_tests import history

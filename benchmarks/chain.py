@@ -22,7 +22,7 @@ from unittest.mock import patch
 import polars as pl
 from psycopg import Connection
 
-from operator_prices import embedded, store
+from operator_prices import store
 from operator_prices.chain import Chain, connect
 from operator_prices.chain.rpc.client import Rpc
 from operator_prices.chain.rpc.endpoints import Endpoint
@@ -33,7 +33,8 @@ from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.ingest import ingest
-from operator_prices.ports import free_port
+from operator_prices.local.ports import free_port
+from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 
 MANY, FEW = 320_000, 2_000

@@ -21,12 +21,12 @@ from tempfile import TemporaryDirectory
 import orjson
 import psycopg
 
-from operator_prices import embedded
 from operator_prices.chain.substrate import keys
 from operator_prices.epochs.windows import between
 from operator_prices.legacy.reader import Reader
 from operator_prices.legacy.snapshots import Row
 from operator_prices.legacy.sources import SqliteSource
+from operator_prices.local.postgres import embedded
 
 SECONDS, MEGABYTES = 60, 300
 """What the import may take."""

@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from operator_prices import embedded, store
+from operator_prices import store
 from operator_prices.chain import Chain, connect
 from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.ingest import ingest
-from operator_prices.ports import free_port, listening
+from operator_prices.local.ports import free_port, listening
+from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 from operator_prices_tests.live import Live, up
 

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from operator_prices import instance, services, store
+from operator_prices import store
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.errors import ExplainedError
 from operator_prices.legacy import end_hashes
+from operator_prices.local import dagster_home, services
 from operator_prices.runs import WindowRun, run_windows
 from operator_prices.settings import Settings
 from operator_prices.verify_chain import verify_chain
@@ -114,7 +115,7 @@ def _run(
     assets: Sequence[str] | None = None,
 ) -> Backfilled:
     done = Backfilled()
-    with instance.opened(settings) as dagster, progress(windows) as tell:
+    with dagster_home.opened(settings) as dagster, progress(windows) as tell:
         for run in run_windows(dagster, windows, assets):
             done.add(run)
             tell(run)

@@ -6,10 +6,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from operator_prices import instance, store
+from operator_prices import store
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy.importing import in_quarantine, left_out, quarantine_misplaced
 from operator_prices.legacy.sources import IN_PLACE, described, opened
+from operator_prices.local import dagster_home
 from operator_prices.runs import import_windows
 from operator_prices.settings import Settings
 
@@ -84,7 +85,7 @@ def import_source(
         "keep_raw": keep_raw,
         "reduce": reduce,
     }
-    with instance.opened(settings) as dagster, progress(windows) as tell:
+    with dagster_home.opened(settings) as dagster, progress(windows) as tell:
         for window, said in import_windows(dagster, windows, config):
             done.add(said)
             tell(window, said)

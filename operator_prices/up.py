@@ -7,20 +7,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event
 
-from operator_prices import (
-    backfill,
-    embedded,
-    instance,
-    ports,
-    processes,
-    services,
-    store,
-)
+from operator_prices import backfill, store
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.cli.console import Console
-from operator_prices.processes import Child, Supervisor
+from operator_prices.local import api, dagster_home, ports, processes, services
+from operator_prices.local.postgres import embedded
+from operator_prices.local.processes import Child, Supervisor
 from operator_prices.settings import PROJECT, Settings
-from operator_prices.web import launch
 
 CODE_SERVER = "code-server"
 
@@ -58,7 +51,7 @@ def up(settings: Settings, console: Console, *, once: bool) -> bool:
         console.summary(summary, done, seconds=time.monotonic() - begun)
         if not once:
             _serve(children, settings)
-            children.start(launch.child(settings, embedded=own_database))
+            children.start(api.child(settings, embedded=own_database))
             console.say(f"Dashboard: http://{services.HOST}:{settings.api_port}")
             console.say(
                 f"Dagster UI: http://{services.HOST}:{settings.ui_port}  (Ctrl-C stops everything)"
@@ -81,10 +74,10 @@ def _serve(children: Supervisor, settings: Settings) -> None:
     The code server is a process of its own, that the other two and all runs share.
     """
     host, port, code_port = services.HOST, settings.ui_port, ports.free_port(services.HOST)
-    workspace = str(instance.workspace(settings.data_dir, host, code_port))
+    workspace = str(dagster_home.workspace(settings.data_dir, host, code_port))
     # Not `code-server start`: that lives on when the process behind it, which does the work, dies.
-    code = ["api", "grpc", "-h", host, "-p", str(code_port), "-m", instance.CODE]
-    code += ["--location-name", instance.LOCATION, "-d", str(PROJECT)]
+    code = ["api", "grpc", "-h", host, "-p", str(code_port), "-m", dagster_home.CODE]
+    code += ["--location-name", dagster_home.LOCATION, "-d", str(PROJECT)]
     webserver = ["-h", host, "-p", str(port), "-w", workspace]
     for name, program, arguments, ready in (
         (CODE_SERVER, "dagster", code, ports.listening(host, code_port)),
@@ -105,7 +98,7 @@ def _dagster(
     return Child(
         name=name,
         argv=[str(Path(sysconfig.get_path("scripts"), program)), *arguments],
-        env=instance.environment(settings),
+        env=dagster_home.environment(settings),
         log=settings.data_dir / "logs" / f"{name}.log",
         cwd=PROJECT,
         ready=ready,

@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from operator_prices import embedded
+from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from operator_prices import embedded
+from operator_prices.local.postgres import embedded
 from operator_prices.settings import PROJECT
 from operator_prices_tests.browser import browser, opened
 from operator_prices_tests.web_server import serving

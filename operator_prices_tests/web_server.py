@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from operator_prices.ports import answering, free_port
+from operator_prices.local.ports import answering, free_port
 from operator_prices.web.configuration import READER
 
 HOST = "127.0.0.1"

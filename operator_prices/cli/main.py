@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from operator_prices import services, store
+from operator_prices import store
 from operator_prices.cli import moving
 from operator_prices.cli.console import Console
 from operator_prices.cli.options import (
@@ -29,8 +29,9 @@ from operator_prices.cli.options import (
     last_epoch,
 )
 from operator_prices.errors import ExplainedError
-from operator_prices.ports import require_port_free
-from operator_prices.processes import stoppable
+from operator_prices.local import services
+from operator_prices.local.ports import require_port_free
+from operator_prices.local.processes import stoppable
 from operator_prices.settings import Settings
 from operator_prices.store import migrations
 
@@ -106,7 +107,7 @@ def serve(
     read_path: ReadPath = None,
 ) -> None:
     """Serve the API and the dashboard alone, until Ctrl-C."""
-    from operator_prices.web import launch  # noqa: PLC0415
+    from operator_prices.local import api  # noqa: PLC0415
 
     settings = Settings(
         data_dir=data_dir,
@@ -118,9 +119,9 @@ def serve(
     )
     require_port_free(services.HOST, api_port, "API_PORT")
     if api_database_url is not None:
-        raise typer.Exit(launch.run(settings, embedded=False))
+        raise typer.Exit(api.run(settings, embedded=False))
     with services.migrated(settings) as stored:
-        raise typer.Exit(launch.run(stored, embedded=database_url is None))
+        raise typer.Exit(api.run(stored, embedded=database_url is None))
 
 
 @app.command()

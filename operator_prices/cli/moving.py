@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from operator_prices import backups, services, store
+from operator_prices import store
 from operator_prices.cli.console import Console
 from operator_prices.cli.options import (
     DEFAULT_DATA_DIR,
@@ -18,6 +18,7 @@ from operator_prices.cli.options import (
     FirstEpoch,
 )
 from operator_prices.errors import ExplainedError
+from operator_prices.local import backups, services
 from operator_prices.settings import Settings
 
 LEAN = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072", "POLARS_MAX_THREADS": "1"}

@@ -7,7 +7,7 @@ import dagster as dg
 from operator_prices import VERSION
 from operator_prices.defs.legacy_assets import legacy_epochs
 from operator_prices.defs.parity_checks import parity
-from operator_prices.instance import forget_runs
+from operator_prices.local.dagster_home import forget_runs
 from operator_prices.options import Options
 
 ingest_epochs = dg.define_asset_job(

@@ -10,7 +10,7 @@ import psycopg
 
 from operator_prices import store
 from operator_prices.chain import Chain, connect
-from operator_prices.instance import pool_slots
+from operator_prices.local.dagster_home import pool_slots
 from operator_prices.options import Options
 
 NODE_POOL = "archive_node"

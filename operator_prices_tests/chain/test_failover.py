@@ -11,8 +11,6 @@ from threading import Thread
 
 import pytest
 
-from operator_prices import instance as instances
-from operator_prices import services
 from operator_prices.chain import (
     ArchiveNeededError,
     ChainError,
@@ -33,7 +31,9 @@ from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import Node, serving
-from operator_prices.ports import free_port
+from operator_prices.local import dagster_home as instances
+from operator_prices.local import services
+from operator_prices.local.ports import free_port
 from operator_prices.settings import Settings
 from operator_prices_tests.samples import (
     assert_all_read,

@@ -18,9 +18,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
 
-from operator_prices import embedded
 from operator_prices.epochs.tables import TABLES, Table
 from operator_prices.legacy.entries import OPERATORS_PREFIX, PRICES_PREFIX
+from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 from operator_prices.store.migrations import MigrationError
 

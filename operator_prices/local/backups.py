@@ -14,8 +14,8 @@ from tempfile import NamedTemporaryFile
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from operator_prices import embedded
 from operator_prices.errors import ExplainedError
+from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 
 DEBIAN = "/usr/lib/postgresql/{}/bin"

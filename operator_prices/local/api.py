@@ -7,8 +7,8 @@ import sys
 
 from psycopg.conninfo import make_conninfo
 
-from operator_prices.ports import answering
-from operator_prices.processes import DIES_WITH_PARENT, Child
+from operator_prices.local.ports import answering
+from operator_prices.local.processes import DIES_WITH_PARENT, Child
 from operator_prices.settings import Settings
 from operator_prices.web.configuration import READER
 

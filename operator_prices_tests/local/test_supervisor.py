@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from operator_prices import processes
-from operator_prices.processes import Child, Death, Supervisor
+from operator_prices.local import processes
+from operator_prices.local.processes import Child, Death, Supervisor
 from operator_prices.settings import PROJECT
 
 SLEEP = "import time; time.sleep(60)"
@@ -36,7 +36,7 @@ print("up", flush=True)
 UP = """
 import sys, threading
 from pathlib import Path
-from operator_prices.processes import *
+from operator_prices.local.processes import *
 folder = Path(sys.argv[1])
 try:
     with lock(folder), Supervisor(folder, grace=1) as supervisor:

@@ -10,12 +10,14 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from operator_prices import backups, embedded, store
+from operator_prices import store
 from operator_prices.chain import Chain, Head, connect
 from operator_prices.errors import ExplainedError
+from operator_prices.local import backups
+from operator_prices.local.ports import free_port, listening
+from operator_prices.local.postgres import embedded
+from operator_prices.local.processes import Child, Supervisor, lock
 from operator_prices.options import Options
-from operator_prices.ports import free_port, listening
-from operator_prices.processes import Child, Supervisor, lock
 from operator_prices.settings import Settings
 from operator_prices.store import migrations
 
@@ -161,10 +163,10 @@ def _share(settings: Settings, total: float | None) -> float | None:
     """A command's part of what the node may be asked in all: as much as a run has."""
     if total is None:
         return None
-    from operator_prices import instance  # noqa: PLC0415 - Dagster is slow to import
     from operator_prices.defs import resources  # noqa: PLC0415
+    from operator_prices.local import dagster_home  # noqa: PLC0415 - Dagster is slow to import
 
-    with instance.opened(settings) as dagster:
+    with dagster_home.opened(settings) as dagster:
         return resources.share(total, dagster)
 
 

@@ -5,8 +5,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from operator_prices import backups, embedded
-from operator_prices.backups import READER, BackupError
+from operator_prices.local import backups
+from operator_prices.local.backups import READER, BackupError
+from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 
 OLD = """

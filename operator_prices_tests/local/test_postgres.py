@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 
-from operator_prices import embedded
+from operator_prices.local.postgres import embedded
 from operator_prices.settings import PROJECT
 
 ROOT = os.geteuid() == 0

@@ -21,7 +21,7 @@ import filelock
 import psutil
 
 from operator_prices.errors import ExplainedError
-from operator_prices.ports import described
+from operator_prices.local.ports import described
 
 MARK = "OPERATOR_PRICES_UP"
 """The variable by which every descendant of `up` is known, whatever session it has moved to."""

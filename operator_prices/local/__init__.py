@@ -1,0 +1,1 @@
+"""What runs on this machine for a command: Postgres, the development chain, Dagster."""

@@ -1,0 +1,1 @@
+"""The embedded Postgres of a data directory."""
