@@ -7,12 +7,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event
 
-from operator_prices import backfill, store
+from operator_prices import store
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.cli.console import Console
 from operator_prices.local import api, dagster_home, ports, processes, services
 from operator_prices.local.postgres import embedded
 from operator_prices.local.processes import Child, Supervisor
+from operator_prices.runs import backfill
 from operator_prices.settings import PROJECT, Settings
 
 CODE_SERVER = "code-server"

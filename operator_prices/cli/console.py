@@ -9,12 +9,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 if TYPE_CHECKING:
-    from operator_prices.backfill import Backfilled
     from operator_prices.chain import Head
     from operator_prices.epochs.windows import EpochWindow
     from operator_prices.legacy.read_paths import Difference
-    from operator_prices.legacy_runs import ImportedSource
-    from operator_prices.runs import WindowRun
+    from operator_prices.runs.backfill import Backfilled
+    from operator_prices.runs.legacy import ImportedSource
+    from operator_prices.runs.windows import WindowRun
     from operator_prices.store import Summary
     from operator_prices.store.parity import Finding
 

@@ -172,7 +172,7 @@ def backfill(
     ] = None,
 ) -> None:
     """Run the windows that hold these epochs; only missing or incomplete epochs are read."""
-    from operator_prices.backfill import backfill_range, count_entries  # noqa: PLC0415
+    from operator_prices.runs.backfill import backfill_range, count_entries  # noqa: PLC0415
 
     final = last_epoch(last, first)
     console = Console()
@@ -207,7 +207,7 @@ def verify_chain(
     domain_id: DomainId = 0,
 ) -> None:
     """Compare stored block hashes with the chain; re-read the epochs whose block left it."""
-    from operator_prices.backfill import verify_range  # noqa: PLC0415
+    from operator_prices.runs.backfill import verify_range  # noqa: PLC0415
 
     final = last_epoch(last, first)
     console = Console()

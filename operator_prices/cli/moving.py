@@ -55,7 +55,7 @@ def import_legacy(
     domain_id: DomainId = 0,
 ) -> None:
     """Bring in the snapshots of the old system, window by window; a second time it goes on."""
-    from operator_prices.legacy_runs import import_source  # noqa: PLC0415
+    from operator_prices.runs.legacy import import_source  # noqa: PLC0415
 
     if source and reduce:
         raise typer.BadParameter(

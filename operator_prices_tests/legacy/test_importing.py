@@ -16,7 +16,6 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from operator_prices import store
-from operator_prices.backfill import Backfilled
 from operator_prices.cli.console import Console
 from operator_prices.definitions import defs
 from operator_prices.defs.parity_checks import PARITY
@@ -34,8 +33,9 @@ from operator_prices.legacy.importing import (
 from operator_prices.legacy.read_paths import compare
 from operator_prices.legacy.snapshots import Row
 from operator_prices.legacy.sources import UnusableSourceError, opened
-from operator_prices.legacy_runs import SOURCE_VARIABLE, ImportedSource, import_source
-from operator_prices.runs import RunFailedError, import_windows
+from operator_prices.runs.backfill import Backfilled
+from operator_prices.runs.legacy import SOURCE_VARIABLE, ImportedSource, import_source
+from operator_prices.runs.windows import RunFailedError, import_windows
 from operator_prices.settings import Settings
 from operator_prices.store import migrations
 from operator_prices.store.parity import verify

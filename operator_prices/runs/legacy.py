@@ -11,7 +11,7 @@ from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy.importing import in_quarantine, left_out, quarantine_misplaced
 from operator_prices.legacy.sources import IN_PLACE, described, opened
 from operator_prices.local import dagster_home
-from operator_prices.runs import import_windows
+from operator_prices.runs.windows import import_windows
 from operator_prices.settings import Settings
 
 SOURCE_VARIABLE = "LEGACY_SOURCE"

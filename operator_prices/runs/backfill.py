@@ -10,7 +10,7 @@ from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.errors import ExplainedError
 from operator_prices.legacy import end_hashes
 from operator_prices.local import dagster_home, services
-from operator_prices.runs import WindowRun, run_windows
+from operator_prices.runs.windows import WindowRun, run_windows
 from operator_prices.settings import Settings
 from operator_prices.verify_chain import verify_chain
 

@@ -1,0 +1,1 @@
+"""Runs of the jobs in this very process: a backfill, a verification, an import."""
