@@ -79,7 +79,7 @@ def up(
     once: Annotated[bool, typer.Option("--once", help="Exit after the summary.")] = False,
 ) -> None:
     """Start everything, fill the tables, serve the Dagster UI and the dashboard until Ctrl-C."""
-    from operator_prices import up as everything  # noqa: PLC0415
+    from operator_prices.cli import up as everything  # noqa: PLC0415
 
     settings = Settings(
         data_dir=data_dir,

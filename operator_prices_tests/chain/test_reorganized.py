@@ -20,6 +20,7 @@ from operator_prices.devchain.serving import serving
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest
 from operator_prices.verify_chain import left_the_chain, verify_chain
+from operator_prices_tests.cli.test_main import run
 from operator_prices_tests.samples import (
     Spoiler,
     assert_all_read,
@@ -31,7 +32,6 @@ from operator_prices_tests.samples import (
     true_operator_rows,
     truth_of,
 )
-from operator_prices_tests.test_cli import run
 from operator_prices_tests.test_ingest import fill
 
 REGULAR = Scenario(seconds_per_block=0, epochs=20, operators=3, forced=())
