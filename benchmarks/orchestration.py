@@ -25,7 +25,7 @@ from operator_prices.ingest import ingest
 from operator_prices.local.ports import free_port, listening
 from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
-from operator_prices_tests.live import Live, up
+from operator_prices_tests.support.live import Live, up
 
 SLOWDOWN = 2.5
 SECONDS_TO_SERVE = 10

@@ -16,7 +16,7 @@ from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATO
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import Ingested, ingest
 from operator_prices.verify_chain import verify_chain
-from operator_prices_tests.samples import UPGRADED, own_copy, reading, truth_of
+from operator_prices_tests.support.samples import UPGRADED, own_copy, reading, truth_of
 
 WINDOW = EpochWindow(0)
 SMALL = Scenario(seconds_per_block=0, epochs=20, operators=4, forced=())

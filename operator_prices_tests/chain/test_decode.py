@@ -23,7 +23,7 @@ from operator_prices.chain.substrate.layout import (
 )
 from operator_prices.chain.substrate.runtimes import Runtime
 from operator_prices.chain.substrate.states import spec_version
-from operator_prices_tests.samples import METADATA, needs_metadata
+from operator_prices_tests.support.samples import METADATA, needs_metadata
 
 STATUS = Enum(
     (

@@ -35,7 +35,7 @@ from operator_prices.local import dagster_home as instances
 from operator_prices.local import services
 from operator_prices.local.ports import free_port
 from operator_prices.settings import Settings
-from operator_prices_tests.samples import (
+from operator_prices_tests.support.samples import (
     assert_all_read,
     epoch_rows,
     own_copy,

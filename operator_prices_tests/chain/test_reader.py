@@ -30,7 +30,7 @@ from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Layout, Scenario
 from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import serving
-from operator_prices_tests.samples import (
+from operator_prices_tests.support.samples import (
     METADATA,
     UPGRADED,
     assert_all_read,

@@ -21,7 +21,7 @@ from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest
 from operator_prices.verify_chain import left_the_chain, verify_chain
 from operator_prices_tests.cli.test_main import run
-from operator_prices_tests.samples import (
+from operator_prices_tests.support.samples import (
     Spoiler,
     assert_all_read,
     epoch_rows,

@@ -21,7 +21,7 @@ from operator_prices.local.ports import free_port
 from operator_prices.local.postgres import embedded
 from operator_prices.local.processes import lock, reap_leftovers
 from operator_prices.store import migrations
-from operator_prices_tests.samples import truth_of
+from operator_prices_tests.support.samples import truth_of
 
 PROGRAM = [sys.executable, "-m", "operator_prices"]
 SMALL = Scenario(seconds_per_block=0, epochs=120, operators=3, locking_epochs=20)

@@ -21,7 +21,7 @@ from operator_prices.options import Options
 from operator_prices.store import incidents
 from operator_prices.store.incidents import Incident, WebhookError
 from operator_prices_tests.defs.test_sensors import HeadOnly, Unreachable, served
-from operator_prices_tests.windows_samples import (
+from operator_prices_tests.support.windows_samples import (
     FIRST,
     WrongPrice,
     run_windows,

@@ -7,7 +7,7 @@ import pytest
 from operator_prices.chain import Chain, DomainMissingError, NodeUnreachableError
 from operator_prices.definitions import defs
 from operator_prices.defs.window_assets import retried_if_it_may_pass
-from operator_prices_tests.windows_samples import (
+from operator_prices_tests.support.windows_samples import (
     FIRST,
     SECOND,
     WrongPrice,

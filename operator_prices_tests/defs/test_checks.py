@@ -9,7 +9,7 @@ from operator_prices.chain import Chain, Head, NodeUnreachableError
 from operator_prices.defs import checks, window_assets
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.store.offenders import CHECKS
-from operator_prices_tests.windows_samples import (
+from operator_prices_tests.support.windows_samples import (
     FIRST,
     SECOND,
     DoubledOperator,

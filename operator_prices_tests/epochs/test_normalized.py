@@ -14,7 +14,7 @@ from operator_prices.devchain.serving import serving
 from operator_prices.epochs import documents, normalized
 from operator_prices.epochs.normalized import ONE
 from operator_prices.epochs.tables import AMOUNT, EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
-from operator_prices_tests.samples import reading, truth_of
+from operator_prices_tests.support.samples import reading, truth_of
 
 STATE = pl.Schema(
     {

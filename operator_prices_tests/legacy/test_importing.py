@@ -39,7 +39,7 @@ from operator_prices.runs.windows import RunFailedError, import_windows
 from operator_prices.settings import Settings
 from operator_prices.store import migrations
 from operator_prices.store.parity import verify
-from operator_prices_tests.legacy_samples import (
+from operator_prices_tests.support.legacy_samples import (
     SHARED,
     document,
     end_hash,

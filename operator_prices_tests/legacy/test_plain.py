@@ -14,7 +14,7 @@ from operator_prices.legacy import plain
 from operator_prices.legacy.entries import AMOUNTS, OPERATORS_PREFIX
 from operator_prices.legacy.reader import Reader
 from operator_prices.legacy.snapshots import Row
-from operator_prices_tests.legacy_samples import (
+from operator_prices_tests.support.legacy_samples import (
     SHARED,
     document,
     needs_shared,

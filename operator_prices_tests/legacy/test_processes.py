@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from operator_prices.settings import PROJECT
-from operator_prices_tests.legacy_samples import history, price_of, row, write_sqlite
+from operator_prices_tests.support.legacy_samples import history, price_of, row, write_sqlite
 
 pytestmark = pytest.mark.e2e
 

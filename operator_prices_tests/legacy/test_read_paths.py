@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from operator_prices.legacy.read_paths import Difference, compare, read_epochs
-from operator_prices_tests.legacy_samples import (
+from operator_prices_tests.support.legacy_samples import (
     SHARED,
     fill,
     history,

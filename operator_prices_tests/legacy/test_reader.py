@@ -8,7 +8,7 @@ from operator_prices.chain.substrate import keys
 from operator_prices.legacy.entries import ONE, OPERATORS_PREFIX, PRICES_PREFIX
 from operator_prices.legacy.reader import Reader
 from operator_prices.legacy.snapshots import Row, Snapshot
-from operator_prices_tests.legacy_samples import (
+from operator_prices_tests.support.legacy_samples import (
     document,
     operator_entry,
     operator_value,

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from operator_prices_tests import history
-from operator_prices_tests.browser import browser, opened, program
-from operator_prices_tests.web_server import Served, database, serving
+from operator_prices_tests.support import history
+from operator_prices_tests.support.browser import browser, opened, program
+from operator_prices_tests.support.web_server import Served, database, serving
 
 pytestmark = [
     pytest.mark.e2e,

@@ -12,8 +12,8 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 
-from operator_prices_tests import history
-from operator_prices_tests.web_server import Served, database, serving
+from operator_prices_tests.support import history
+from operator_prices_tests.support.web_server import Served, database, serving
 
 
 @pytest.fixture(scope="module")

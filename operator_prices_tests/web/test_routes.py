@@ -26,8 +26,8 @@ from operator_prices.web import queries
 from operator_prices.web.answers import Answer, Cache
 from operator_prices.web.configuration import READER
 from operator_prices.web.database import STREAMS, Database
-from operator_prices_tests import history, legacy_samples
-from operator_prices_tests.web_server import Served, database, reader, serving
+from operator_prices_tests.support import history, legacy_samples
+from operator_prices_tests.support.web_server import Served, database, reader, serving
 
 EPOCHS = 40
 OPERATORS = 6

@@ -7,7 +7,7 @@ import pytest
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import Node, serving
 from operator_prices.epochs.windows import between
-from operator_prices_tests.live import FAILED, Live, assert_exact, until, up
+from operator_prices_tests.support.live import FAILED, Live, assert_exact, until, up
 
 EPOCHS = 250
 

@@ -18,7 +18,7 @@ from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs import normalized
 from operator_prices.options import Options
-from operator_prices_tests.samples import reading
+from operator_prices_tests.support.samples import reading
 
 SMALL = Scenario(epochs=112, operators=5, seconds_per_block=0, late_reward_every=0)
 """A window that is over and one that is open: epochs 0 to 111 are completed."""

@@ -3,8 +3,15 @@ from pathlib import Path
 import pytest
 
 from operator_prices.devchain.serving import serving
-from operator_prices_tests.dagster_pages import ASSET, CHAIN, PROGRAM, WINDOWS, opened, tour
-from operator_prices_tests.live import up
+from operator_prices_tests.support.dagster_pages import (
+    ASSET,
+    CHAIN,
+    PROGRAM,
+    WINDOWS,
+    opened,
+    tour,
+)
+from operator_prices_tests.support.live import up
 
 pytestmark = [
     pytest.mark.e2e,

@@ -1,4 +1,4 @@
-"""Draws the README's pictures: `python -m operator_prices_tests.screenshots`, into docs/images.
+"""Draws the README's pictures: `python -m operator_prices_tests.support.screenshots`, into docs/images.
 
 The data is the development chain's; with a URL, that of a dashboard which runs already.
 """
@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from operator_prices.local.postgres import embedded
 from operator_prices.settings import PROJECT
-from operator_prices_tests.browser import browser, opened
-from operator_prices_tests.web_server import serving
+from operator_prices_tests.support.browser import browser, opened
+from operator_prices_tests.support.web_server import serving
 
 IMAGES = PROJECT / "docs" / "images"
 

@@ -1,6 +1,6 @@
 """Dagster's pages as a person sees them, in Debian's Chromium.
 
-`python -m operator_prices_tests.dagster_pages docs/images` takes the pictures of the documentation.
+`python -m operator_prices_tests.support.dagster_pages docs/images` takes the pictures of the documentation.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import serving
-from operator_prices_tests.live import Live, until, up
+from operator_prices_tests.support.live import Live, until, up
 
 ASSET = "operator_share_prices"
 
