@@ -26,7 +26,7 @@ LOCK = ".s.PGSQL.5432.lock"
 USE = """
 import sys, time
 from pathlib import Path
-from operator_prices import embedded
+from operator_prices.local.postgres import embedded
 embedded.SYSTEM_FOLDER = Path(sys.argv[2])
 with embedded.server(Path(sys.argv[1])) as url:
     print(url, flush=True)

@@ -1,6 +1,7 @@
 """Dagster's pages as a person sees them, in Debian's Chromium.
 
-`python -m operator_prices_tests.support.dagster_pages docs/images` takes the pictures of the documentation.
+`python -m operator_prices_tests.support.dagster_pages docs/images` takes the pictures of the
+documentation.
 """
 
 import shutil

@@ -1,4 +1,6 @@
-"""Draws the README's pictures: `python -m operator_prices_tests.support.screenshots`, into docs/images.
+"""Draws the README's pictures into docs/images.
+
+Run it as `python -m operator_prices_tests.support.screenshots`.
 
 The data is the development chain's; with a URL, that of a dashboard which runs already.
 """
