@@ -14,10 +14,11 @@ up: $(VENV)/installed  ## start everything and serve the Dagster UI until Ctrl-C
 test: $(VENV)/installed-dev  ## run the test suite against a real Postgres and the development chain
 	@$(BIN)/python -m pytest -n 2 -m "not e2e and not soak"
 
-check: $(VENV)/installed-dev  ## linters and types
+check: $(VENV)/installed-dev  ## linters, types, and who may know whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:  ## remove the virtual environment; the data stays
 	rm -rf $(VENV)

@@ -14,8 +14,7 @@ from operator_prices.devchain.serving import serving
 from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.epochs.windows import EpochWindow
-from operator_prices.ingest import Ingested, ingest
-from operator_prices.verify_chain import verify_chain
+from operator_prices.ingest import Ingested, ingest, recheck
 from operator_prices_tests.support.samples import UPGRADED, own_copy, reading, truth_of
 
 WINDOW = EpochWindow(0)
@@ -150,13 +149,13 @@ def test_an_epoch_whose_block_left_the_chain_is_read_again(
     with serving(played) as node:
         with reading(node.url, tmp_path) as chain:
             fill(chain, database)
-            assert verify_chain(chain, database, 0, 19) == []
+            assert recheck(chain, database, 0, 19) == []
         node.reorg(truth_of(played)[17].end_block)
         with reading(node.url, tmp_path) as chain:
-            left = verify_chain(chain, database, 0, 19)
+            left = recheck(chain, database, 0, 19)
             assert left[:1] == [17]
             fill(chain, database)
-            assert verify_chain(chain, database, 0, 19) == []
+            assert recheck(chain, database, 0, 19) == []
     again = {told.epoch: told for told in truth_of(played)}
     stored = database.execute("SELECT epoch, end_hash FROM epochs ORDER BY epoch").fetchall()
     assert [row for row in stored if row[0] in again] == [

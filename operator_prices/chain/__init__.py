@@ -16,6 +16,7 @@ from operator_prices.chain.errors import (
     WrongChainError,
 )
 from operator_prices.chain.port import (
+    AMOUNT,
     EPOCH_FACTS,
     OPERATOR_FACTS,
     PRICE_FACTS,
@@ -31,6 +32,7 @@ from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.substrate.reader import SubstrateChain
 
 __all__ = [
+    "AMOUNT",
     "EPOCH_FACTS",
     "OPERATOR_FACTS",
     "PRICE_FACTS",

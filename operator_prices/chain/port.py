@@ -6,7 +6,8 @@ from typing import Protocol
 
 import polars as pl
 
-from operator_prices.epochs.tables import AMOUNT
+AMOUNT = pl.UInt128()
+"""Shannons or shares: any `u128` of the chain, `NUMERIC(40,0)` in Postgres."""
 
 EPOCH_FACTS = pl.Schema(
     {

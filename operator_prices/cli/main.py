@@ -29,8 +29,9 @@ from operator_prices.cli.options import (
     last_epoch,
 )
 from operator_prices.errors import ExplainedError
-from operator_prices.local import services
-from operator_prices.local.ports import require_port_free
+from operator_prices.local.database import migrated_database, upgrade, usable_database
+from operator_prices.local.node import HISTORY, usable_node
+from operator_prices.local.ports import LOOPBACK, require_port_free
 from operator_prices.local.processes import stoppable
 from operator_prices.settings import Settings
 from operator_prices.store import migrations
@@ -117,10 +118,10 @@ def serve(
         cors_origins=cors_origins,
         read_path=read_path,
     )
-    require_port_free(services.HOST, api_port, "API_PORT")
+    require_port_free(LOOPBACK, api_port, "API_PORT")
     if api_database_url is not None:
         raise typer.Exit(api.run(settings, embedded=False))
-    with services.migrated(settings) as stored:
+    with migrated_database(settings) as stored:
         raise typer.Exit(api.run(stored, embedded=database_url is None))
 
 
@@ -134,15 +135,15 @@ def migrate(
     ] = False,
 ) -> None:
     """Apply the migrations that the database lacks; readers of old tables are not stopped."""
-    with services.database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
-        applied = services.upgrade(settings, backup=not no_backup)
+    with usable_database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
+        applied = upgrade(settings, backup=not no_backup)
     Console().say(f"Applied: {', '.join(applied) or 'nothing, the database is up to date'}")
 
 
 @app.command()
 def rollback(*, data_dir: DataDir = DEFAULT_DATA_DIR, database_url: DatabaseUrl = None) -> None:
     """Take all migrations back: what was there before is there again, what was added is gone."""
-    with services.database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
+    with usable_database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
         taken = migrations.rollback(str(settings.database_url))
     Console().say(f"Taken back: {', '.join(taken) or 'nothing, no migration was applied'}")
 
@@ -182,9 +183,9 @@ def backfill(
         archive_node_url=archive_node_url,
         domain_id=domain_id,
     )
-    with services.database(asked) as stored:
-        services.upgrade(stored)
-        with services.node(stored) as settings:
+    with usable_database(asked) as stored:
+        upgrade(stored)
+        with usable_node(stored) as settings:
             done = backfill_range(
                 settings, first, final, _assets(assets), progress=console.progress
             )
@@ -217,7 +218,7 @@ def verify_chain(
         archive_node_url=archive_node_url,
         domain_id=domain_id,
     )
-    with services.migrated(asked) as stored, services.node(stored) as settings:
+    with migrated_database(asked) as stored, usable_node(stored) as settings:
         left, done = verify_range(settings, first, final, progress=console.progress)
     console.verified(left, done)
     if done.incomplete:
@@ -233,6 +234,8 @@ def status(
     domain_id: DomainId = 0,
 ) -> None:
     """Show the chain's head, the last completed epoch, what is stored, and what is missing."""
+    from operator_prices.runs.chain import chain_head  # noqa: PLC0415
+
     asked = Settings(
         data_dir=data_dir,
         database_url=database_url,
@@ -240,18 +243,18 @@ def status(
         domain_id=domain_id,
     )
     with (
-        services.migrated(asked) as stored,
-        services.node(stored) as settings,
+        migrated_database(asked) as stored,
+        usable_node(stored) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
-        Console().status(services.head(settings), store.summary(connection))
+        Console().status(chain_head(settings), store.summary(connection))
 
 
 @app.command()
 def devchain(
     *,
     port: Annotated[int, typer.Option(help="0 picks a free one.")] = 9944,
-    epochs: Annotated[int, typer.Option(help="History to begin with.")] = services.EPOCHS,
+    epochs: Annotated[int, typer.Option(help="History to begin with.")] = HISTORY,
     operators: Annotated[int, typer.Option(help="Operators over the whole history.")] = 8,
     seed: Annotated[int, typer.Option(help="Another seed is another chain.")] = 1,
     seconds_per_block: Annotated[float, typer.Option(help="Pace of new blocks, 0 for none.")] = 0.5,
@@ -291,7 +294,7 @@ def set_operator(
     if color is not None and not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         raise typer.BadParameter(f"{color!r} is no colour like #1f77b4", param_hint="--color")
     with (
-        services.migrated(Settings(data_dir=data_dir, database_url=database_url)) as settings,
+        migrated_database(Settings(data_dir=data_dir, database_url=database_url)) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         if not store.name_operator(connection, operator_id, name, color):

@@ -18,7 +18,8 @@ from operator_prices.cli.options import (
     FirstEpoch,
 )
 from operator_prices.errors import ExplainedError
-from operator_prices.local import backups, services
+from operator_prices.local import backups
+from operator_prices.local.database import migrated_database, usable_database
 from operator_prices.settings import Settings
 
 LEAN = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072", "POLARS_MAX_THREADS": "1"}
@@ -67,7 +68,7 @@ def import_legacy(
     _start_lean()
     console = Console()
     asked = Settings(data_dir=data_dir, database_url=database_url, domain_id=domain_id)
-    with services.migrated(asked) as settings:
+    with migrated_database(asked) as settings:
         done = import_source(
             settings, source, keep_raw=keep_raw, reduce=reduce, progress=console.import_progress
         )
@@ -84,7 +85,7 @@ def backup(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Write the whole database to FILE, as pg_dump does in its custom format."""
-    with services.database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
+    with usable_database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
         size = backups.backup(str(settings.database_url), file)
     Console().say(f"Backup: {file} ({size:,} bytes)")
 
@@ -100,7 +101,7 @@ def restore(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make the database hold what FILE holds, in one transaction."""
-    with services.database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
+    with usable_database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
         strangers = backups.restore(str(settings.database_url), file, replace=replace)
     Console().say(f"Restored: {file}")
     if strangers:
@@ -120,7 +121,7 @@ def export_sqlite(
     from operator_prices.legacy.exporting import export  # noqa: PLC0415
 
     with (
-        services.migrated(Settings(data_dir=data_dir, database_url=database_url)) as settings,
+        migrated_database(Settings(data_dir=data_dir, database_url=database_url)) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         epochs = export(connection, file)
@@ -133,7 +134,7 @@ def verify(*, data_dir: DataDir = DEFAULT_DATA_DIR, database_url: DatabaseUrl = 
     from operator_prices.store.parity import verify as findings  # noqa: PLC0415
 
     with (
-        services.migrated(Settings(data_dir=data_dir, database_url=database_url)) as settings,
+        migrated_database(Settings(data_dir=data_dir, database_url=database_url)) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         found = list(findings(connection))
@@ -159,7 +160,7 @@ def compare_paths(
     if last < first:
         raise typer.BadParameter(f"{last} is before {first}", param_hint="--to")
     with (
-        services.migrated(Settings(data_dir=data_dir, database_url=database_url)) as settings,
+        migrated_database(Settings(data_dir=data_dir, database_url=database_url)) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         count = Console().differences(compare(connection, first, last))

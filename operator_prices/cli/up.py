@@ -10,7 +10,10 @@ from threading import Event
 from operator_prices import store
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.cli.console import Console
-from operator_prices.local import api, dagster_home, ports, processes, services
+from operator_prices.local import api, dagster_home, ports, processes
+from operator_prices.local.database import upgrade, usable_database
+from operator_prices.local.node import announced, start_development_chain
+from operator_prices.local.ports import LOOPBACK
 from operator_prices.local.postgres import embedded
 from operator_prices.local.processes import Child, Supervisor
 from operator_prices.runs import backfill
@@ -27,23 +30,23 @@ def up(settings: Settings, console: Console, *, once: bool) -> bool:
     """
     begun = time.monotonic()
     if not once:
-        ports.require_port_free(services.HOST, settings.ui_port, "UI_PORT")
-        ports.require_port_free(services.HOST, settings.api_port, "API_PORT")
+        ports.require_port_free(LOOPBACK, settings.ui_port, "UI_PORT")
+        ports.require_port_free(LOOPBACK, settings.api_port, "API_PORT")
     own_database = settings.database_url is None
     with ExitStack() as stack:
         stack.enter_context(processes.lock(settings.data_dir))
         for leftover in processes.reap_leftovers(settings.data_dir):
             console.say(f"Stopped {leftover}, left over from an `up` that was killed.")
-        settings = stack.enter_context(services.database(settings))
+        settings = stack.enter_context(usable_database(settings))
         console.say(f"Database: {store.described(str(settings.database_url))}")
-        for name in services.upgrade(settings):
+        for name in upgrade(settings):
             console.say(f"Migrated: {name}")
         children = stack.enter_context(
             Supervisor(settings.data_dir, on_death=lambda death: console.say(str(death)))
         )
         if settings.archive_node_url is None:
-            settings = services.start_development_chain(children, settings)
-            stack.enter_context(services.announced(settings))
+            settings = start_development_chain(children, settings)
+            stack.enter_context(announced(settings))
         endpoints = Endpoint.parse_all(str(settings.archive_node_url))
         console.say(f"Chain: {', '.join(map(str, endpoints))}")
         done = backfill.backfill_missing(settings, progress=console.progress)
@@ -53,9 +56,9 @@ def up(settings: Settings, console: Console, *, once: bool) -> bool:
         if not once:
             _serve(children, settings)
             children.start(api.child(settings, embedded=own_database))
-            console.say(f"Dashboard: http://{services.HOST}:{settings.api_port}")
+            console.say(f"Dashboard: http://{LOOPBACK}:{settings.api_port}")
             console.say(
-                f"Dagster UI: http://{services.HOST}:{settings.ui_port}  (Ctrl-C stops everything)"
+                f"Dagster UI: http://{LOOPBACK}:{settings.ui_port}  (Ctrl-C stops everything)"
             )
 
             def revive() -> None:
@@ -74,7 +77,7 @@ def _serve(children: Supervisor, settings: Settings) -> None:
 
     The code server is a process of its own, that the other two and all runs share.
     """
-    host, port, code_port = services.HOST, settings.ui_port, ports.free_port(services.HOST)
+    host, port, code_port = LOOPBACK, settings.ui_port, ports.free_port(LOOPBACK)
     workspace = str(dagster_home.workspace(settings.data_dir, host, code_port))
     # Not `code-server start`: that lives on when the process behind it, which does the work, dies.
     code = ["api", "grpc", "-h", host, "-p", str(code_port), "-m", dagster_home.CODE]

@@ -25,9 +25,8 @@ from operator_prices.defs.window_assets import (
 from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, Table
 from operator_prices.epochs.windows import EpochWindow
-from operator_prices.ingest import ingest
+from operator_prices.ingest import ingest, recheck
 from operator_prices.options import Options
-from operator_prices.verify_chain import verify_chain
 
 parsed = partial(windowed, "parsed", {"polars", "postgres"}, code_version="1")
 
@@ -63,7 +62,7 @@ def raw_epochs(
         ):
             sent = chain.requests
             if config.verify:
-                said["left_the_chain"] = verify_chain(chain, database, window.first, window.last)
+                said["left_the_chain"] = recheck(chain, database, window.first, window.last)
             result = ingest(chain, database, window)
             rows = store.count(database, "epochs", window)
             said.update(asdict(result) | row_counts(rows, result.changed_rows))

@@ -12,8 +12,8 @@ from operator_prices.defs.partitions import epoch_windows, windows_of
 from operator_prices.defs.resources import NODE_POOL
 from operator_prices.defs.window_assets import retried_if_it_may_pass
 from operator_prices.epochs.windows import EpochWindow
+from operator_prices.ingest import left_the_chain
 from operator_prices.options import Options
-from operator_prices.verify_chain import left_the_chain
 
 SHOWN = 20
 """As many offenders are in the metadata of a check; all are counted."""

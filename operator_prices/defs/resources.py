@@ -10,7 +10,6 @@ import psycopg
 
 from operator_prices import store
 from operator_prices.chain import Chain, connect
-from operator_prices.local.dagster_home import pool_slots
 from operator_prices.options import Options
 
 NODE_POOL = "archive_node"
@@ -67,3 +66,9 @@ def share(total: float | None, instance: dg.DagsterInstance | None) -> float | N
     if total is None or instance is None:
         return total
     return total / (pool_slots(instance, NODE_POOL) + WITHOUT_SLOT)
+
+
+def pool_slots(instance: dg.DagsterInstance, pool: str) -> int:
+    """How many steps of the pool may run at once, on all machines together."""
+    limit = instance.event_log_storage.get_concurrency_info(pool).limit
+    return limit or instance.global_op_concurrency_default_limit or 1

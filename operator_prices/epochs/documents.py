@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from operator_prices.chain import EpochStates
-from operator_prices.epochs.tables import AMOUNT, EPOCHS
+from operator_prices.chain import AMOUNT, EpochStates
+from operator_prices.epochs.tables import EPOCHS
 
 OPERATOR_VALUE = {
     "signingKey": "signing_key",

@@ -5,16 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 
+from operator_prices.amounts import ONE
+from operator_prices.chain import AMOUNT
 from operator_prices.epochs.tables import (
-    AMOUNT,
     OPERATOR_SHARE_PRICES,
     OPERATOR_SHARES,
     OPERATORS_METADATA,
     Table,
 )
-
-ONE = 10**18
-"""A share price of 1: the chain counts in perquintills."""
 
 OPERATORS_SECTION = pl.Struct(
     {

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from operator_prices.chain import AMOUNT
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -19,9 +21,6 @@ class Table:
     def values(self) -> tuple[str, ...]:
         return tuple(column for column in self.columns if column not in self.key)
 
-
-AMOUNT = pl.UInt128()
-"""Shannons or shares: any `u128` of the chain, `NUMERIC(40,0)` in Postgres."""
 
 EPOCHS = Table(
     name="epochs",

@@ -9,10 +9,8 @@ from typing import Any
 
 import orjson
 
+from operator_prices.amounts import ONE
 from operator_prices.legacy.numbers import InexactError, NotANumberError, amount
-
-ONE = 10**18
-"""The highest share price, in perquintills."""
 
 PERCENT = 100
 """The highest nomination tax."""

@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 
+from operator_prices.amounts import ONE
 from operator_prices.legacy.entries import (
     AMOUNTS,
     LARGEST_ID,
-    ONE,
     OPERATOR_KEY,
     OPERATORS_PREFIX,
     PERCENT,

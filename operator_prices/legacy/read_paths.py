@@ -12,8 +12,8 @@ import orjson
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from operator_prices.amounts import ONE
 from operator_prices.epochs.windows import between
-from operator_prices.legacy.entries import ONE
 from operator_prices.legacy.reader import Reader
 from operator_prices.legacy.snapshots import Row, Snapshot
 

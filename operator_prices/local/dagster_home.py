@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,12 +18,6 @@ SCHEMA = "dagster"
 
 CODE, LOCATION = "operator_prices.definitions", "operator_prices"
 """The module of the code location, and its name; `workspace.yaml` says the same."""
-
-ENDED = [
-    dg.DagsterRunStatus.SUCCESS,
-    dg.DagsterRunStatus.FAILURE,
-    dg.DagsterRunStatus.CANCELED,
-]
 
 EVENTS_AT_ONCE = "DAGSTER_EVENT_BATCH_SIZE"
 """How many events of one kind Dagster writes in one statement; it halves the cost of a window."""
@@ -89,49 +82,6 @@ def environment(settings: Settings) -> dict[str, str]:
             "DAGSTER_PG_URL": storage_url(str(settings.database_url)),
         }
     )
-
-
-def pool_slots(instance: dg.DagsterInstance, pool: str) -> int:
-    """How many steps of the pool may run at once, on all machines together."""
-    limit = instance.event_log_storage.get_concurrency_info(pool).limit
-    return limit or instance.global_op_concurrency_default_limit or 1
-
-
-def forget_runs(
-    instance: dg.DagsterInstance, before: datetime, *, at_most: int = 1000
-) -> tuple[int, int]:
-    """Delete the runs that ended before a time, with their logs; return how many went and stayed.
-
-    A run that holds the latest materialization of any window stays: the UI would show the window as
-    missing. Of the oldest `at_most` that can go, so that one call has an end.
-    """
-    forgotten = kept = 0
-    records = instance.get_run_records(
-        dg.RunsFilter(statuses=ENDED, created_before=before), ascending=True
-    )
-    for record in records:
-        run_id = record.dagster_run.run_id
-        if forgotten == at_most:
-            break
-        if _holds_a_latest(instance, run_id):
-            kept += 1
-        else:
-            instance.delete_run(run_id)
-            forgotten += 1
-    return forgotten, kept
-
-
-def _holds_a_latest(instance: dg.DagsterInstance, run_id: str) -> bool:
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
-        event = entry.dagster_event
-        if event is None or event.asset_key is None:
-            continue
-        partitions = None if event.partition is None else [event.partition]
-        of = dg.AssetRecordsFilter(asset_key=event.asset_key, asset_partitions=partitions)
-        latest = instance.fetch_materializations(of, limit=1).records
-        if latest and latest[0].run_id == run_id:
-            return True
-    return False
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import psutil
 
 from operator_prices.errors import ExplainedError
 
+LOOPBACK = "127.0.0.1"
+
 
 class PortInUseError(ExplainedError):
     """Someone else listens where we want to."""

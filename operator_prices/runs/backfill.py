@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from operator_prices import store
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.errors import ExplainedError
+from operator_prices.ingest import recheck
 from operator_prices.legacy import end_hashes
-from operator_prices.local import dagster_home, services
+from operator_prices.local import dagster_home
+from operator_prices.runs.chain import chain_head, connected_chain
 from operator_prices.runs.windows import WindowRun, run_windows
 from operator_prices.settings import Settings
-from operator_prices.verify_chain import verify_chain
 
 RAW = "raw_epochs"
 """The asset that reads the chain."""
@@ -70,7 +71,7 @@ def backfill_range(
 
 def _last_known(settings: Settings, *, reading: bool) -> int | None:
     if reading:
-        return services.head(settings).last_completed_epoch
+        return chain_head(settings).last_completed_epoch
     with store.connect(str(settings.database_url)) as connection:
         stored = store.last_epoch(connection)
     return None if stored < 0 else stored
@@ -78,7 +79,7 @@ def _last_known(settings: Settings, *, reading: bool) -> int | None:
 
 def backfill_missing(settings: Settings, *, progress: Progress) -> Backfilled:
     """Run the windows that are behind the chain, and no others."""
-    completed = services.head(settings).last_completed_epoch
+    completed = chain_head(settings).last_completed_epoch
     if completed is None:
         return Backfilled()
     with store.connect(str(settings.database_url)) as connection:
@@ -90,16 +91,22 @@ def verify_range(
     settings: Settings, first: int, last: int | None, *, progress: Progress
 ) -> tuple[list[int], Backfilled]:
     """The stored epochs of `first..last` that left the chain, and what re-reading them did."""
-    with services.chain(settings) as chain, store.connect(str(settings.database_url)) as connection:
+    with (
+        connected_chain(settings) as chain,
+        store.connect(str(settings.database_url)) as connection,
+    ):
         final = store.last_epoch(connection) if last is None else last
-        left = verify_chain(chain, connection, first, final)
+        left = recheck(chain, connection, first, final)
     windows = sorted({EpochWindow.containing(epoch) for epoch in left})
     return left, _run(settings, windows, (first, final), progress)
 
 
 def count_entries(settings: Settings, first: int, last: int | None) -> int:
     """Count the map entries of the epochs of `first..last` that lack it; return how many."""
-    with services.chain(settings) as chain, store.connect(str(settings.database_url)) as connection:
+    with (
+        connected_chain(settings) as chain,
+        store.connect(str(settings.database_url)) as connection,
+    ):
         final = store.last_epoch(connection) if last is None else last
         uncounted = store.uncounted(connection, first, final)
         for epoch, end_hash in uncounted:

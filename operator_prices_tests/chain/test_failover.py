@@ -32,8 +32,9 @@ from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import Node, serving
 from operator_prices.local import dagster_home as instances
-from operator_prices.local import services
+from operator_prices.local.database import UnusableDatabaseError, usable_database
 from operator_prices.local.ports import free_port
+from operator_prices.runs.chain import connected_chain
 from operator_prices.settings import Settings
 from operator_prices_tests.support.samples import (
     assert_all_read,
@@ -499,8 +500,8 @@ def test_a_database_address_that_is_none_is_refused_without_its_text(
 ) -> None:
     settings = Settings(data_dir=tmp_path, database_url=url)
     with (
-        pytest.raises(services.UnusableDatabaseError, match="DATABASE_URL") as raised,
-        services.database(settings),
+        pytest.raises(UnusableDatabaseError, match="DATABASE_URL") as raised,
+        usable_database(settings),
     ):
         pass
     assert "secret" not in str(raised.value)
@@ -515,7 +516,7 @@ def test_a_command_takes_a_share_of_the_limit_like_a_run(
         for name, value in instances.environment(settings).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("REQUESTS_PER_SECOND", "80")
-        with services.chain(settings) as chain:
+        with connected_chain(settings) as chain:
             asked, begun = chain.requests, time.monotonic()
             chain.head()
             assert (chain.requests - asked) / (time.monotonic() - begun) < 30

@@ -18,8 +18,7 @@ from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs.windows import EpochWindow
-from operator_prices.ingest import ingest
-from operator_prices.verify_chain import left_the_chain, verify_chain
+from operator_prices.ingest import ingest, left_the_chain, recheck
 from operator_prices_tests.cli.test_main import run
 from operator_prices_tests.support.samples import (
     Spoiler,
@@ -81,7 +80,7 @@ def test_one_list_request_verifies_a_thousand_epochs(
     with serving(played) as node, reading(node.url, tmp_path) as chain:
         assert chain.genesis_hash == hashes[0]
         before = chain.requests
-        assert verify_chain(chain, database, 0, THOUSAND) == []
+        assert recheck(chain, database, 0, THOUSAND) == []
         assert chain.requests - before == 1
 
 
@@ -238,15 +237,15 @@ def test_an_epoch_whose_skipping_left_the_chain_is_a_gap_and_is_read(
     played = DevChain(replace(REGULAR, jumps=(11,)))
     with serving(played) as node, reading(node.url, tmp_path) as chain:
         ingest(chain, database, window)
-        assert verify_chain(chain, database, 0, 99) == []
+        assert recheck(chain, database, 0, 99) == []
         ended = {told.epoch: told.end_block for told in truth_of(played)}
         played_otherwise(played, jumps=())
         node.reorg(ended[11] - 3, extra=200)
-        left = verify_chain(chain, database, 0, 99)
+        left = recheck(chain, database, 0, 99)
         assert left[:3] == [11, 12, 13]
         assert (12, 12) in store.summary(database).gaps
         ingest(chain, database, window)
-        assert verify_chain(chain, database, 0, 99) == []
+        assert recheck(chain, database, 0, 99) == []
     assert store.summary(database).skipped == 0
     assert store.summary(database).gaps == []
     stored = database.execute("SELECT epoch, end_hash FROM epochs ORDER BY epoch").fetchall()
@@ -262,9 +261,9 @@ def test_a_stored_epoch_that_is_skipped_by_now_is_forgotten(
         ended = {told.epoch: told.end_block for told in truth_of(played)}
         played_otherwise(played, jumps=(11,))
         node.reorg(ended[11] - 3, extra=200)
-        assert verify_chain(chain, database, 0, 99)[:2] == [11, 12]
+        assert recheck(chain, database, 0, 99)[:2] == [11, 12]
         assert fill(chain, database).skipped == 1
-        assert verify_chain(chain, database, 0, 99) == []
+        assert recheck(chain, database, 0, 99) == []
     summary = store.summary(database)
     assert (summary.skipped, summary.gaps, summary.incomplete) == (1, [], [])
     truth = truth_of(played)
@@ -287,9 +286,9 @@ def test_one_skipped_block_that_is_another_by_now_is_named(
         database.execute("UPDATE skipped_epochs SET block_hash = '0xab'")
         assert [one.epoch for one in left_the_chain(chain, database, 0, 99)] == [12]
         assert left_the_chain(chain, database, 0, 11) == []
-        assert verify_chain(chain, database, 0, 99) == [12]
+        assert recheck(chain, database, 0, 99) == [12]
         assert ingest(chain, database, EpochWindow(0)).skipped == 1
-        assert verify_chain(chain, database, 0, 99) == []
+        assert recheck(chain, database, 0, 99) == []
     assert store.incomplete(database, 0, 99) == []
 
 

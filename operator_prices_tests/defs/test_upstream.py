@@ -6,9 +6,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from operator_prices.defs.resources import NODE_POOL, share
+from operator_prices.defs.jobs import forget_runs
+from operator_prices.defs.resources import NODE_POOL, pool_slots, share
 from operator_prices.local import dagster_home as instances
-from operator_prices.local.dagster_home import EVENTS_AT_ONCE, forget_runs, pool_slots
+from operator_prices.local.dagster_home import EVENTS_AT_ONCE
 from operator_prices.settings import PROJECT
 
 windows = dg.DynamicPartitionsDefinition(name="w")

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operator_prices.chain import EpochStates
+from operator_prices.amounts import ONE
+from operator_prices.chain import AMOUNT, EpochStates
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs import documents, normalized
-from operator_prices.epochs.normalized import ONE
-from operator_prices.epochs.tables import AMOUNT, EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
+from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices_tests.support.samples import reading, truth_of
 
 STATE = pl.Schema(

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from operator_prices.amounts import ONE
 from operator_prices.chain.substrate import keys
-from operator_prices.legacy.entries import ONE, OPERATORS_PREFIX, PRICES_PREFIX
+from operator_prices.legacy.entries import OPERATORS_PREFIX, PRICES_PREFIX
 from operator_prices.legacy.reader import Reader
 from operator_prices.legacy.snapshots import Row, Snapshot
 from operator_prices_tests.support.legacy_samples import (

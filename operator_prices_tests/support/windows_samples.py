@@ -10,13 +10,13 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
+from operator_prices.amounts import ONE
 from operator_prices.chain import Chain, EpochStates, Head
 from operator_prices.definitions import defs
 from operator_prices.defs.jobs import ingest_epochs
 from operator_prices.defs.partitions import begin_windows
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import serving
-from operator_prices.epochs import normalized
 from operator_prices.options import Options
 from operator_prices_tests.support.samples import reading
 
@@ -74,7 +74,7 @@ class WrongPrice(Lying):
 
     def change(self, states: EpochStates) -> EpochStates:
         wrong = (pl.col("epoch") == 7) & (pl.col("operator_id") == 0)
-        price = pl.lit(normalized.ONE, pl.UInt64)
+        price = pl.lit(ONE, pl.UInt64)
         others = states.prices.filter(~wrong)
         lie = pl.DataFrame([(7, 0, 0)], schema=others.schema, orient="row")
         lie = lie.with_columns(share_price_perq=price)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, fields
 import polars as pl
 from scalecodec.utils.ss58 import ss58_encode
 
+from operator_prices.amounts import ONE, PERBILL
 from operator_prices.chain.port import (
+    AMOUNT,
     EPOCH_FACTS,
     OPERATOR_FACTS,
     PRICE_FACTS,
@@ -20,7 +22,6 @@ from operator_prices.chain.substrate.decode import FITS, decode, entries, octets
 from operator_prices.chain.substrate.layout import Layout, Struct, Unsigned, fixed_size
 from operator_prices.chain.substrate.layout import Sequence as SequenceLayout
 from operator_prices.chain.substrate.runtimes import UNREADABLE, Runtime, Runtimes
-from operator_prices.epochs.tables import AMOUNT
 
 LAST_RUNTIME_UPGRADE = keys.prefix("System", "LastRuntimeUpgrade")
 NUMBER = keys.prefix("System", "Number")
@@ -28,12 +29,6 @@ PARENT_HASH = keys.prefix("System", "ParentHash")
 NOW = keys.prefix("Timestamp", "Now")
 NEXT_OPERATOR_ID = keys.prefix("Domains", "NextOperatorId")
 TREASURY = keys.prefix("Domains", "AccumulatedTreasuryFunds")
-
-ONE = 10**18
-"""A share price of 1 in perquintills."""
-
-PERBILL = 10**9
-"""What a price stored as `Perbill` is multiplied by to count in perquintills."""
 
 OPERATOR_FIELDS = {
     "signing_key": "signing_key",

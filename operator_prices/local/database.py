@@ -1,0 +1,63 @@
+"""The database of a command: the one that the settings name, else the embedded one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from operator_prices import store
+from operator_prices.errors import ExplainedError
+from operator_prices.local import backups
+from operator_prices.local.postgres import embedded
+from operator_prices.settings import Settings
+from operator_prices.store import migrations
+
+
+class UnusableDatabaseError(ExplainedError):
+    """A database that cannot be used, said in one sentence with the fix."""
+
+
+@contextmanager
+def usable_database(settings: Settings) -> Iterator[Settings]:
+    """The settings with a database that answers; an embedded one lives as long as needed."""
+    if settings.database_url is None:
+        with embedded.server(settings.data_dir) as url:
+            yield settings.with_database(url)
+        return
+    try:
+        store.described(settings.database_url)
+        store.connect(settings.database_url).close()
+    except psycopg.ProgrammingError:
+        raise UnusableDatabaseError(
+            "What DATABASE_URL holds is no database address: set it to a postgresql:// URL with %XX"
+            " for special characters, or unset it to use the embedded one."
+        ) from None
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split())
+        raise UnusableDatabaseError(
+            f"The database of DATABASE_URL does not answer ({reason}): start it, or correct"
+            " DATABASE_URL, or unset it to use the embedded one."
+        ) from error
+    yield settings
+
+
+def upgrade(settings: Settings, *, backup: bool = True) -> list[str]:
+    """Apply the migrations that the database lacks, after a backup of what it holds."""
+    dsn = str(settings.database_url)
+    if backup and (kept := backups.before_migration(dsn, settings.data_dir)):
+        print(f"Backup before the migrations: {kept}")  # noqa: T201
+    return migrations.migrate(dsn)
+
+
+@contextmanager
+def migrated_database(settings: Settings) -> Iterator[Settings]:
+    """The settings with a migrated database: ours is migrated, one that is named must be."""
+    with usable_database(settings) as ready:
+        if settings.database_url is None:
+            upgrade(ready)
+        if lacking := migrations.pending(str(ready.database_url)):
+            raise UnusableDatabaseError(
+                f"The database lacks {len(lacking)} of our migrations ({', '.join(lacking)}): run"
+                " `operator-prices migrate` first."
+            )
+        yield ready

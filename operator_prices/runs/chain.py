@@ -1,0 +1,43 @@
+"""The chain of a command, held against the chain that its database is of."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from operator_prices import store
+from operator_prices.chain import Chain, Head, connect
+from operator_prices.defs.resources import share
+from operator_prices.local import dagster_home
+from operator_prices.options import Options
+from operator_prices.settings import Settings
+
+
+@contextmanager
+def connected_chain(settings: Settings) -> Iterator[Chain]:
+    """The chain behind the node of `settings`; refuses one that the database is not of."""
+    options = Options.read(os.environ)
+    with connect(
+        str(settings.archive_node_url),
+        domain_id=settings.domain_id,
+        cache=settings.data_dir / "runtimes",
+        depth=options.confirmation_depth,
+        requests_per_second=_share(settings, options.requests_per_second),
+        authorization=options.archive_node_authorization,
+    ) as reader:
+        with store.connect(str(settings.database_url)) as connection:
+            store.refuse_other_chain(connection, reader.genesis_hash, reader.domain_id)
+        yield reader
+
+
+def chain_head(settings: Settings) -> Head:
+    """The chain's head; raises `WrongChainError` if the database holds another chain's data."""
+    with connected_chain(settings) as reader:
+        return reader.head()
+
+
+def _share(settings: Settings, total: float | None) -> float | None:
+    """A command's part of what the node may be asked in all: as much as a run has."""
+    if total is None:
+        return None
+    with dagster_home.opened(settings) as dagster:
+        return share(total, dagster)
