@@ -32,7 +32,7 @@ from operator_prices.errors import ExplainedError
 from operator_prices.local.database import migrated_database, upgrade, usable_database
 from operator_prices.local.node import HISTORY, usable_node
 from operator_prices.local.ports import LOOPBACK, require_port_free
-from operator_prices.local.processes import stoppable
+from operator_prices.local.signals import stoppable
 from operator_prices.settings import Settings
 from operator_prices.store import migrations
 

@@ -10,12 +10,12 @@ from threading import Event
 from operator_prices import store
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.cli.console import Console
-from operator_prices.local import api, dagster_home, ports, processes
+from operator_prices.local import api, dagster_home, leftovers, ports
 from operator_prices.local.database import upgrade, usable_database
 from operator_prices.local.node import announced, start_development_chain
 from operator_prices.local.ports import LOOPBACK
 from operator_prices.local.postgres import embedded
-from operator_prices.local.processes import Child, Supervisor
+from operator_prices.local.supervisor import Child, Supervisor
 from operator_prices.runs import backfill
 from operator_prices.settings import PROJECT, Settings
 
@@ -34,9 +34,9 @@ def up(settings: Settings, console: Console, *, once: bool) -> bool:
         ports.require_port_free(LOOPBACK, settings.api_port, "API_PORT")
     own_database = settings.database_url is None
     with ExitStack() as stack:
-        stack.enter_context(processes.lock(settings.data_dir))
-        for leftover in processes.reap_leftovers(settings.data_dir):
-            console.say(f"Stopped {leftover}, left over from an `up` that was killed.")
+        stack.enter_context(leftovers.lock(settings.data_dir))
+        for process in leftovers.reap_leftovers(settings.data_dir):
+            console.say(f"Stopped {process}, left over from an `up` that was killed.")
         settings = stack.enter_context(usable_database(settings))
         console.say(f"Database: {store.described(str(settings.database_url))}")
         for name in upgrade(settings):

@@ -8,7 +8,8 @@ import sys
 from psycopg.conninfo import make_conninfo
 
 from operator_prices.local.ports import answering
-from operator_prices.local.processes import DIES_WITH_PARENT, Child
+from operator_prices.local.spawning import dying_with_parent
+from operator_prices.local.supervisor import Child
 from operator_prices.settings import Settings
 from operator_prices.web.configuration import READER
 
@@ -17,7 +18,7 @@ HOST = "127.0.0.1"
 PROGRAM = (sys.executable, "-m", "operator_prices.web")
 
 
-def environment(settings: Settings, *, embedded: bool) -> dict[str, str]:
+def api_environment(settings: Settings, *, embedded: bool) -> dict[str, str]:
     """What the serving process reads; our own server lets the role that only reads in by itself."""
     url = settings.api_database_url or str(settings.database_url)
     if embedded and settings.api_database_url is None:
@@ -37,7 +38,7 @@ def child(settings: Settings, *, embedded: bool) -> Child:
     return Child(
         name="api",
         argv=PROGRAM,
-        env=environment(settings, embedded=embedded),
+        env=api_environment(settings, embedded=embedded),
         log=settings.data_dir / "logs" / "api.log",
         ready=answering(HOST, settings.api_port, "/healthz"),
     )
@@ -45,11 +46,8 @@ def child(settings: Settings, *, embedded: bool) -> Child:
 
 def run(settings: Settings, *, embedded: bool) -> int:
     """Serve until a signal or the server itself ends it; returns its exit code."""
-    argv = list(PROGRAM)
-    if sys.platform == "linux":
-        argv = [sys.executable, "-I", "-S", "-c", DIES_WITH_PARENT, str(os.getpid()), *argv]
-    told = {**os.environ, **environment(settings, embedded=embedded)}
-    with subprocess.Popen(argv, env=told) as process:  # noqa: S603
+    told = {**os.environ, **api_environment(settings, embedded=embedded)}
+    with subprocess.Popen(dying_with_parent(PROGRAM), env=told) as process:  # noqa: S603
         try:
             return process.wait()
         finally:

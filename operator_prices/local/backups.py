@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from operator_prices.errors import ExplainedError
-from operator_prices.local.postgres import embedded
+from operator_prices.local.postgres import programs
 from operator_prices.store import migrations
 
 DEBIAN = "/usr/lib/postgresql/{}/bin"
@@ -227,7 +227,7 @@ def _program(name: str, server: int) -> Path:
     """The program of the server's own version if it is installed, else one that is newer."""
     places = [DEBIAN.format(server), os.environ.get("PATH", os.defpath)]
     candidates = [Path(found) for place in places if (found := shutil.which(name, path=place))]
-    candidates.append(embedded.binaries() / name)
+    candidates.append(programs.binaries() / name)
     versions = {candidate: _version(candidate) for candidate in candidates}
     for candidate, version in versions.items():
         if version == server:

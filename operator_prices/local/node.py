@@ -9,8 +9,9 @@ from pathlib import Path
 import psutil
 
 from operator_prices import store
+from operator_prices.local.leftovers import lock
 from operator_prices.local.ports import LOOPBACK, free_port, listening
-from operator_prices.local.processes import Child, Supervisor, lock
+from operator_prices.local.supervisor import Child, Supervisor
 from operator_prices.settings import Settings
 
 HISTORY = 240

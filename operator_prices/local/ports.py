@@ -74,11 +74,11 @@ def _listener(port: int) -> str:
         for connection in psutil.net_connections("tcp"):
             here = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
             if here and connection.pid is not None:
-                return f" (by {described(psutil.Process(connection.pid))})"
+                return f" (by {process_name(psutil.Process(connection.pid))})"
     return ""
 
 
-def described(process: psutil.Process) -> str:
+def process_name(process: psutil.Process) -> str:
     """What a person knows a process by."""
     with suppress(psutil.Error):
         return f"pid {process.pid} {process.name()}"

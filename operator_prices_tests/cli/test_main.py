@@ -17,9 +17,9 @@ from operator_prices import store
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import Node, serving
+from operator_prices.local.leftovers import lock, reap_leftovers
 from operator_prices.local.ports import free_port
 from operator_prices.local.postgres import embedded
-from operator_prices.local.processes import lock, reap_leftovers
 from operator_prices.store import migrations
 from operator_prices_tests.support.samples import truth_of
 

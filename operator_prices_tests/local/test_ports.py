@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from operator_prices.local import ports
-from operator_prices.local.processes import Child, Supervisor
+from operator_prices.local.supervisor import Child, Supervisor
 
 
 def test_a_port_in_use_is_reported_with_its_user_and_the_way_out() -> None:

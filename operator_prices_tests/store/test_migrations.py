@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from operator_prices.epochs.tables import TABLES, Table
 from operator_prices.legacy.entries import OPERATORS_PREFIX, PRICES_PREFIX
-from operator_prices.local.postgres import embedded
+from operator_prices.local.postgres import programs
 from operator_prices.store import migrations
 from operator_prices.store.migrations import MigrationError
 
@@ -147,7 +147,7 @@ MIGRATE = "import sys; from operator_prices.store.migrations import migrate; mig
 def dump(dsn: str) -> list[str]:
     """Everything in the database as pg_dump writes it, in an order of its own."""
     text = subprocess.run(
-        [embedded.binaries() / "pg_dump", "--dbname", dsn],
+        [programs.binaries() / "pg_dump", "--dbname", dsn],
         check=True,
         capture_output=True,
         text=True,
@@ -1070,7 +1070,7 @@ def test_the_old_view_is_compared_column_by_column(old: str) -> None:
 
 def test_the_verification_runs_in_psql(dsn: str, database: psycopg.Connection) -> None:
     keep_table_rows(database)
-    psql = [str(embedded.binaries() / "psql"), dsn, "-v", "ON_ERROR_STOP=1", "-qf"]
+    psql = [str(programs.binaries() / "psql"), dsn, "-v", "ON_ERROR_STOP=1", "-qf"]
     ran = subprocess.run(
         [*psql, migrations.SQL / "05_verify_migration.sql"],
         check=True,

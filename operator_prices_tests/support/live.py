@@ -18,8 +18,8 @@ import psutil
 import psycopg
 
 from operator_prices.devchain.chain import DevChain
+from operator_prices.local.leftovers import MARK
 from operator_prices.local.ports import free_port
-from operator_prices.local.processes import MARK
 from operator_prices.settings import PROJECT
 
 ASSETS = (
