@@ -36,7 +36,7 @@ def ingest(chain: Chain, connection: Connection, window: EpochWindow) -> Ingeste
     completed = chain.head().last_completed_epoch
     if completed is None:
         return Ingested()
-    compared, differing = end_hashes.compare_imported(connection, chain, until=completed)
+    compared, differing = end_hashes.recheck_imported(connection, chain, until=completed)
     states = chain.read(store.lacking(connection, window, until=completed))
     changed = store.keep_epochs(
         connection,

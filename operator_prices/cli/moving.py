@@ -142,7 +142,7 @@ def verify(*, data_dir: DataDir = DEFAULT_DATA_DIR, database_url: DatabaseUrl = 
     if failed := [finding.name for finding in found if not finding.passed]:
         raise OffendersFoundError(
             f"{len(failed)} of {sum(finding.is_check for finding in found)} checks found offenders:"
-            f" {', '.join(failed)}; docs/migration.md says what each of them means."
+            f" {', '.join(failed)}; docs/moving-in.md says what each of them means."
         )
 
 

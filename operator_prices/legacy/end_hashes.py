@@ -16,8 +16,8 @@ SELECT epoch FROM legacy_hashes WHERE epoch BETWEEN %s AND %s AND compared_at IS
 """
 
 
-def compare_imported(connection: Connection, chain: Chain, *, until: int) -> tuple[int, int]:
-    """Compare the imported epochs that were not compared yet; return how many, and how many differ.
+def recheck_imported(connection: Connection, chain: Chain, *, until: int) -> tuple[int, int]:
+    """Recheck the imported epochs that were not yet; return how many, and how many differ.
 
     A thousand blocks are asked for in one request. What the chain says is kept in `legacy_hashes`.
     """

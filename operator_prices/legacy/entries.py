@@ -18,7 +18,7 @@ PERCENT = 100
 LARGEST_ID = 2**31 - 1
 """The largest epoch or operator that a column of type INTEGER holds."""
 
-SHOWN = 10_000
+KEPT_CHARACTERS = 10_000
 """As many characters of an offender are kept."""
 
 DEEPEST = 100
@@ -41,6 +41,9 @@ PRICES_PREFIX = "0x0b41d0c7f7b4485bd7be1d66066b00adf16a4d4929cfe61f4f6bf4153bb44
 EPOCH_KEY = re.compile(r'\["?([0-9]+)"?, ?"?([0-9,]+)"?\]')
 
 HASH = re.compile(r"0x[0-9a-fA-F]{64}")
+
+TWICE = "is there a second time"
+"""The reason of what is left out for what came before it."""
 
 STATUSES = {
     name.lower(): name
@@ -139,7 +142,11 @@ def shown(value: object) -> str:
     else:
         text = value if isinstance(value, str) else json.dumps(value, default=repr)
     text = text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+    return (
+        text
+        if len(text) <= KEPT_CHARACTERS
+        else f"{text[:KEPT_CHARACTERS]}... ({len(text)} characters)"
+    )
 
 
 def entries_of(section: object) -> list[Any] | None:

@@ -154,7 +154,7 @@ def parsed(
             if price is not None or source != "chain"
         }
         if source == "chain":
-            own[row.epoch] = _prices_of(reader, row.epoch)
+            own[row.epoch] = reader.prices.of(row.epoch)
         if snapshot is not None and row.epoch <= last:
             snapshots.append((snapshot, domain))
     if following is not None:
@@ -164,12 +164,8 @@ def parsed(
         if (chain := own.get(snapshot.epoch)) is not None:
             prices |= chain
         elif of_domain in readers:
-            prices |= _prices_of(readers[of_domain], snapshot.epoch)
+            prices |= readers[of_domain].prices.of(snapshot.epoch)
         yield _read_document(snapshot, prices, of_domain)
-
-
-def _prices_of(reader: Reader, epoch: int) -> dict[int, int | None]:
-    return {operator: price for (of, operator), (price, _) in reader.prices.items() if of == epoch}
 
 
 def restricted(row: dict[str, Any], operators: Collection[int]) -> dict[str, Any]:

@@ -15,25 +15,20 @@ import orjson
 from operator_prices.legacy import plain
 from operator_prices.legacy.entries import (
     HASH,
+    TWICE,
     UnreadableError,
-    beside,
-    body_of,
     column,
     document_of,
-    domain_of,
-    entries_of,
     exactly,
     misfit_of,
-    normal_operator,
-    operator_of,
     optional,
-    price_of,
-    priced,
     require_exact,
     shown,
     text_of,
 )
 from operator_prices.legacy.numbers import InexactError, NotANumberError, amount
+from operator_prices.legacy.operators import ByOperator, Operators
+from operator_prices.legacy.prices import Prices
 from operator_prices.legacy.snapshots import Offender, Row, Snapshot
 
 ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -69,17 +64,8 @@ COUNTED = {
 SUMMED = ("currentTotalStake", "currentOperators", "currentEpochRewards")
 """What of the summary is read by itself."""
 
-STAKING, OPERATORS, PRICES = "DomainStakingSummary", "Operators", "OperatorEpochSharePrice"
-EARLIER = "quarantined"
+STAKING, EARLIER = "DomainStakingSummary", "quarantined"
 """Items of offenders."""
-
-TWICE, YET_TO_COME = "is there a second time", "is of an epoch that is yet to come"
-
-Operator = tuple[dict[str, Any], str | None, dict[str, Any] | None]
-"""What an entry says of an operator: its value, its owner, and its state after the epoch."""
-
-ToldPrice = tuple[int | None, int]
-"""A price, None where it could not be understood, and the epoch of the snapshot that tells it."""
 
 
 @dataclass(slots=True)
@@ -88,19 +74,15 @@ class Reader:
 
     domain_id: int
     offenders: list[Offender] = field(default_factory=list)
-    prices: dict[tuple[int, int], ToldPrice] = field(default_factory=dict)
-    """By epoch and operator: what the last snapshot that tells it says."""
-    foreign_prices: set[tuple[int, int, int]] = field(default_factory=set)
-    """Domain, operator and epoch of the prices of other domains."""
-    foreign_operators: set[tuple[int, int]] = field(default_factory=set)
-    """Domain and operator of the operators of other domains."""
-    operators: int = 0
-    """Entries of operators that were understood."""
+    prices: Prices = field(init=False)
+    operators: Operators = field(init=False)
     _latest: int | None = None
     _ids: dict[str, int] = field(default_factory=dict)
     """Operators by their plain decimal text, as far as they were met."""
-    _known: dict[object, tuple[int, int, int | None] | None] = field(default_factory=dict)
-    """Epoch, operator and price by what tells them; None is what is not ours."""
+
+    def __post_init__(self) -> None:
+        self.prices = Prices(self.domain_id, self.offenders)
+        self.operators = Operators(self.domain_id, self.offenders)
 
     def read(self, row: Row) -> Snapshot | None:
         """The snapshot of `row`, None where the row as a whole cannot be understood.
@@ -112,17 +94,17 @@ class Reader:
             self._offend(row.epoch, "epochs", "epoch", shown(row.data), TWICE)
             return None
         self._latest = row.epoch
-        before, counted = len(self.offenders), self.operators
+        before, counted = len(self.offenders), self.operators.count
         try:
             text = text_of(row.data)
             document = document_of(row.epoch, text)
-            self._prices(row.epoch, document.get("operatorEpochSharePrice"))
+            self.prices.read(row.epoch, document.get("operatorEpochSharePrice"))
             before = len(self.offenders)
             try:
                 return self._snapshot(row, text, document, orjson.loads)
             except InexactError:
                 del self.offenders[before:]
-                self.operators = counted
+                self.operators.count = counted
                 return self._snapshot(row, text, exactly(text), exactly)
         except UnreadableError as error:
             path, reason = error.path or "data", str(error)
@@ -131,7 +113,7 @@ class Reader:
         except (ValueError, InexactError):
             path, reason = "data", "holds a number or a text that cannot be kept exactly"
         del self.offenders[before:]
-        self.operators = counted
+        self.operators.count = counted
         self._offend(row.epoch, "epochs", path, shown(getattr(row, path, row.data)), reason)
         return None
 
@@ -140,7 +122,7 @@ class Reader:
         before = len(self.offenders)
         try:
             document = document_of(row.epoch, text_of(row.data))
-            self._prices(row.epoch, document.get("operatorEpochSharePrice"))
+            self.prices.read(row.epoch, document.get("operatorEpochSharePrice"))
         except (ValueError, RecursionError):
             return
         finally:
@@ -163,7 +145,7 @@ class Reader:
         transition = rest.get("transition")
         transition = transition if isinstance(transition, dict) else {}
         summary, active, rewards = self._summary(epoch, document.get("domainStakingSummary"))
-        entries = self._operators(epoch, document.get("operators"), active, rewards, decode)
+        entries = self.operators.read(epoch, document.get("operators"), active, rewards, decode)
         misfits = self._misfits(epoch, before, document.get("quarantined"))
         whole = {
             "epoch": epoch,
@@ -271,7 +253,7 @@ class Reader:
 
     def _summary(
         self, epoch: int, summary: object
-    ) -> tuple[dict[str, Any] | None, dict[int, str | None] | None, dict[int, str | None] | None]:
+    ) -> tuple[dict[str, Any] | None, ByOperator | None, ByOperator | None]:
         """The summary in its normal form, and by operator the active stakes and the rewards."""
         if not isinstance(summary, dict):
             reason = "is missing" if summary is None else "is no object"
@@ -302,7 +284,7 @@ class Reader:
 
     def _amounts(
         self, epoch: int, summary: dict[str, Any], name: str
-    ) -> tuple[dict[str, object] | None, dict[int, str | None] | None]:
+    ) -> tuple[dict[str, object] | None, ByOperator | None]:
         """The map in its normal form, and by operator; None is what could not be understood.
 
         What is no number stays in the document as it is: left out it would read as none at all.
@@ -314,7 +296,7 @@ class Reader:
             self._offend(epoch, STAKING, path, shown(told), reason)
             return None, None
         normal: dict[str, object] = {}
-        known: dict[int, str | None] = {}
+        known: ByOperator = {}
         ids = self._ids
         if told.keys() <= ids.keys() and (texts := plain.amounts_of(told)) is not None:
             known.update(zip(map(ids.__getitem__, told), texts, strict=True))
@@ -336,133 +318,6 @@ class Reader:
                 normal[str(operator)] = text
                 known[operator] = text
         return normal, known
-
-    def _operators(
-        self,
-        epoch: int,
-        section: object,
-        active: dict[int, str | None] | None,
-        rewards: dict[int, str | None] | None,
-        decode: Callable[[str], object],
-    ) -> list[dict[str, object]]:
-        path = "data.operators"
-        entries = entries_of(section)
-        if entries is None:
-            reason = "is missing" if section is None else "has no list of entries"
-            self._offend(epoch, OPERATORS, path, shown(section), reason)
-            return []
-        count = section.get("count") if isinstance(section, dict) else None
-        if isinstance(count, int) and count != len(entries):
-            reason = "is not the number of entries"
-            self._offend(epoch, OPERATORS, f"{path}.count", str(count), reason)
-        found = self._found_at_once(entries) if decode is orjson.loads else None
-        if found is None:
-            found = self._found_one_by_one(epoch, path, entries, decode)
-        self.operators += len(found)
-        return [
-            {
-                "key": [str(operator)],
-                "value": value,
-                "owner": owner,
-                "activeStake": None if active is None else active.get(operator, "0"),
-                "reward": None if rewards is None else rewards.get(operator, "0"),
-                "after": after,
-            }
-            for operator, (value, owner, after) in sorted(found.items())
-        ]
-
-    def _found_at_once(self, entries: list[Any]) -> dict[int, Operator] | None:
-        """The operators of our domain if all entries are plain, and None otherwise."""
-        told = plain.operators_of(entries)
-        if told is None:
-            return None
-        ours = self.domain_id
-        self.foreign_operators |= {key for key in told if key[0] != ours}
-        return {
-            operator: (value, None, None)
-            for (domain, operator), value in told.items()
-            if domain == ours
-        }
-
-    def _found_one_by_one(
-        self, epoch: int, path: str, entries: list[Any], decode: Callable[[str], object]
-    ) -> dict[int, Operator]:
-        """The operators of our domain that can be understood; the others are named."""
-        found: dict[int, Operator] = {}
-        for index, entry in enumerate(entries):
-            where = f"{path}.entries[{index}]"
-            operator = key = None
-            try:
-                operator, key, value = operator_of(entry)
-                where += ".value"
-                body = body_of(value, decode) if isinstance(value, str) else value
-                domain = domain_of(body, self.domain_id)
-                if domain != self.domain_id:
-                    self.foreign_operators.add((domain, operator))
-                    continue
-                normal = normal_operator(body)
-                if operator in found:
-                    self._offend(epoch, OPERATORS, where, shown(entry), TWICE, operator, key)
-                    continue
-                where = f"{path}.entries[{index}]"
-                owner, after = entry.get("owner"), entry.get("after")
-                if owner is not None or after is not None:
-                    owner, after = beside(owner, after)
-            except UnreadableError as error:
-                where += error.path
-                self._offend(epoch, OPERATORS, where, shown(entry), str(error), operator, key)
-                continue
-            found[operator] = normal, owner, after
-        return found
-
-    def _prices(self, epoch: int, section: object) -> None:
-        """Learn what a snapshot says of prices, which are mostly those of other epochs."""
-        path = "data.operatorEpochSharePrice"
-        entries = entries_of(section)
-        if entries is None:
-            reason = "is missing" if section is None else "has no list of entries"
-            self._offend(epoch, PRICES, path, shown(section), reason)
-            return
-        known = self._known
-        prices = self.prices
-        known.update(plain.prices_of(entries, known, self.domain_id, epoch))
-        for index, entry in enumerate(entries):
-            try:
-                text = entry["value"]
-                keys = entry["key"]
-                same = text if len(keys) == 1 else (*map(str, keys), type(text), text)
-                told = known[same]
-            except (KeyError, TypeError):
-                told = self._price(epoch, f"{path}.entries[{index}]", entry)
-            if told is not None:
-                priced, operator, price = told
-                if price is not None or (priced, operator) not in prices:
-                    prices[priced, operator] = price, epoch
-
-    def _price(self, row: int, path: str, entry: object) -> tuple[int, int, int | None] | None:
-        """The epoch, the operator and the price that an entry tells, if it is one of ours."""
-        operator = key = None
-        told: tuple[int, int, int | None] | None = None
-        try:
-            operator, domain, epoch, key, text = priced(entry)
-            if domain != self.domain_id:
-                self.foreign_prices.add((domain, operator, epoch))
-            elif epoch > row:
-                self._offend(row, PRICES, f"{path}.key", shown(entry), YET_TO_COME, operator, key)
-                return None  # and not known for ever: a later snapshot may tell the same
-            else:
-                told = epoch, operator, None
-                told = epoch, operator, price_of(text)
-        except UnreadableError as error:
-            where = path + error.path
-            self._offend(row, PRICES, where, shown(entry), str(error), operator, key)
-        if isinstance(entry, dict):
-            keys = entry.get("key")
-            value = entry.get("value")
-            if isinstance(keys, list) and isinstance(value, str | int):
-                same = value if len(keys) == 1 else (*map(str, keys), type(value), value)
-                self._known[same] = told
-        return told
 
     def _offend(  # noqa: PLR0917 - in the order of `Offender`
         self,

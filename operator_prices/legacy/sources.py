@@ -57,10 +57,10 @@ class Source(Protocol):
         """The first row after `epoch`."""
 
 
-def described(place: str) -> str:
+def source_name(place: str) -> str:
     """A source without its secrets, as it is remembered and shown.
 
-    >>> described("postgresql://me:secret@db.example/old")
+    >>> source_name("postgresql://me:secret@db.example/old")
     'postgresql://me@db.example/old'
     """
     if not _is_postgres(place):
@@ -79,19 +79,19 @@ def _is_postgres(place: str) -> bool:
 
 
 @contextmanager
-def opened(place: str, database: Connection) -> Iterator[Source]:
+def open_source(place: str, database: Connection) -> Iterator[Source]:
     """The source at `place`, `IN_PLACE` for the table `epochs` of `database` itself.
 
     Raises `UnusableSourceError`.
     """
     if place == IN_PLACE:
-        yield PostgresSource(described(place), database, in_place=True)
+        yield PostgresSource(source_name(place), database, in_place=True)
     elif _is_postgres(place):
         with _connected(place) as connection:
-            yield PostgresSource(described(place), connection)
+            yield PostgresSource(source_name(place), connection)
     else:
         with closing(_sqlite(Path(place))) as file:
-            yield SqliteSource(described(place), file)
+            yield SqliteSource(source_name(place), file)
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def _connected(url: str) -> Iterator[Connection]:
         connection = psycopg.connect(url, connect_timeout=10, autocommit=True)
     except psycopg.Error as error:
         raise UnusableSourceError(
-            f"The source {described(url)} does not answer ({' '.join(str(error).split())}):"
+            f"The source {source_name(url)} does not answer ({' '.join(str(error).split())}):"
             " correct its URL, or start it."
         ) from error
     with connection:
@@ -111,10 +111,10 @@ def _connected(url: str) -> Iterator[Connection]:
                 " WHERE attrelid = to_regclass('epochs') AND attnum > 0 AND NOT attisdropped"
             ).fetchall()
         )
-        _require(described(url), known)
+        _require(source_name(url), known)
         if known["epoch"] not in EPOCH_TYPES:
             raise UnusableSourceError(
-                f"The source {described(url)} has epochs of type {known['epoch']}: they must be"
+                f"The source {source_name(url)} has epochs of type {known['epoch']}: they must be"
                 f" {', '.join(EPOCH_TYPES)}."
             )
         yield connection

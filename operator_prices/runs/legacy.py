@@ -8,8 +8,9 @@ from pathlib import Path
 
 from operator_prices import store
 from operator_prices.epochs.windows import EpochWindow
-from operator_prices.legacy.importing import in_quarantine, left_out, quarantine_misplaced
-from operator_prices.legacy.sources import IN_PLACE, described, opened
+from operator_prices.legacy.quarantine import in_quarantine, quarantine_misplaced
+from operator_prices.legacy.sources import IN_PLACE, open_source, source_name
+from operator_prices.legacy.tables import left_out
 from operator_prices.local import dagster_home
 from operator_prices.runs.windows import import_windows
 from operator_prices.settings import Settings
@@ -73,8 +74,11 @@ def import_source(
     are run once more. Raises `UnusableSourceError`, `OtherDomainError`, `RunFailedError`.
     """
     place = place if place == IN_PLACE or "://" in place else str(Path(place).resolve())
-    done = ImportedSource(described(place))
-    with store.connect(str(settings.database_url)) as database, opened(place, database) as source:
+    done = ImportedSource(source_name(place))
+    with (
+        store.connect(str(settings.database_url)) as database,
+        open_source(place, database) as source,
+    ):
         windows = source.windows()
         quarantine_misplaced(database, source)
     if "://" in place:

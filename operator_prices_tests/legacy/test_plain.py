@@ -191,10 +191,10 @@ def understood(rows: Sequence[Row]) -> list[object]:
     return [
         *found,
         reader.offenders,
-        reader.prices,
-        reader.foreign_prices,
-        reader.foreign_operators,
-        reader.operators,
+        reader.prices.told,
+        reader.prices.foreign,
+        reader.operators.foreign,
+        reader.operators.count,
     ]
 
 

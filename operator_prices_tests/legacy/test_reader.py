@@ -44,7 +44,7 @@ def test_the_operator_is_read_from_the_storage_key_and_not_from_the_position() -
     prices = [price_entry(7, 3, 999, position=0), price_entry(300, 4, 998, position=1)]
     reader, normal = read(row(5, document(5, operators=entries, prices=prices)))
     assert list(operators(normal)) == ["7", "300"]
-    assert reader.prices == {(3, 7): (999, 5), (4, 300): (998, 5)}
+    assert reader.prices.told == {(3, 7): (999, 5), (4, 300): (998, 5)}
     assert not reader.offenders
 
 
@@ -59,20 +59,20 @@ def test_true_keys_with_bare_values_are_read_as_well(key: list[object], price: o
         operators=[{"key": ["7"], "value": operator_value()}],
     )
     reader, normal = read(row(2000, told))
-    assert reader.prices == {(1234, 7): (999992, 2000)}
+    assert reader.prices.told == {(1234, 7): (999992, 2000)}
     assert list(operators(normal)) == ["7"]
 
 
 def test_only_the_first_comma_parts_the_key_from_the_value() -> None:
     reader, _ = read(row(5, document(5, prices=[price_entry(0, 3, "999,992,459,651,833,669")])))
-    assert reader.prices[3, 0][0] == 999992459651833669
+    assert reader.prices.told[3, 0][0] == 999992459651833669
 
 
 def test_the_later_snapshot_wins() -> None:
     reader = Reader(0)
     for epoch, price in ((4, 10), (5, 11), (6, 10), (7, 12)):
         reader.read(row(epoch, document(epoch, prices=[price_entry(0, 3, price)])))
-    assert reader.prices == {(3, 0): (12, 7)}
+    assert reader.prices.told == {(3, 0): (12, 7)}
 
 
 def test_prices_of_other_domains_are_left_out_and_counted_once() -> None:
@@ -80,8 +80,8 @@ def test_prices_of_other_domains_are_left_out_and_counted_once() -> None:
     for epoch in (4, 5):
         prices = [price_entry(0, 3, 5, domain=1), price_entry(0, 3, 6)]
         reader.read(row(epoch, document(epoch, prices=prices)))
-    assert reader.prices == {(3, 0): (6, 5)}
-    assert reader.foreign_prices == {(1, 0, 3)}
+    assert reader.prices.told == {(3, 0): (6, 5)}
+    assert reader.prices.foreign == {(1, 0, 3)}
     assert not reader.offenders
 
 
@@ -89,7 +89,7 @@ def test_operators_of_other_domains_are_left_out_and_counted() -> None:
     entries = [operator_entry(0), operator_entry(1, currentDomainId=1)]
     reader, normal = read(row(5, document(5, operators=entries)))
     assert list(operators(normal)) == ["0"]
-    assert reader.foreign_operators == {(1, 1)}
+    assert reader.operators.foreign == {(1, 1)}
 
 
 def test_numbers_come_out_as_plain_decimal_text() -> None:
@@ -134,7 +134,7 @@ def test_the_normal_form_is_read_as_itself() -> None:
     again = reader.read(row(5, once))
     assert again is not None
     assert again.document({0: 12}, 0) == (once, complete)
-    assert reader.prices == {(5, 0): (12, 5)}
+    assert reader.prices.told == {(5, 0): (12, 5)}
 
 
 def nested(levels: int) -> str:
@@ -264,8 +264,8 @@ def test_a_price_that_is_none_is_named_and_never_becomes_a_zero(entry: object, r
         reader.read(row(epoch, document(epoch, prices=[price_entry(1, 3, 7), entry])))
         if reason == "yet to come":
             break
-    assert reader.prices.pop((3, 1))[0] == 7
-    assert all(price is None for price, _ in reader.prices.values())
+    assert reader.prices.told.pop((3, 1))[0] == 7
+    assert all(price is None for price, _ in reader.prices.told.values())
     assert {reason in offender.reason for offender in reader.offenders} == {True}
     assert reader.offenders[0].path.startswith("data.operatorEpochSharePrice.entries[1]")
 
@@ -274,7 +274,7 @@ def test_a_price_that_one_snapshot_spoils_is_taken_from_another() -> None:
     reader = Reader(0)
     reader.read(row(5, document(5, prices=[price_entry(0, 3, 7)])))
     reader.read(row(6, document(6, prices=[price_entry(0, 3, "x")])))
-    assert reader.prices == {(3, 0): (7, 5)}
+    assert reader.prices.told == {(3, 0): (7, 5)}
     assert len(reader.offenders) == 1
 
 
@@ -350,7 +350,7 @@ def test_a_price_that_was_told_too_early_is_learned_when_its_time_has_come() -> 
     reader = Reader(0)
     for epoch in (1, 3):
         reader.read(row(epoch, document(epoch, prices=[price_entry(0, 2, 7)])))
-    assert reader.prices == {(2, 0): (7, 3)}
+    assert reader.prices.told == {(2, 0): (7, 3)}
     assert [offender.epoch for offender in reader.offenders] == [1]
 
 
@@ -360,7 +360,7 @@ def test_prices_of_a_row_whose_document_can_be_read_are_learned(changes: dict[st
     one, other = Reader(0), Reader(0)
     assert one.read(told._replace(**changes)) is None
     other.read_prices(told._replace(**changes))
-    assert one.prices == other.prices == {(3, 0): (7, 5), (4, 0): (None, 5)}
+    assert one.prices.told == other.prices.told == {(3, 0): (7, 5), (4, 0): (None, 5)}
     assert [offender.item for offender in one.offenders] == ["OperatorEpochSharePrice", "epochs"]
     assert not other.offenders
 
@@ -370,7 +370,7 @@ def test_prices_of_another_epochs_document_are_not_learned() -> None:
     one, other = Reader(0), Reader(0)
     one.read(told)
     other.read_prices(told)
-    assert one.prices == other.prices == {}
+    assert one.prices.told == other.prices.told == {}
 
 
 def test_of_two_rows_of_one_epoch_the_second_is_named() -> None:
@@ -378,7 +378,7 @@ def test_of_two_rows_of_one_epoch_the_second_is_named() -> None:
     assert reader.read(row(5)) is not None
     assert reader.read(row(5, document(5, prices=[price_entry(0, 3, 7)]))) is None
     assert named(reader) == [("epoch", "is there a second time")]
-    assert reader.prices == {}
+    assert reader.prices.told == {}
 
 
 @pytest.mark.parametrize(
