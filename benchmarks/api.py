@@ -25,8 +25,8 @@ from psycopg.conninfo import make_conninfo
 
 from operator_prices.local.ports import answering, free_port
 from operator_prices.local.postgres import embedded
+from operator_prices.settings import READER
 from operator_prices.store import migrations
-from operator_prices.web.configuration import READER
 from operator_prices_tests.support import history
 
 HOST = "127.0.0.1"

@@ -35,6 +35,13 @@ class Console:
     def complain(self, sentence: str) -> None:
         self._err.print(sentence, markup=False)
 
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Rows of text below their head, in columns that nothing is cut from."""
+        shown = Table(*(Column(name, overflow="fold") for name in head), box=None)
+        for row in rows:
+            shown.add_row(*row)
+        self._out.print(shown, markup=False)
+
     @contextmanager
     def progress(self, windows: Sequence["EpochWindow"]) -> Iterator[Callable[["WindowRun"], None]]:
         """Show how far a backfill of `windows` is: a bar on a terminal, else a line a window."""

@@ -10,10 +10,9 @@ from typing import Annotated
 import typer
 
 from operator_prices import store
-from operator_prices.cli import moving
+from operator_prices.cli import configured, moving
 from operator_prices.cli.console import Console
 from operator_prices.cli.options import (
-    DEFAULT_DATA_DIR,
     INCOMPLETE,
     ApiDatabaseUrl,
     ApiPort,
@@ -33,7 +32,7 @@ from operator_prices.local.database import migrated_database, upgrade, usable_da
 from operator_prices.local.node import HISTORY, usable_node
 from operator_prices.local.ports import LOOPBACK, require_port_free
 from operator_prices.local.signals import stoppable
-from operator_prices.settings import Settings
+from operator_prices.settings import SettingError, Settings
 from operator_prices.store import migrations
 
 INTERRUPTED = 130
@@ -52,8 +51,9 @@ app = typer.Typer(
     help="""
 The share prices of Autonomys operators, epoch by epoch, from an archive node to Postgres.
 
-Every command works by itself: it uses the database and the node that its settings name, else the
-ones embedded in the data directory, which it starts for as long as it needs them.
+Each option has an environment variable of the same name (`UI_PORT` for `--ui-port`); `settings`
+shows them all. Every command works by itself: it uses the database and the node that its settings
+name, else the ones embedded in the data directory, which it starts for as long as it needs them.
 
 Exit codes: **0** done, **1** it could not be done and one sentence says why, **2** a wrong option,
 **3** done, but some values could not be understood and are in quarantine (`import-legacy` says so
@@ -63,17 +63,18 @@ only with `--strict`), **130** interrupted.
 operators = typer.Typer(no_args_is_help=True, help="What people may say of operators.")
 app.add_typer(operators, name="operators")
 app.add_typer(moving.app)
+app.add_typer(configured.app)
 
 
 @app.command()
 def up(
     *,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     archive_node_url: NodeUrl = None,
-    domain_id: DomainId = 0,
-    ui_port: UiPort = 3000,
-    api_port: ApiPort = 8000,
+    domain_id: DomainId = None,
+    ui_port: UiPort = None,
+    api_port: ApiPort = None,
     api_database_url: ApiDatabaseUrl = None,
     cors_origins: CorsOrigins = None,
     read_path: ReadPath = None,
@@ -82,7 +83,7 @@ def up(
     """Start everything, fill the tables, serve the Dagster UI and the dashboard until Ctrl-C."""
     from operator_prices.cli import up as everything  # noqa: PLC0415
 
-    settings = Settings(
+    settings = Settings.read(
         data_dir=data_dir,
         database_url=database_url,
         archive_node_url=archive_node_url,
@@ -100,9 +101,9 @@ def up(
 @app.command()
 def serve(
     *,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
-    api_port: ApiPort = 8000,
+    api_port: ApiPort = None,
     api_database_url: ApiDatabaseUrl = None,
     cors_origins: CorsOrigins = None,
     read_path: ReadPath = None,
@@ -110,7 +111,7 @@ def serve(
     """Serve the API and the dashboard alone, until Ctrl-C."""
     from operator_prices.local import api  # noqa: PLC0415
 
-    settings = Settings(
+    settings = Settings.read(
         data_dir=data_dir,
         database_url=database_url,
         api_port=api_port,
@@ -118,32 +119,32 @@ def serve(
         cors_origins=cors_origins,
         read_path=read_path,
     )
-    require_port_free(LOOPBACK, api_port, "API_PORT")
-    if api_database_url is not None:
+    require_port_free(LOOPBACK, settings.api_port, "API_PORT")
+    if settings.api_database_url is not None:
         raise typer.Exit(api.run(settings, embedded=False))
     with migrated_database(settings) as stored:
-        raise typer.Exit(api.run(stored, embedded=database_url is None))
+        raise typer.Exit(api.run(stored, embedded=settings.database_url is None))
 
 
 @app.command()
 def migrate(
     *,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     no_backup: Annotated[
         bool, typer.Option("--no-backup", help="Do not write a backup of the data first.")
     ] = False,
 ) -> None:
     """Apply the migrations that the database lacks; readers of old tables are not stopped."""
-    with usable_database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
+    with usable_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings:
         applied = upgrade(settings, backup=not no_backup)
     Console().say(f"Applied: {', '.join(applied) or 'nothing, the database is up to date'}")
 
 
 @app.command()
-def rollback(*, data_dir: DataDir = DEFAULT_DATA_DIR, database_url: DatabaseUrl = None) -> None:
+def rollback(*, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """Take all migrations back: what was there before is there again, what was added is gone."""
-    with usable_database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
+    with usable_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings:
         taken = migrations.rollback(str(settings.database_url))
     Console().say(f"Taken back: {', '.join(taken) or 'nothing, no migration was applied'}")
 
@@ -153,10 +154,10 @@ def backfill(
     *,
     first: FirstEpoch,
     last: LastEpoch,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     archive_node_url: NodeUrl = None,
-    domain_id: DomainId = 0,
+    domain_id: DomainId = None,
     counts: Annotated[
         bool,
         typer.Option(
@@ -177,7 +178,7 @@ def backfill(
 
     final = last_epoch(last, first)
     console = Console()
-    asked = Settings(
+    asked = Settings.read(
         data_dir=data_dir,
         database_url=database_url,
         archive_node_url=archive_node_url,
@@ -202,17 +203,17 @@ def verify_chain(
     *,
     first: FirstEpoch = 0,
     last: LastEpoch = "latest",
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     archive_node_url: NodeUrl = None,
-    domain_id: DomainId = 0,
+    domain_id: DomainId = None,
 ) -> None:
     """Compare stored block hashes with the chain; re-read the epochs whose block left it."""
     from operator_prices.runs.backfill import verify_range  # noqa: PLC0415
 
     final = last_epoch(last, first)
     console = Console()
-    asked = Settings(
+    asked = Settings.read(
         data_dir=data_dir,
         database_url=database_url,
         archive_node_url=archive_node_url,
@@ -228,15 +229,15 @@ def verify_chain(
 @app.command()
 def status(
     *,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     archive_node_url: NodeUrl = None,
-    domain_id: DomainId = 0,
+    domain_id: DomainId = None,
 ) -> None:
     """Show the chain's head, the last completed epoch, what is stored, and what is missing."""
     from operator_prices.runs.chain import chain_head  # noqa: PLC0415
 
-    asked = Settings(
+    asked = Settings.read(
         data_dir=data_dir,
         database_url=database_url,
         archive_node_url=archive_node_url,
@@ -285,7 +286,7 @@ def set_operator(
     *,
     name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
     color: Annotated[str | None, typer.Option(help="How charts draw it, as #rrggbb.")] = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Name an operator and choose its colour; the pipeline never overwrites either."""
@@ -294,7 +295,7 @@ def set_operator(
     if color is not None and not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         raise typer.BadParameter(f"{color!r} is no colour like #1f77b4", param_hint="--color")
     with (
-        migrated_database(Settings(data_dir=data_dir, database_url=database_url)) as settings,
+        migrated_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         if not store.name_operator(connection, operator_id, name, color):
@@ -311,6 +312,9 @@ def main() -> None:
     try:
         with stoppable():
             app()
+    except SettingError as error:
+        console.complain(str(error))
+        sys.exit(2)
     except ExplainedError as error:
         console.complain(" ".join(str(error).split()))
         sys.exit(1)

@@ -10,7 +10,6 @@ import typer
 from operator_prices import store
 from operator_prices.cli.console import Console
 from operator_prices.cli.options import (
-    DEFAULT_DATA_DIR,
     INCOMPLETE,
     DatabaseUrl,
     DataDir,
@@ -51,9 +50,9 @@ def import_legacy(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if something is in quarantine.")
     ] = False,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
-    domain_id: DomainId = 0,
+    domain_id: DomainId = None,
 ) -> None:
     """Bring in the snapshots of the old system, window by window; a second time it goes on."""
     from operator_prices.runs.legacy import import_source  # noqa: PLC0415
@@ -67,7 +66,7 @@ def import_legacy(
         raise typer.BadParameter("--keep-raw is for a SOURCE; without one say --reduce or nothing")
     _start_lean()
     console = Console()
-    asked = Settings(data_dir=data_dir, database_url=database_url, domain_id=domain_id)
+    asked = Settings.read(data_dir=data_dir, database_url=database_url, domain_id=domain_id)
     with migrated_database(asked) as settings:
         done = import_source(
             settings, source, keep_raw=keep_raw, reduce=reduce, progress=console.import_progress
@@ -81,11 +80,11 @@ def import_legacy(
 def backup(
     file: Annotated[Path, typer.Argument(help="Where to; a file of that name is replaced.")],
     *,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Write the whole database to FILE, as pg_dump does in its custom format."""
-    with usable_database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
+    with usable_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings:
         size = backups.backup(str(settings.database_url), file)
     Console().say(f"Backup: {file} ({size:,} bytes)")
 
@@ -97,11 +96,11 @@ def restore(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace what the database holds.")
     ] = False,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make the database hold what FILE holds, in one transaction."""
-    with usable_database(Settings(data_dir=data_dir, database_url=database_url)) as settings:
+    with usable_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings:
         strangers = backups.restore(str(settings.database_url), file, replace=replace)
     Console().say(f"Restored: {file}")
     if strangers:
@@ -114,14 +113,14 @@ def restore(
 def export_sqlite(
     file: Annotated[Path, typer.Argument(help="The SQLite file to write.")],
     *,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Write the raw epochs to a SQLite file of the old layout, which import-legacy reads back."""
     from operator_prices.legacy.exporting import export  # noqa: PLC0415
 
     with (
-        migrated_database(Settings(data_dir=data_dir, database_url=database_url)) as settings,
+        migrated_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         epochs = export(connection, file)
@@ -129,12 +128,12 @@ def export_sqlite(
 
 
 @app.command()
-def verify(*, data_dir: DataDir = DEFAULT_DATA_DIR, database_url: DatabaseUrl = None) -> None:
+def verify(*, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """Check what is stored: complete, as the raw JSON says, possible, and as the old view says."""
     from operator_prices.store.parity import verify as findings  # noqa: PLC0415
 
     with (
-        migrated_database(Settings(data_dir=data_dir, database_url=database_url)) as settings,
+        migrated_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         found = list(findings(connection))
@@ -151,7 +150,7 @@ def compare_paths(
     *,
     first: FirstEpoch,
     last: Annotated[int, typer.Option("--to", min=0, help="The last epoch.")],
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Read these epochs from the tables and from the JSON, and report every difference."""
@@ -160,7 +159,7 @@ def compare_paths(
     if last < first:
         raise typer.BadParameter(f"{last} is before {first}", param_hint="--to")
     with (
-        migrated_database(Settings(data_dir=data_dir, database_url=database_url)) as settings,
+        migrated_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         count = Console().differences(compare(connection, first, last))

@@ -9,7 +9,7 @@ from operator_prices import store
 from operator_prices.chain import Chain, ChainError
 from operator_prices.defs.partitions import windows_of_run
 from operator_prices.defs.sensors import require_not_behind
-from operator_prices.options import Options
+from operator_prices.settings import Settings
 from operator_prices.store import incidents
 from operator_prices.store.incidents import Incident
 
@@ -28,7 +28,7 @@ NODE, LAG = "node", "lag"
 def failed_runs(
     context: dg.RunFailureSensorContext,
     database: dg.ResourceParam[psycopg.Connection],
-    options: dg.ResourceParam[Options],
+    options: dg.ResourceParam[Settings],
 ) -> None:
     """What Dagster runs again by itself is not reported unless it fails for good."""
     run = context.dagster_run
@@ -61,7 +61,7 @@ def failed_runs(
 def succeeded_runs(
     context: dg.RunStatusSensorContext,
     database: dg.ResourceParam[psycopg.Connection],
-    options: dg.ResourceParam[Options],
+    options: dg.ResourceParam[Settings],
 ) -> None:
     run = context.dagster_run
     link = f"{options.ui_url}/runs/{run.run_id}"
@@ -80,7 +80,7 @@ def succeeded_runs(
 def alert_webhook(
     chain: dg.ResourceParam[Chain],
     database: dg.ResourceParam[psycopg.Connection],
-    options: dg.ResourceParam[Options],
+    options: dg.ResourceParam[Settings],
 ) -> dg.SkipReason:
     """A webhook that does not answer, and a node that does not, fail the tick."""
     try:
@@ -94,7 +94,7 @@ def alert_webhook(
     return dg.SkipReason(f"{sent} messages sent")
 
 
-def follow_lag(database: psycopg.Connection, chain: Chain, options: Options) -> None:
+def follow_lag(database: psycopg.Connection, chain: Chain, options: Settings) -> None:
     """Keep it as an incident that too many epochs wait, or that the node cannot be asked."""
     try:
         completed = chain.head().last_completed_epoch

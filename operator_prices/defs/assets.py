@@ -26,7 +26,7 @@ from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, Table
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest, recheck
-from operator_prices.options import Options
+from operator_prices.settings import Settings
 
 parsed = partial(windowed, "parsed", {"polars", "postgres"}, code_version="1")
 
@@ -49,7 +49,7 @@ def raw_epochs(
     config: Reading,
     chain: dg.ResourceParam[Chain],
     database: dg.ResourceParam[psycopg.Connection],
-    options: dg.ResourceParam[Options],
+    options: dg.ResourceParam[Settings],
 ) -> None:
     """The chain's state at the close of each completed epoch of the window, in table `epochs`.
 
@@ -73,7 +73,7 @@ def raw_epochs(
 def operator_share_prices(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[psycopg.Connection],
-    options: dg.ResourceParam[Options],
+    options: dg.ResourceParam[Settings],
 ) -> None:
     """Each operator's share price in perquintills at the close of each epoch, and its source."""
     parse = normalized.operator_share_prices
@@ -88,7 +88,7 @@ def operator_share_prices(
 def operator_shares(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[psycopg.Connection],
-    options: dg.ResourceParam[Options],
+    options: dg.ResourceParam[Settings],
 ) -> None:
     """Each operator's shares, stake, reward, tax and status at the end block of each epoch."""
     for window in windows_of(context):
@@ -100,7 +100,7 @@ def operator_shares(
 def operators_metadata(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[psycopg.Connection],
-    options: dg.ResourceParam[Options],
+    options: dg.ResourceParam[Settings],
 ) -> None:
     """One row per operator ever seen: when, by whom, on what terms; names are left to people."""
     for window in windows_of(context):
@@ -113,7 +113,7 @@ def operators_metadata(
 def comprehensive_analytics(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[psycopg.Connection],
-    options: dg.ResourceParam[Options],
+    options: dg.ResourceParam[Settings],
 ) -> None:
     """One row per epoch with everything about it, refreshed for the epochs of the window alone."""
     for window in windows_of(context):

@@ -13,7 +13,7 @@ from operator_prices.defs.resources import NODE_POOL
 from operator_prices.defs.window_assets import retried_if_it_may_pass
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import left_the_chain
-from operator_prices.options import Options
+from operator_prices.settings import Settings
 
 SHOWN = 20
 """As many offenders are in the metadata of a check; all are counted."""
@@ -219,7 +219,7 @@ def analytics_checks(
     context: dg.AssetCheckExecutionContext,
     chain: dg.ResourceParam[Chain],
     database: dg.ResourceParam[psycopg.Connection],
-    options: dg.ResourceParam[Options],
+    options: dg.ResourceParam[Settings],
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
     """Look at what is served, and how far it is behind the head of the chain."""
 

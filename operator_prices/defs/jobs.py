@@ -7,7 +7,7 @@ import dagster as dg
 from operator_prices import VERSION
 from operator_prices.defs.legacy_assets import legacy_epochs
 from operator_prices.defs.parity_checks import parity
-from operator_prices.options import Options
+from operator_prices.settings import Settings
 
 ENDED = [
     dg.DagsterRunStatus.SUCCESS,
@@ -40,7 +40,7 @@ verify_parity = dg.define_asset_job(
 
 
 @dg.op
-def old_runs(context: dg.OpExecutionContext, options: dg.ResourceParam[Options]) -> None:
+def old_runs(context: dg.OpExecutionContext, options: dg.ResourceParam[Settings]) -> None:
     """Delete runs that ended long ago and hold no latest materialization."""
     before = datetime.now(UTC) - timedelta(days=options.keep_runs_days)
     forgotten, kept = forget_runs(context.instance, before)

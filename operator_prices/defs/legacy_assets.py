@@ -9,7 +9,7 @@ from pydantic import Field
 from operator_prices.defs.partitions import windows_of
 from operator_prices.defs.window_assets import materializing, row_counts, windowed
 from operator_prices.legacy.importing import import_window
-from operator_prices.options import Options
+from operator_prices.settings import Settings
 
 
 class LegacySource(dg.Config):
@@ -32,7 +32,7 @@ def legacy_epochs(
     context: dg.AssetExecutionContext,
     config: LegacySource,
     database: dg.ResourceParam[psycopg.Connection],
-    options: dg.ResourceParam[Options],
+    options: dg.ResourceParam[Settings],
 ) -> None:
     """The old system's snapshots of the window's epochs, and all the prices that they tell.
 

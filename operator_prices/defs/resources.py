@@ -1,6 +1,5 @@
 """Where the pipeline reaches outside. A resource is a recipe; an asset is handed the thing."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ import psycopg
 
 from operator_prices import store
 from operator_prices.chain import Chain, connect
-from operator_prices.options import Options
+from operator_prices.settings import Settings
 
 NODE_POOL = "archive_node"
 """Whatever asks the node much takes a slot of this pool."""
@@ -20,9 +19,9 @@ WITHOUT_SLOT = 3
 
 
 @dg.resource
-def environment(_: dg.InitResourceContext) -> Options:
+def environment(_: dg.InitResourceContext) -> Settings:
     """The settings that need not be set, as the environment has them when they are needed."""
-    return Options.read(os.environ)
+    return Settings.read()
 
 
 class ArchiveNode(dg.ConfigurableResource[Chain]):
@@ -34,7 +33,7 @@ class ArchiveNode(dg.ConfigurableResource[Chain]):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Chain]:
-        options = Options.read(os.environ)
+        options = Settings.read()
         with connect(
             self.url,
             domain_id=options.domain_id,

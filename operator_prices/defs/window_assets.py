@@ -16,7 +16,7 @@ from operator_prices.chain import (
 from operator_prices.defs import catalog
 from operator_prices.defs.partitions import WINDOWS_A_RUN, epoch_windows
 from operator_prices.epochs.windows import EpochWindow
-from operator_prices.options import Options
+from operator_prices.settings import Settings
 
 PASSING = (NodeUnreachableError, NodeBehindError, RateLimitedError)
 """What may be over when the node is asked again."""
@@ -52,7 +52,7 @@ def windowed(
 
 @contextmanager
 def materializing(
-    context: dg.AssetExecutionContext, window: EpochWindow, options: Options
+    context: dg.AssetExecutionContext, window: EpochWindow, options: Settings
 ) -> Iterator[Said]:
     """Say of the window's materialization what is put into the dictionary, and how long it took."""
     said: Said = {}

@@ -7,13 +7,10 @@ import sys
 
 from psycopg.conninfo import make_conninfo
 
-from operator_prices.local.ports import answering
+from operator_prices.local.ports import LOOPBACK, answering
 from operator_prices.local.spawning import dying_with_parent
 from operator_prices.local.supervisor import Child
-from operator_prices.settings import Settings
-from operator_prices.web.configuration import READER
-
-HOST = "127.0.0.1"
+from operator_prices.settings import READER, Settings
 
 PROGRAM = (sys.executable, "-m", "operator_prices.web")
 
@@ -23,14 +20,7 @@ def api_environment(settings: Settings, *, embedded: bool) -> dict[str, str]:
     url = settings.api_database_url or str(settings.database_url)
     if embedded and settings.api_database_url is None:
         url = make_conninfo(url, user=READER)
-    known = {
-        "API_DATABASE_URL": url,
-        "API_HOST": HOST,
-        "API_PORT": str(settings.api_port),
-        "CORS_ORIGINS": settings.cors_origins,
-        "READ_PATH": settings.read_path,
-    }
-    return {name: value for name, value in known.items() if value is not None}
+    return settings.environment() | {"API_DATABASE_URL": url, "API_HOST": LOOPBACK}
 
 
 def child(settings: Settings, *, embedded: bool) -> Child:
@@ -40,7 +30,7 @@ def child(settings: Settings, *, embedded: bool) -> Child:
         argv=PROGRAM,
         env=api_environment(settings, embedded=embedded),
         log=settings.data_dir / "logs" / "api.log",
-        ready=answering(HOST, settings.api_port, "/healthz"),
+        ready=answering(LOOPBACK, settings.api_port, "/healthz"),
     )
 
 

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from operator_prices.errors import ExplainedError
 from operator_prices.local.postgres import programs
+from operator_prices.settings import READER
 from operator_prices.store import migrations
 
 DEBIAN = "/usr/lib/postgresql/{}/bin"
@@ -63,7 +64,6 @@ $$;
 """
 """Remove what a dump brings: our relations and functions, and every schema but public."""
 
-READER = "operator_prices_reader"
 
 CREATE_READER = """
 DO $$

@@ -1,6 +1,5 @@
 """The chain of a command, held against the chain that its database is of."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,21 +7,19 @@ from operator_prices import store
 from operator_prices.chain import Chain, Head, connect
 from operator_prices.defs.resources import share
 from operator_prices.local import dagster_home
-from operator_prices.options import Options
 from operator_prices.settings import Settings
 
 
 @contextmanager
 def connected_chain(settings: Settings) -> Iterator[Chain]:
     """The chain behind the node of `settings`; refuses one that the database is not of."""
-    options = Options.read(os.environ)
     with connect(
         str(settings.archive_node_url),
         domain_id=settings.domain_id,
         cache=settings.data_dir / "runtimes",
-        depth=options.confirmation_depth,
-        requests_per_second=_share(settings, options.requests_per_second),
-        authorization=options.archive_node_authorization,
+        depth=settings.confirmation_depth,
+        requests_per_second=_share(settings, settings.requests_per_second),
+        authorization=settings.archive_node_authorization,
     ) as reader:
         with store.connect(str(settings.database_url)) as connection:
             store.refuse_other_chain(connection, reader.genesis_hash, reader.domain_id)

@@ -3,14 +3,13 @@
 import asyncio
 import ctypes
 import logging
-import os
 import sys
 
 import psycopg
 
 from operator_prices.errors import ExplainedError
+from operator_prices.settings import READER, SettingError, Settings
 from operator_prices.web.app import create_app
-from operator_prices.web.configuration import Configuration
 from operator_prices.web.database import Database
 
 # Uvicorn would load a megabyte that it watches files with, for a reloader that we never start.
@@ -46,9 +45,14 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     try:
-        configuration = Configuration.from_environment(os.environ)
+        settings = Settings.read()
+        if settings.api_database_url is None:
+            raise SettingError(
+                "API_DATABASE_URL is not set: name the pipeline's database there, with the role"
+                f" {READER}."
+            )
         with asyncio.Runner() as runner:
-            if complaint := runner.run(_checked(configuration)):
+            if complaint := runner.run(_checked(settings.api_database_url)):
                 LOG.warning(complaint)
     except ExplainedError as error:
         print(error, file=sys.stderr)  # noqa: T201
@@ -56,9 +60,9 @@ def main() -> None:
     _bound_memory()
     server = Server(
         uvicorn.Config(
-            create_app(configuration),
-            host=configuration.host,
-            port=configuration.port,
+            create_app(settings),
+            host=settings.api_host,
+            port=settings.api_port,
             loop="uvloop",
             http="httptools",
             ws="none",
@@ -71,7 +75,7 @@ def main() -> None:
             backlog=1024,
         )
     )
-    LOG.info("Serving on http://%s:%d", configuration.host, configuration.port)
+    LOG.info("Serving on http://%s:%d", settings.api_host, settings.api_port)
     server.run()
     if not server.started:
         sys.exit(1)
@@ -85,14 +89,12 @@ def _bound_memory() -> None:
                 mallopt(option, limit)
 
 
-async def _checked(configuration: Configuration) -> str | None:
+async def _checked(database_url: str) -> str | None:
     """What is wrong with our role, if anything; raises if the database cannot be served from."""
     try:
-        connection = await psycopg.AsyncConnection.connect(
-            configuration.database_url, connect_timeout=10
-        )
+        connection = await psycopg.AsyncConnection.connect(database_url, connect_timeout=10)
         await connection.close()
-        async with Database(configuration.database_url) as database:
+        async with Database(database_url) as database:
             await database.version()
             return await database.complaint()
     except psycopg.errors.UndefinedTable as error:

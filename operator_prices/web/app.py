@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from operator_prices.settings import Settings
 from operator_prices.web import old_routes, operations, pages, routes
 from operator_prices.web import parameters as given
-from operator_prices.web.configuration import Configuration
 from operator_prices.web.metrics import Measured
 from operator_prices.web.parameters import RefusedError
 from operator_prices.web.service import Service
@@ -48,9 +48,9 @@ class HeadersAlone:
             await self._app(scope, receive, send)
 
 
-def create_app(configuration: Configuration) -> FastAPI:
+def create_app(settings: Settings) -> FastAPI:
     """The API and the dashboard over one database; connects when it starts."""
-    service = Service(configuration)
+    service = Service(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -67,10 +67,10 @@ def create_app(configuration: Configuration) -> FastAPI:
     )
     app.openapi_version = "3.0.3"  # the newest that the Swagger UI we serve can draw
     app.state.service = service
-    if configuration.cors_origins:
+    if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(configuration.cors_origins),
+            allow_origins=list(settings.cors_origins),
             allow_methods=["GET"],
             allow_headers=["If-None-Match", "Last-Event-ID"],
             expose_headers=["ETag"],

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, AsyncCursor, IsolationLevel, sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from operator_prices.web.configuration import READER
+from operator_prices.settings import READER
 
 Cursor = AsyncCursor[TupleRow]
 

@@ -41,7 +41,7 @@ async def epochs(  # noqa: PLR0917
     from_epoch, to_epoch = given.span(first, last)
     span = Span(from_epoch, to_epoch, given.limited(limit, queries.CAP), sample)
     chosen = given.listed(operators)
-    way = path or api.configuration.read_path
+    way = path or api.settings.read_path
     served = Served()
 
     async def source(cursor: Cursor, version: Version) -> AsyncGenerator[bytes, None]:

@@ -38,7 +38,7 @@ async def _freshness(api: Service) -> tuple[int | None, float | None]:
 async def readyz(request: Request) -> JSONResponse:
     """Whether the database answers, how old its last epoch is, and if our role only reads."""
     api = service(request)
-    limit = api.configuration.max_lag_seconds
+    limit = api.settings.api_max_lag_seconds
     try:
         epoch, lag = await _freshness(api)
         complaint = await api.database.complaint(PROBE_SECONDS)

@@ -53,7 +53,7 @@ def _points(
                     "copy": await queries.point_table(cursor, span, operators),
                     "columns": queries.POINT_KINDS,
                 },
-                api.configuration.database_url,
+                api.database_url,
             )
         else:
             rows = queries.points(cursor, span, operators, csv=form == "csv", served=served)
@@ -90,7 +90,7 @@ def _operator_table(request: Request, form: str, chosen: tuple[int, ...] | None)
             yield _csv([[name for name, _ in columns], *rows])
             return
         task = {"format": form, "rows": rows, "columns": columns}
-        async with aclosing(worker.written(task, api.configuration.database_url)) as parts:
+        async with aclosing(worker.written(task, api.database_url)) as parts:
             async for part in parts:
                 yield part
 

@@ -2,8 +2,8 @@
 
 from fastapi import Request
 
+from operator_prices.settings import Settings
 from operator_prices.web.answers import Answer, Cache, Source
-from operator_prices.web.configuration import Configuration
 from operator_prices.web.database import Database
 from operator_prices.web.metrics import Metrics
 from operator_prices.web.parameters import FORMATS
@@ -14,10 +14,11 @@ from operator_prices.web.stream import Stream
 class Service:
     """One for each application, at its `state.service`."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self.configuration = configuration
-        self.database = Database(configuration.database_url)
-        self.cache = Cache(configuration.cache_bytes)
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database_url = str(settings.api_database_url)
+        self.database = Database(self.database_url)
+        self.cache = Cache(settings.api_cache_bytes)
         self.stream = Stream(self.database)
         self.metrics = Metrics()
 

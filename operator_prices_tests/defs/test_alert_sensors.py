@@ -17,7 +17,7 @@ from operator_prices.defs.alert_sensors import (
 )
 from operator_prices.defs.parity_checks import parity
 from operator_prices.defs.partitions import begin_windows
-from operator_prices.options import Options
+from operator_prices.settings import Settings
 from operator_prices.store import incidents
 from operator_prices.store.incidents import Incident, WebhookError
 from operator_prices_tests.defs.test_sensors import HeadOnly, Unreachable, served
@@ -136,7 +136,7 @@ def test_a_webhook_must_be_an_address(database: psycopg.Connection) -> None:
 
 
 def look(database: psycopg.Connection, chain: HeadOnly, webhook: Webhook) -> None:
-    options = Options(alert_webhook_url=webhook.url, lag_limit=5)
+    options = Settings(alert_webhook_url=webhook.url, lag_limit=5)
     alert_webhook(
         dg.build_sensor_context(
             resources={"chain": chain, "database": database, "options": options}
@@ -171,7 +171,7 @@ def test_a_node_that_does_not_answer_is_told_and_fails_the_tick(
 
 
 def test_without_a_webhook_incidents_are_kept(database: psycopg.Connection) -> None:
-    follow_lag(database, HeadOnly(99), Options())
+    follow_lag(database, HeadOnly(99), Settings())
     assert database.execute("SELECT key, told_at FROM alert_incidents").fetchall() == [
         ("lag", None)
     ]
@@ -181,7 +181,7 @@ def report(
     instance: dg.DagsterInstance, database: psycopg.Connection, result: dg.ExecuteInProcessResult
 ) -> None:
     """Have the sensor look that Dagster would show the run to."""
-    resources = {"database": database, "options": Options(ui_url="http://ui")}
+    resources = {"database": database, "options": Settings(ui_url="http://ui")}
     kind, sensor = (
         (dg.DagsterEventType.RUN_SUCCESS, succeeded_runs)
         if result.success
@@ -248,7 +248,7 @@ def test_a_run_of_checks_alone_does_not_end_the_trouble_of_its_window(
         begin_windows(instance, 199)
         trouble = Incident(key=f"run window {FIRST}", what="failed", place="here", link="l")
         incidents.begin(database, [trouble])
-        resources = {"chain": chain, "database": database, "options": Options()}
+        resources = {"chain": chain, "database": database, "options": Settings()}
         look = dg.Definitions(
             assets=defs.assets,
             asset_checks=defs.asset_checks,

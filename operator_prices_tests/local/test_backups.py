@@ -6,8 +6,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from operator_prices.local import backups
-from operator_prices.local.backups import READER, BackupError
+from operator_prices.local.backups import BackupError
 from operator_prices.local.postgres import embedded
+from operator_prices.settings import READER
 from operator_prices.store import migrations
 
 OLD = """

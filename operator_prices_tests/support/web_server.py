@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from operator_prices.local.ports import answering, free_port
-from operator_prices.web.configuration import READER
+from operator_prices.settings import READER
 
 HOST = "127.0.0.1"
 

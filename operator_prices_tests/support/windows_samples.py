@@ -17,7 +17,7 @@ from operator_prices.defs.jobs import ingest_epochs
 from operator_prices.defs.partitions import begin_windows
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import serving
-from operator_prices.options import Options
+from operator_prices.settings import Settings
 from operator_prices_tests.support.samples import reading
 
 SMALL = Scenario(epochs=112, operators=5, seconds_per_block=0, late_reward_every=0)
@@ -120,7 +120,7 @@ def run_windows(
         asset_checks=defs.asset_checks,
         jobs=[ingest_epochs],
         executor=dg.in_process_executor,
-        resources={"chain": chain, "database": database, "options": Options()},
+        resources={"chain": chain, "database": database, "options": Settings()},
     ).resolve_job_def(ingest_epochs.name)
     range_tags = {
         "dagster/asset_partition_range_start": keys[0],

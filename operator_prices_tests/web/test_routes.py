@@ -22,9 +22,9 @@ from psycopg import sql
 from starlette.requests import Request
 from starlette.types import Message
 
+from operator_prices.settings import READER
 from operator_prices.web import queries
 from operator_prices.web.answers import Answer, Cache
-from operator_prices.web.configuration import READER
 from operator_prices.web.database import STREAMS, Database
 from operator_prices_tests.support import history, legacy_samples
 from operator_prices_tests.support.web_server import Served, database, reader, serving
