@@ -51,7 +51,7 @@ defs = dg.Definitions(
             url=dg.EnvVar("ARCHIVE_NODE_URL"), data_dir=dg.EnvVar("DATA_DIR")
         ),
         "database": resources.Database(dsn=database_url),
-        "options": resources.environment,
+        "options": resources.environment_options,
     },
     metadata={"version": VERSION},
 )

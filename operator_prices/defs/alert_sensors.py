@@ -7,6 +7,8 @@ import psycopg
 
 from operator_prices import store
 from operator_prices.chain import Chain, ChainError
+from operator_prices.defs import webhook
+from operator_prices.defs.failures import failed_step_cause
 from operator_prices.defs.partitions import windows_of_run
 from operator_prices.defs.sensors import require_not_behind
 from operator_prices.settings import Settings
@@ -43,7 +45,7 @@ def failed_runs(
         [
             Incident(
                 key=run_key(place),
-                what=f"run failed{f' in {steps[0]}' if steps else ''}: {reason(context)}",
+                what=f"run failed{f' in {steps[0]}' if steps else ''}: {failure_cause(context)}",
                 place=place,
                 link=link,
             )
@@ -88,7 +90,7 @@ def alert_webhook(
     finally:
         sent = 0
         if options.alert_webhook_url is not None:
-            sent = incidents.tell(database, options.alert_webhook_url)
+            sent = webhook.tell(database, options.alert_webhook_url)
     if options.alert_webhook_url is None:
         return dg.SkipReason("ALERT_WEBHOOK_URL is not set: incidents are kept, nobody is told")
     return dg.SkipReason(f"{sent} messages sent")
@@ -177,13 +179,7 @@ def places(run: dg.DagsterRun) -> list[str]:
     ]
 
 
-def reason(context: dg.RunFailureSensorContext) -> str:
-    """The innermost cause of the first failed step, in one line."""
-    for event in context.get_step_failure_events():
-        error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
-            error = error.cause
-        if error is not None:
-            message = error.message.strip().partition(": ")[2] or error.message
-            return " ".join(message.split())[:300]
-    return str(context.failure_event.message)
+def failure_cause(context: dg.RunFailureSensorContext) -> str:
+    """Why the run failed, short enough for a message."""
+    cause = failed_step_cause(context.get_step_failure_events())
+    return str(context.failure_event.message) if cause is None else cause[:300]

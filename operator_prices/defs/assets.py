@@ -16,7 +16,7 @@ from operator_prices.defs.legacy_assets import legacy_epochs
 from operator_prices.defs.partitions import windows_of
 from operator_prices.defs.resources import NODE_POOL
 from operator_prices.defs.window_assets import (
-    Said,
+    WindowMetadata,
     materializing,
     retried_if_it_may_pass,
     row_counts,
@@ -57,16 +57,16 @@ def raw_epochs(
     """
     for window in windows_of(context):
         with (
-            materializing(context, window, options) as said,
+            materializing(context, window, options) as metadata,
             retried_if_it_may_pass(context.retry_number),
         ):
             sent = chain.requests
             if config.verify:
-                said["left_the_chain"] = recheck(chain, database, window.first, window.last)
+                metadata["left_the_chain"] = recheck(chain, database, window.first, window.last)
             result = ingest(chain, database, window)
             rows = store.count(database, "epochs", window)
-            said.update(asdict(result) | row_counts(rows, result.changed_rows))
-            said["rpc_requests"] = chain.requests - sent
+            metadata.update(asdict(result) | row_counts(rows, result.changed_rows))
+            metadata["rpc_requests"] = chain.requests - sent
 
 
 @parsed(deps=[raw_epochs, legacy_epochs])
@@ -78,10 +78,10 @@ def operator_share_prices(
     """Each operator's share price in perquintills at the close of each epoch, and its source."""
     parse = normalized.operator_share_prices
     for window in windows_of(context):
-        with materializing(context, window, options) as said:
-            prices = write(database, OPERATOR_SHARE_PRICES, parse, window, said)
+        with materializing(context, window, options) as metadata:
+            prices = write(database, OPERATOR_SHARE_PRICES, parse, window, metadata)
             if not prices.is_empty():
-                said["share_prices"] = shown(picture.share_prices(prices))
+                metadata["share_prices"] = shown(picture.share_prices(prices))
 
 
 @parsed(deps=[raw_epochs, legacy_epochs])
@@ -92,8 +92,8 @@ def operator_shares(
 ) -> None:
     """Each operator's shares, stake, reward, tax and status at the end block of each epoch."""
     for window in windows_of(context):
-        with materializing(context, window, options) as said:
-            write(database, OPERATOR_SHARES, normalized.operator_shares, window, said)
+        with materializing(context, window, options) as metadata:
+            write(database, OPERATOR_SHARES, normalized.operator_shares, window, metadata)
 
 
 @parsed(deps=[raw_epochs, legacy_epochs])
@@ -104,9 +104,11 @@ def operators_metadata(
 ) -> None:
     """One row per operator ever seen: when, by whom, on what terms; names are left to people."""
     for window in windows_of(context):
-        with materializing(context, window, options) as said:
+        with materializing(context, window, options) as metadata:
             operators = normalized.operators_metadata(store.read(database, EPOCHS, window))
-            said.update(row_counts(operators.height, store.merge_operators(database, operators)))
+            metadata.update(
+                row_counts(operators.height, store.merge_operators(database, operators))
+            )
 
 
 @windowed("serving", {"postgres"}, deps=[raw_epochs, operator_share_prices, operator_shares])
@@ -117,9 +119,9 @@ def comprehensive_analytics(
 ) -> None:
     """One row per epoch with everything about it, refreshed for the epochs of the window alone."""
     for window in windows_of(context):
-        with materializing(context, window, options) as said:
+        with materializing(context, window, options) as metadata:
             changed = store.refresh_analytics(database, window)
-            said.update(
+            metadata.update(
                 row_counts(store.count(database, "comprehensive_analytics", window), changed)
             )
 
@@ -129,13 +131,13 @@ def write(
     table: Table,
     parse: Callable[[pl.DataFrame], pl.DataFrame],
     window: EpochWindow,
-    said: Said,
+    metadata: WindowMetadata,
 ) -> pl.DataFrame:
     """Write what the window's raw epochs say; what cannot be true is refused before it is there."""
     frame = parse(store.read(database, EPOCHS, window))
     if wrong := normalized.impossible(table, frame):
         raise dg.Failure(f"{table.name} was not written: {wrong}", allow_retries=False)
-    said.update(row_counts(frame.height, store.write(database, table, frame)))
+    metadata.update(row_counts(frame.height, store.write(database, table, frame)))
     return frame
 
 

@@ -185,7 +185,7 @@ INGESTED = tuple(COLUMNS)
 COLUMNS[LEGACY] = COLUMNS[RAW]
 
 
-def described(asset: str) -> dict[str, object]:
+def table_metadata(asset: str) -> dict[str, object]:
     """The metadata that shows an asset's table, its columns, and what each is made from."""
     columns = COLUMNS[asset]
     return {

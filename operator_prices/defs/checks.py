@@ -1,6 +1,6 @@
 """What must hold of stored data. A check is a query for offenders: the files of `sql/checks`."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 import psycopg
@@ -8,17 +8,13 @@ import psycopg
 from operator_prices import store
 from operator_prices.chain import Chain, ChainError
 from operator_prices.defs import assets
-from operator_prices.defs.partitions import epoch_windows, windows_of
+from operator_prices.defs.partitions import epoch_windows
 from operator_prices.defs.resources import NODE_POOL
+from operator_prices.defs.verdicts import Offenders, queried, verdicts
 from operator_prices.defs.window_assets import retried_if_it_may_pass
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import left_the_chain
 from operator_prices.settings import Settings
-
-SHOWN = 20
-"""As many offenders are in the metadata of a check; all are counted."""
-
-Offenders = Sequence[Mapping[str, object]]
 
 
 def check(
@@ -39,9 +35,6 @@ def check(
         partitions_def=epoch_windows,
     )
 
-
-WARNINGS = {"quarantine_empty", "price_as_recomputed", "stake_per_share_never_falls"}
-"""Checks of what is remarkable, and need not be wrong."""
 
 RAW = [
     check(
@@ -159,32 +152,6 @@ ANALYTICS = [
 ]
 
 
-Offending = Callable[[dg.AssetCheckSpec, EpochWindow], Offenders]
-
-
-def look(
-    context: dg.AssetCheckExecutionContext,
-    specs: Sequence[dg.AssetCheckSpec],
-    found: Offending,
-    *,
-    tolerated: int = 0,
-) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
-    """Evaluate those of the checks that were asked for, in each window.
-
-    Each evaluation names its window: an `AssetCheckResult` has none to name, and in a run of
-    several windows it would leave all of them waiting for their verdict for ever.
-    """
-    chosen = context.op_execution_context.selected_asset_check_keys
-    for spec in specs:
-        if spec.key in chosen:
-            for window in windows_of(context):
-                offenders = found(spec, window)
-                bearable = all("fault" not in one for one in offenders)
-                passed = not offenders or (bearable and len(offenders) <= tolerated)
-                yield evaluation(spec, window, offenders, passed=passed)
-            yield dg.Output(None, output_name=spec.get_python_identifier())
-
-
 @dg.multi_asset_check(specs=[*RAW, ON_THE_CHAIN], can_subset=True, pool=NODE_POOL)
 def raw_epochs_checks(
     context: dg.AssetCheckExecutionContext,
@@ -201,9 +168,9 @@ def raw_epochs_checks(
             for one in gone
         ]
 
-    yield from look(context, RAW, queried(database))
+    yield from verdicts(context, RAW, queried(database))
     with retried_if_it_may_pass(context.op_execution_context.retry_number):
-        yield from look(context, [ON_THE_CHAIN], off_the_chain)
+        yield from verdicts(context, [ON_THE_CHAIN], off_the_chain)
 
 
 @dg.multi_asset_check(specs=[*PRICES, *SHARES, *METADATA], can_subset=True)
@@ -211,7 +178,7 @@ def parsed_checks(
     context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[psycopg.Connection]
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
     """Look at what was parsed of the raw epochs."""
-    yield from look(context, [*PRICES, *SHARES, *METADATA], queried(database))
+    yield from verdicts(context, [*PRICES, *SHARES, *METADATA], queried(database))
 
 
 @dg.multi_asset_check(specs=[*ANALYTICS, UP_TO_DATE], can_subset=True, pool=NODE_POOL)
@@ -238,56 +205,5 @@ def analytics_checks(
         unserved = store.unserved(database, completed)
         return [{"epoch": one} for one in unserved if first <= one <= window.last]
 
-    yield from look(context, ANALYTICS, queried(database))
-    yield from look(context, [UP_TO_DATE], waiting, tolerated=options.lag_limit)
-
-
-def queried(database: psycopg.Connection) -> Offending:
-    """Offenders are what the check's query finds."""
-    return lambda spec, window: store.offenders(database, spec.name, window)
-
-
-def evaluation(
-    spec: dg.AssetCheckSpec,
-    window: EpochWindow,
-    offenders: Offenders,
-    *,
-    passed: bool,
-) -> dg.AssetCheckEvaluation:
-    """What was found in one window."""
-    warning = spec.name in WARNINGS
-    return dg.AssetCheckEvaluation(
-        asset_key=spec.asset_key,
-        check_name=spec.name,
-        passed=passed,
-        partition=window.key,
-        blocking=spec.blocking,
-        severity=dg.AssetCheckSeverity.WARN if warning else dg.AssetCheckSeverity.ERROR,
-        description=None if passed else in_words(offenders),
-        metadata={
-            "offenders": len(offenders),
-            "first": dg.MetadataValue.json([dict(one) for one in offenders[:SHOWN]]),
-        },
-    )
-
-
-def in_words(offenders: Offenders) -> str:
-    """The first offenders, as an alert says them.
-
-    >>> in_words([{"epoch": 7, "operator_id": 3, "stored": "5", "expected": "4"}])
-    'epoch 7, operator 3: 5 instead of 4'
-    """
-    said = []
-    for one in offenders[:3]:
-        text = f"epoch {one['epoch']}"
-        if one.get("operator_id") is not None:
-            text += f", operator {one['operator_id']}"
-        if one.get("fault"):
-            text += f", {one['fault']}"
-        if one.get("stored") is not None or one.get("expected") is not None:
-            text += (
-                f": {one.get('stored') or 'nothing'} instead of {one.get('expected') or 'nothing'}"
-            )
-        said.append(text)
-    rest = len(offenders) - len(said)
-    return "; ".join(said) + (f"; and {rest} more" if rest > 0 else "")
+    yield from verdicts(context, ANALYTICS, queried(database))
+    yield from verdicts(context, [UP_TO_DATE], waiting, tolerated=options.lag_limit)

@@ -39,7 +39,7 @@ def legacy_epochs(
     They go to table `epochs`, where rows read from a node stand above them.
     """
     for window in windows_of(context):
-        with materializing(context, window, options) as said:
+        with materializing(context, window, options) as metadata:
             result = import_window(
                 database,
                 config.source,
@@ -48,6 +48,8 @@ def legacy_epochs(
                 keep_raw=config.keep_raw,
                 reduce=config.reduce,
             )
-            said.update(asdict(result))
-            said.update(row_counts(result.epochs, result.changed_epochs + result.changed_prices))
-            said["touched"] = [touched.key for touched in result.touched]
+            metadata.update(asdict(result))
+            metadata.update(
+                row_counts(result.epochs, result.changed_epochs + result.changed_prices)
+            )
+            metadata["touched"] = [touched.key for touched in result.touched]

@@ -19,7 +19,7 @@ WITHOUT_SLOT = 3
 
 
 @dg.resource
-def environment(_: dg.InitResourceContext) -> Settings:
+def environment_options(_: dg.InitResourceContext) -> Settings:
     """The settings that need not be set, as the environment has them when they are needed."""
     return Settings.read()
 

@@ -24,7 +24,7 @@ PASSING = (NodeUnreachableError, NodeBehindError, RateLimitedError)
 RETRIES, FIRST_PAUSE = 3, 10
 """How often a step is tried again, and the seconds before the first time."""
 
-Said = dict[str, object]
+WindowMetadata = dict[str, object]
 """What a materialization says of one window."""
 
 
@@ -42,7 +42,7 @@ def windowed(
             group_name=group,
             kinds=kinds,
             owners=["team:operator-prices"],
-            metadata=catalog.described(compute.__name__),
+            metadata=catalog.table_metadata(compute.__name__),
             **more,
         )(compute)
         return asset
@@ -53,14 +53,14 @@ def windowed(
 @contextmanager
 def materializing(
     context: dg.AssetExecutionContext, window: EpochWindow, options: Settings
-) -> Iterator[Said]:
+) -> Iterator[WindowMetadata]:
     """Say of the window's materialization what is put into the dictionary, and how long it took."""
-    said: Said = {}
+    metadata: WindowMetadata = {}
     begun = monotonic()
-    yield said
-    said["seconds"] = round(monotonic() - begun, 3)
-    said["dashboard"] = dg.MetadataValue.url(options.api_url)
-    context.add_asset_metadata(said, partition_key=window.key)
+    yield metadata
+    metadata["seconds"] = round(monotonic() - begun, 3)
+    metadata["dashboard"] = dg.MetadataValue.url(options.api_url)
+    context.add_asset_metadata(metadata, partition_key=window.key)
 
 
 def row_counts(rows: int, changed: int) -> dict[str, object]:

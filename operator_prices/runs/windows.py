@@ -9,6 +9,7 @@ import dagster as dg
 import psutil
 
 from operator_prices.definitions import defs
+from operator_prices.defs.failures import failed_step_cause
 from operator_prices.defs.jobs import import_legacy, ingest_epochs
 from operator_prices.defs.partitions import UNFINISHED, begin_windows, epoch_windows
 from operator_prices.epochs.windows import EpochWindow
@@ -79,8 +80,8 @@ def import_windows(
                     instance.report_runless_asset_event(event.materialization)
             else:
                 ((_, result),) = _executed(instance, job.name, [window], run_config)
-            said = _said(result)["legacy_epochs"]
-            yield window, {name: told.value for name, told in said.items()}
+            metadata = _metadata_by_asset(result)["legacy_epochs"]
+            yield window, {name: told.value for name, told in metadata.items()}
 
 
 def _begin(instance: dg.DagsterInstance, window: EpochWindow) -> None:
@@ -112,13 +113,15 @@ def _executed(
         )
         if not result.success:
             raise RunFailedError(
-                f"The run of window {window.key} failed: {_reason(result)} (the Dagster UI has the"
+                f"The run of window {window.key} failed: {_cause(result)} (the Dagster UI has the"
                 f" log of run {result.run_id})."
             )
         yield window, result
 
 
-def _said(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, dg.MetadataValue[Any]]]:
+def _metadata_by_asset(
+    result: dg.ExecuteInProcessResult,
+) -> dict[str, Mapping[str, dg.MetadataValue[Any]]]:
     """By asset, what its materialization says."""
     return {
         event.asset_key.path[-1]: event.materialization.metadata
@@ -128,16 +131,16 @@ def _said(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, dg.Metada
 
 
 def _window_run(window: EpochWindow, result: dg.ExecuteInProcessResult) -> WindowRun:
-    said = _said(result)
+    metadata = _metadata_by_asset(result)
 
     def number(asset: str, name: str) -> int:
-        return int(str(said[asset][name].value)) if asset in said else 0
+        return int(str(metadata[asset][name].value)) if asset in metadata else 0
 
     return WindowRun(
         window,
         epochs_read=number("raw_epochs", "epochs_read"),
         rpc_requests=number("raw_epochs", "rpc_requests"),
-        changed_rows={asset: number(asset, "changed_rows") for asset in said},
+        changed_rows={asset: number(asset, "changed_rows") for asset in metadata},
     )
 
 
@@ -150,31 +153,24 @@ def close_orphans(instance: dg.DagsterInstance) -> None:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
-def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """The innermost cause of the first failed step, in one line."""
-    for event in result.all_events:
-        if event.is_step_failure and event.step_failure_data.error:
-            error = event.step_failure_data.error
-            while error.cause:
-                error = error.cause
-            message = error.message.strip().partition(": ")[2] or error.message
-            return " ".join(message.split()).rstrip(".")
-        if event.is_run_failure:
-            return str(event.message)
-    return "no step says why"
+def _cause(result: dg.ExecuteInProcessResult) -> str:
+    """Why the run failed, as the first failed step or else the run itself says."""
+    cause = failed_step_cause(result.all_events)
+    ends = [str(event.message) for event in result.all_events if event.is_run_failure]
+    return (cause or next(iter(ends), "no step says why")).rstrip(".")
 
 
 def _this_process() -> str:
-    return _described(psutil.Process(os.getpid()))
+    return _process_identity(psutil.Process(os.getpid()))
 
 
-def _described(process: psutil.Process) -> str:
+def _process_identity(process: psutil.Process) -> str:
     return f"{process.pid}@{process.create_time():.2f}"
 
 
-def _lives(described: str) -> bool:
+def _lives(identity: str) -> bool:
     """Whether the very process still runs; another one may have its number by now."""
     try:
-        return _described(psutil.Process(int(described.partition("@")[0]))) == described
+        return _process_identity(psutil.Process(int(identity.partition("@")[0]))) == identity
     except psutil.NoSuchProcess:
         return False

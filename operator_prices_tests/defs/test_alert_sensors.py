@@ -1,7 +1,4 @@
-import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import dagster as dg
 import psycopg
@@ -17,10 +14,12 @@ from operator_prices.defs.alert_sensors import (
 )
 from operator_prices.defs.parity_checks import parity
 from operator_prices.defs.partitions import begin_windows
+from operator_prices.defs.webhook import tell
 from operator_prices.settings import Settings
 from operator_prices.store import incidents
-from operator_prices.store.incidents import Incident, WebhookError
-from operator_prices_tests.defs.test_sensors import HeadOnly, Unreachable, served
+from operator_prices.store.incidents import Incident
+from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
+from operator_prices_tests.support.webhooks import Webhook, serving_webhook
 from operator_prices_tests.support.windows_samples import (
     FIRST,
     WrongPrice,
@@ -29,110 +28,10 @@ from operator_prices_tests.support.windows_samples import (
 )
 
 
-class Webhook(ThreadingHTTPServer):
-    """Takes messages as Slack does, or refuses them."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Taking)
-        self.taken: list[dict[str, object]] = []
-        self.status = 200
-        self.refuses = "nothing of this kind"
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/services/secret"
-
-    def texts(self) -> list[str]:
-        return [str(message["text"]) for message in self.taken]
-
-
-class _Taking(BaseHTTPRequestHandler):
-    server: Webhook
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        assert self.headers["Content-Type"] == "application/json"
-        status = 400 if self.server.refuses in body.decode() else self.server.status
-        if status == 200:
-            self.server.taken.append(json.loads(body))
-        self.send_response(status)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def webhook() -> Iterator[Webhook]:
-    with Webhook() as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+    with serving_webhook() as server:
         yield server
-        server.shutdown()
-
-
-TROUBLE = Incident(key="k", what="run failed", place="window 1", link="http://ui/runs/1")
-
-
-def test_an_incident_is_told_once_and_its_end_once(
-    database: psycopg.Connection, webhook: Webhook
-) -> None:
-    assert [incidents.begin(database, [TROUBLE]), incidents.begin(database, [TROUBLE])] == [1, 0]
-    assert [incidents.tell(database, webhook.url), incidents.tell(database, webhook.url)] == [1, 0]
-    assert [incidents.recover(database, ["k"]), incidents.recover(database, ["k"])] == [1, 0]
-    assert [incidents.tell(database, webhook.url), incidents.tell(database, webhook.url)] == [1, 0]
-    assert webhook.texts() == [
-        "Trouble: run failed\nWhere: window 1\nhttp://ui/runs/1",
-        "Recovered: run failed\nWhere: window 1\nhttp://ui/runs/1",
-    ]
-    assert incidents.begin(database, [TROUBLE]) == 1, "it is another incident by now"
-
-
-def test_one_trouble_in_many_places_is_one_message(
-    database: psycopg.Connection, webhook: Webhook
-) -> None:
-    incidents.begin(
-        database,
-        [Incident(key=str(n), what="failed", place=f"window {n}", link="l") for n in range(7)],
-    )
-    assert incidents.tell(database, webhook.url) == 1
-    assert "window 4; and 2 more" in webhook.texts()[0]
-
-
-def test_a_webhook_that_does_not_answer_is_told_again(
-    database: psycopg.Connection, webhook: Webhook
-) -> None:
-    incidents.begin(database, [TROUBLE])
-    webhook.status = 503
-    with pytest.raises(WebhookError, match="503") as error:
-        incidents.tell(database, webhook.url)
-    assert "secret" not in str(error.value)
-    webhook.status = 200
-    assert incidents.tell(database, webhook.url) == 1
-
-
-def test_a_message_that_is_refused_holds_up_no_other(
-    database: psycopg.Connection, webhook: Webhook
-) -> None:
-    webhook.refuses = "a poison pill"
-    pill = Incident(key="p", what="a poison pill", place="window 0", link="a")
-    incidents.begin(database, [pill, TROUBLE])
-    with pytest.raises(WebhookError, match="400"):
-        incidents.tell(database, webhook.url)
-    assert webhook.texts() == ["Trouble: run failed\nWhere: window 1\nhttp://ui/runs/1"]
-
-
-def test_what_slack_would_take_for_markup_is_escaped() -> None:
-    odd = Incident(key="k", what="1 < 2 & <!channel>", place="here", link="http://ui/?a=1&b=2")
-    told = incidents.message([odd], recovered=False)
-    assert told["text"] == (
-        "Trouble: 1 &lt; 2 &amp; &lt;!channel&gt;\nWhere: here\nhttp://ui/?a=1&b=2"
-    )
-
-
-def test_a_webhook_must_be_an_address(database: psycopg.Connection) -> None:
-    incidents.begin(database, [TROUBLE])
-    with pytest.raises(WebhookError, match="ALERT_WEBHOOK_URL"):
-        incidents.tell(database, "file:///etc/passwd")
 
 
 def look(database: psycopg.Connection, chain: HeadOnly, webhook: Webhook) -> None:
@@ -210,10 +109,10 @@ def test_a_corrupted_chain_is_alerted_by_the_name_of_its_check_until_it_is_mende
         result = run_windows(instance, database, WrongPrice(chain), FIRST)
         report(instance, database, result)
         report(instance, database, result)
-        incidents.tell(database, webhook.url)
+        tell(database, webhook.url)
         database.execute("DELETE FROM epochs; DELETE FROM operator_share_prices")
         report(instance, database, run_windows(instance, database, chain, FIRST))
-        incidents.tell(database, webhook.url)
+        tell(database, webhook.url)
 
     began, ended = webhook.texts()
     assert began.startswith(
@@ -233,7 +132,7 @@ def test_a_run_that_fails_for_another_reason_is_alerted_with_the_reason(
             raise dg.Failure("the disk is full", allow_retries=False)
 
     report(instance, database, run_windows(instance, database, Broken(None), FIRST))
-    incidents.tell(database, webhook.url)
+    tell(database, webhook.url)
     assert webhook.texts()[0].startswith(
         f"Trouble: run failed in raw_epochs: the disk is full\nWhere: window {FIRST}\nhttp://ui/runs/"
     )

@@ -6,7 +6,7 @@ import pytest
 
 from operator_prices import store
 from operator_prices.chain import Chain, Head, NodeUnreachableError
-from operator_prices.defs import checks, window_assets
+from operator_prices.defs import checks, verdicts, window_assets
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.store.offenders import CHECKS
 from operator_prices_tests.support.windows_samples import (
@@ -47,8 +47,8 @@ def test_each_window_of_a_run_has_a_verdict_of_each_check(
 ) -> None:
     result = run_windows(instance, database, chain, FIRST, SECOND)
 
-    verdicts = {(one.check_name, one.partition) for one in result.get_asset_check_evaluations()}
-    assert verdicts == {(spec.name, key) for spec in SPECS for key in (FIRST, SECOND)}
+    found = {(one.check_name, one.partition) for one in result.get_asset_check_evaluations()}
+    assert found == {(spec.name, key) for spec in SPECS for key in (FIRST, SECOND)}
     assert not failed_checks(result)
     for spec in SPECS:
         records = instance.event_log_storage.get_asset_check_execution_history(spec.key, limit=9)
@@ -148,8 +148,8 @@ def test_each_query_finds_nothing_in_good_data_and_names_what_is_wrong(
 
 
 def test_checks_of_what_is_only_remarkable_never_block() -> None:
-    assert not [spec for spec in SPECS if spec.blocking and spec.name in checks.WARNINGS]
-    assert {spec.name for spec in SPECS} >= checks.WARNINGS
+    assert not [spec for spec in SPECS if spec.blocking and spec.name in verdicts.WARNINGS]
+    assert {spec.name for spec in SPECS} >= verdicts.WARNINGS
 
 
 def test_at_the_head_of_the_chain_every_epoch_that_waits_counts(

@@ -13,7 +13,7 @@ from operator_prices.defs.schedules import (
     hourly_freshness,
     windows_to_verify,
 )
-from operator_prices_tests.defs.test_sensors import HeadOnly, Unreachable, served
+from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
-from collections.abc import Sequence
-
 import dagster as dg
 import psycopg
 import pytest
 
-from operator_prices.chain import EpochStates, Head, NodeBehindError, NodeUnreachableError
+from operator_prices.chain import NodeBehindError, NodeUnreachableError
 from operator_prices.defs.partitions import begin_windows, busy_windows
 from operator_prices.defs.sensors import (
     UNTIL,
@@ -16,34 +14,9 @@ from operator_prices.defs.sensors import (
     wanted,
 )
 from operator_prices.epochs.windows import EpochWindow
+from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
 
 FIRST, SECOND, THIRD = EpochWindow(0), EpochWindow(100), EpochWindow(200)
-
-
-class HeadOnly:
-    """A chain of which only the head is ever asked."""
-
-    genesis_hash, domain_id, requests = "0x00", 0, 0
-
-    def __init__(self, last: int | None) -> None:
-        self._last = last
-
-    def head(self) -> Head:
-        return Head(9_000, 8_900, self._last)
-
-    def read(self, epochs: object) -> EpochStates:
-        raise AssertionError(epochs)
-
-    def count(self, block_hash: str) -> dict[str, int]:
-        raise AssertionError(block_hash)
-
-    def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
-        raise AssertionError(blocks)
-
-
-class Unreachable(HeadOnly):
-    def head(self) -> Head:
-        raise NodeUnreachableError("nobody answers")
 
 
 def keys(situation: Situation) -> list[str]:
@@ -197,16 +170,3 @@ def test_a_run_over_several_windows_keeps_all_of_them_busy(instance: dg.DagsterI
         },
     )
     assert busy_windows(instance) == {FIRST, SECOND}
-
-
-def served(database: psycopg.Connection, epochs: range) -> None:
-    for epoch in epochs:
-        database.execute(
-            "INSERT INTO epochs (epoch, end_block, end_hash, timestamp, data, source, complete)"
-            " VALUES (%s, %s, '0x', 1, '{}', 'chain', true)",
-            [epoch, epoch],
-        )
-        database.execute(
-            "INSERT INTO epoch_analytics (epoch, end_block, timestamp) VALUES (%s, %s, 1)",
-            [epoch, epoch],
-        )

@@ -1,0 +1,96 @@
+"""What a check says of each window: who offends, and whether that can be borne."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import dagster as dg
+import psycopg
+
+from operator_prices import store
+from operator_prices.defs.partitions import windows_of
+from operator_prices.epochs.windows import EpochWindow
+
+OFFENDERS_NAMED = 20
+"""As many offenders are in the metadata of a check; all are counted."""
+
+Offenders = Sequence[Mapping[str, object]]
+
+
+WARNINGS = {"quarantine_empty", "price_as_recomputed", "stake_per_share_never_falls"}
+"""Checks of what is remarkable, and need not be wrong."""
+
+
+Offending = Callable[[dg.AssetCheckSpec, EpochWindow], Offenders]
+
+
+def verdicts(
+    context: dg.AssetCheckExecutionContext,
+    specs: Sequence[dg.AssetCheckSpec],
+    found: Offending,
+    *,
+    tolerated: int = 0,
+) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+    """Evaluate those of the checks that were asked for, in each window.
+
+    Each evaluation names its window: an `AssetCheckResult` has none to name, and in a run of
+    several windows it would leave all of them waiting for their verdict for ever.
+    """
+    chosen = context.op_execution_context.selected_asset_check_keys
+    for spec in specs:
+        if spec.key in chosen:
+            for window in windows_of(context):
+                offenders = found(spec, window)
+                bearable = all("fault" not in one for one in offenders)
+                passed = not offenders or (bearable and len(offenders) <= tolerated)
+                yield evaluation(spec, window, offenders, passed=passed)
+            yield dg.Output(None, output_name=spec.get_python_identifier())
+
+
+def queried(database: psycopg.Connection) -> Offending:
+    """Offenders are what the check's query finds."""
+    return lambda spec, window: store.offenders(database, spec.name, window)
+
+
+def evaluation(
+    spec: dg.AssetCheckSpec,
+    window: EpochWindow,
+    offenders: Offenders,
+    *,
+    passed: bool,
+) -> dg.AssetCheckEvaluation:
+    """What was found in one window."""
+    warning = spec.name in WARNINGS
+    return dg.AssetCheckEvaluation(
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        passed=passed,
+        partition=window.key,
+        blocking=spec.blocking,
+        severity=dg.AssetCheckSeverity.WARN if warning else dg.AssetCheckSeverity.ERROR,
+        description=None if passed else in_words(offenders),
+        metadata={
+            "offenders": len(offenders),
+            "first": dg.MetadataValue.json([dict(one) for one in offenders[:OFFENDERS_NAMED]]),
+        },
+    )
+
+
+def in_words(offenders: Offenders) -> str:
+    """The first offenders, as an alert says them.
+
+    >>> in_words([{"epoch": 7, "operator_id": 3, "stored": "5", "expected": "4"}])
+    'epoch 7, operator 3: 5 instead of 4'
+    """
+    said = []
+    for one in offenders[:3]:
+        text = f"epoch {one['epoch']}"
+        if one.get("operator_id") is not None:
+            text += f", operator {one['operator_id']}"
+        if one.get("fault"):
+            text += f", {one['fault']}"
+        if one.get("stored") is not None or one.get("expected") is not None:
+            text += (
+                f": {one.get('stored') or 'nothing'} instead of {one.get('expected') or 'nothing'}"
+            )
+        said.append(text)
+    rest = len(offenders) - len(said)
+    return "; ".join(said) + (f"; and {rest} more" if rest > 0 else "")
