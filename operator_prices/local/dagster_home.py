@@ -13,9 +13,6 @@ from psycopg.conninfo import conninfo_to_dict
 from operator_prices import VERSION
 from operator_prices.settings import PROJECT, Settings
 
-SCHEMA = "dagster"
-"""Dagster's tables have a schema of their own; the migrations create it."""
-
 CODE, LOCATION = "operator_prices.definitions", "operator_prices"
 """The module of the code location, and its name; `workspace.yaml` says the same."""
 
@@ -29,25 +26,24 @@ def storage_url(dsn: str) -> str:
     SQLAlchemy takes a bare `postgresql://` for psycopg 3, with which the webserver cannot work.
 
     >>> storage_url("postgresql://me:secret@db.example/prices?sslmode=require")
-    'postgresql+psycopg2://me:secret@db.example/prices?sslmode=require&options=-csearch_path%3Ddagster'
+    'postgresql+psycopg2://me:secret@db.example/prices?sslmode=require'
     >>> storage_url("postgresql://postgres:@/prices?host=/run/postgres")
-    'postgresql+psycopg2://postgres@/prices?host=/run/postgres&options=-csearch_path%3Ddagster'
+    'postgresql+psycopg2://postgres@/prices?host=/run/postgres'
+    >>> storage_url("host=::1 user=me dbname=prices port=5433")
+    'postgresql+psycopg2://me@[::1]:5433/prices'
     """
     known = {name: str(value) for name, value in conninfo_to_dict(dsn).items() if value}
     host, port = known.pop("host", ""), known.pop("port", "")
     user, password = known.pop("user", ""), known.pop("password", "")
     database = known.pop("dbname", user)
-    options = f"{known.pop('options', '')} -csearch_path={SCHEMA}".strip()
     place = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
     place += "@" if place else ""
     if host.startswith("/"):
         known = {"host": host, **({"port": port} if port else {}), **known}
     else:
-        place += host + (f":{port}" if port else "")
-    query = "&".join(
-        f"{name}={quote(value, safe='/')}" for name, value in (known | {"options": options}).items()
-    )
-    return f"postgresql+psycopg2://{place}/{quote(database, safe='')}?{query}"
+        place += (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+    query = "&".join(f"{name}={quote(value, safe='/')}" for name, value in known.items())
+    return f"postgresql+psycopg2://{place}/{quote(database, safe='')}" + (query and f"?{query}")
 
 
 def home(data_dir: Path) -> Path:

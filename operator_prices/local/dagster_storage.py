@@ -1,0 +1,137 @@
+"""Dagster's storage, in a schema of its own whatever a pooler makes of startup options.
+
+`dagster.yaml` names the class.
+"""
+
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from alembic.script import ScriptDirectory
+from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres.event_log.event_log import SqlEventLogStorageMetadata
+from dagster_postgres.run_storage import run_storage
+from dagster_postgres.schedule_storage.schedule_storage import ScheduleStorageSqlMetadata
+from dagster_postgres.storage import ConfigurableClassData
+from dagster_postgres.utils import pg_alembic_config, pg_url_from_config
+from sqlalchemy import URL, Engine, event, make_url
+from sqlalchemy.dialects import plugins
+from sqlalchemy.engine import CreateEnginePlugin
+
+from operator_prices import store
+from operator_prices.local.dagster_home import storage_url
+from operator_prices.store import schemas
+from operator_prices.store.poolers import require_session
+
+PLUGIN = "operator_prices_schema"
+
+POOLED = "operator-prices pooled"
+"""Marks a connection whose session lives on at a pooler."""
+
+
+class OwnSchemaStorage(DagsterPostgresStorage):
+    """Dagster's storage in Postgres, whose every connection works in the schema `dagster`.
+
+    Raises an `ExplainedError` where there is no such schema, or where a pooler keeps no session.
+    """
+
+    def __init__(
+        self,
+        postgres_url: str,
+        *,
+        should_autocreate_tables: bool = True,
+        inst_data: ConfigurableClassData | None = None,
+    ) -> None:
+        dsn = plain(postgres_url)
+        require_session(dsn)
+        with store.connect(dsn) as connection:
+            schemas.require_schema(connection)
+            if schemas.strays(connection, tables()):
+                schemas.gather(connection, tables(), revisions())
+        url = make_url(storage_url(dsn)).update_query_dict({"plugin": PLUGIN})
+        super().__init__(
+            url.render_as_string(hide_password=False), should_autocreate_tables, inst_data
+        )
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "OwnSchemaStorage":
+        return cls(
+            pg_url_from_config(config_value),
+            should_autocreate_tables=config_value.get("should_autocreate_tables", True),
+            inst_data=inst_data,
+        )
+
+
+class OwnSchema(CreateEnginePlugin):
+    """Has each connection of an engine enter the schema when it is made."""
+
+    def update_url(self, url: URL) -> URL:
+        return url
+
+    def engine_created(self, engine: Engine) -> None:
+        event.listen(engine, "do_connect", _named)
+        event.listen(engine, "connect", _entered, insert=True)  # before SQLAlchemy asks where it is
+        event.listen(engine, "close", _left)
+
+
+plugins.register(PLUGIN, __name__, OwnSchema.__name__)
+
+
+def plain(url: str) -> str:
+    """The address as psycopg takes it, of one that SQLAlchemy takes.
+
+    >>> plain("postgresql+psycopg2://me@db.example/prices")
+    'postgresql://me@db.example/prices'
+    """
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme.partition('+')[0]}{separator}{rest}"
+
+
+def tables() -> dict[str, frozenset[str]]:
+    """The columns of each of Dagster's tables."""
+    return {
+        table.name: frozenset(column.name for column in table.columns)
+        for metadata in (
+            run_storage.RunStorageSqlMetadata,
+            SqlEventLogStorageMetadata,
+            ScheduleStorageSqlMetadata,
+        )
+        for table in metadata.tables.values()
+    }
+
+
+def revisions() -> frozenset[str]:
+    """The versions of Dagster's tables, as Alembic notes them."""
+    scripts = ScriptDirectory.from_config(pg_alembic_config(str(run_storage.__file__)))
+    return frozenset(script.revision for script in scripts.walk_revisions())
+
+
+def _named(_: object, __: object, ___: object, parameters: dict[str, Any]) -> None:
+    parameters.setdefault("application_name", f"operator-prices {Path(sys.argv[0]).name}")
+
+
+def _entered(connection: Any, record: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
+    before, connection.autocommit = connection.autocommit, True  # a rollback must not undo it
+    with connection.cursor() as cursor:
+        cursor.execute(schemas.ENTER)
+        _, schema, process = cursor.fetchone()
+    connection.autocommit = before
+    record.info[POOLED] = process != connection.info.backend_pid
+    if schema != schemas.SCHEMA:
+        raise schemas.SchemaError(
+            f"A connection of Dagster's is in the schema {schema} and not in {schemas.SCHEMA}:"
+            f" run `operator-prices migrate`, and let the role {connection.info.user} use it."
+        )
+
+
+def _left(connection: Any, record: Any) -> None:  # noqa: ANN401
+    """Give a session back to a pooler as it was, in case that the pooler does not see to it."""
+    if record is not None and record.info.get(POOLED):
+        with suppress(connection.Error), connection.cursor() as cursor:
+            connection.rollback()
+            connection.autocommit = True
+            cursor.execute(schemas.LEAVE)
