@@ -1,107 +1,173 @@
-"""The dashboard's files, and the libraries that installed Python packages bring for the browser."""
+"""The dashboard's pages and files, and the libraries that installed Python packages bring.
 
+Every link of a page is relative, so that all of it works below any prefix of a path. The folder in
+which a page names its files is the hash of their content: what lies there may be kept for ever.
+"""
+
+import gzip
+from collections.abc import Callable, Mapping
 from functools import cache
 from hashlib import blake2b
 from importlib.util import find_spec
 from mimetypes import guess_type
 from pathlib import Path
 
+import zstandard
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
-from isal import igzip
+from fastapi.responses import Response
 
 from operator_prices.web.answers import CACHE_CONTROL, coding, matches
 
 STATIC = Path(__file__).parent / "static"
 
+FOR_EVER = "public, max-age=31536000, immutable"
+
 POLICY = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src 'self';"
-    " frame-ancestors 'none'; base-uri 'none'"
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
+    " worker-src 'self'; frame-ancestors {framers}; base-uri 'none'; form-action 'none'"
 )
 """Nothing from elsewhere; Bokeh and Swagger write styles into the page."""
 
-DOCS = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Operator prices API</title>
-<link rel="stylesheet" href="/vendor/swagger-ui.css">
-<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
-<div id="swagger-ui"></div>
-<script src="/vendor/swagger-ui-bundle.js"></script>
-<script src="/static/docs.js"></script>
-</html>
-"""
-
+NOBODY = "'none'"
 
 router = APIRouter(include_in_schema=False)
 
-_packed: dict[Path, tuple[int, str, bytes]] = {}
+
+class Packed:
+    """A file as it is sent: named by what is in it, and pressed once for each coding asked for."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        self.tag = blake2b(content, digest_size=8).hexdigest()
+        self.kind = guess_type(name)[0] or "application/octet-stream"
+        self._content = content
+        self._pressed = {"identity": content}
+
+    def body(self, given: str) -> bytes:
+        if given not in self._pressed:
+            self._pressed[given] = PRESSES[given](self._content)
+        return self._pressed[given]
 
 
-def file(request: Request, path: Path) -> Response:
-    """A file of ours, with gzip for whoever takes it; packed once, and again when it changes."""
-    changed = path.stat().st_mtime_ns
-    if path not in _packed or _packed[path][0] != changed:
-        content = path.read_bytes()
-        tag = blake2b(content, digest_size=8).hexdigest()
-        _packed[path] = (changed, tag, igzip.compress(content, compresslevel=2))
-    _, tag, squeezed = _packed[path]
-    gzip = coding(request.headers.get("accept-encoding", "").replace("zstd", "")) == "gzip"
-    etag = f'"{tag}-gzip"' if gzip else f'"{tag}"'
+PRESSES: dict[str, Callable[[bytes], bytes]] = {
+    "zstd": lambda content: zstandard.ZstdCompressor(level=9).compress(content),
+    "gzip": lambda content: gzip.compress(content, 9),
+}
+
+
+def sent(request: Request, file: Packed, *, keep: bool, framers: str = NOBODY) -> Response:
+    """The file in the coding that the client takes; `keep` says that its address is its content."""
+    given = coding(request.headers.get("accept-encoding", ""))
+    etag = f'"{file.tag}-{given}"'
     headers = {
         "etag": etag,
-        "cache-control": CACHE_CONTROL,
+        "cache-control": FOR_EVER if keep else CACHE_CONTROL,
         "vary": "Accept-Encoding",
         "x-content-type-options": "nosniff",
-        "content-security-policy": POLICY,
+        "content-security-policy": POLICY.format(framers=framers),
     }
     if matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    if gzip:
-        headers["content-encoding"] = "gzip"
-    content = squeezed if gzip else path.read_bytes()
-    kind = guess_type(path.name)[0] or "application/octet-stream"
-    return Response(content, media_type=kind, headers=headers)
+    if given != "identity":
+        headers["content-encoding"] = given
+    return Response(file.body(given), media_type=file.kind, headers=headers)
+
+
+class Folder:
+    """Files by name, read once and again when one of them changes."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths = paths
+        self._read: dict[str, tuple[int, Packed]] = {}
+
+    def file(self, name: str) -> Packed | None:
+        path = self._paths.get(name)
+        if path is None:
+            return None
+        changed = path.stat().st_mtime_ns
+        if name not in self._read or self._read[name][0] != changed:
+            self._read[name] = changed, Packed(path.read_bytes(), name)
+        return self._read[name][1]
+
+    def version(self) -> str:
+        """The hash of everything in it."""
+        tags = [file.tag for name in sorted(self._paths) if (file := self.file(name))]
+        return blake2b("".join(tags).encode(), digest_size=6).hexdigest()
+
+
+@cache
+def static_folder() -> Folder:
+    return Folder({path.name: path for path in STATIC.iterdir() if path.is_file()})
+
+
+@cache
+def vendor_folder() -> Folder:
+    """What we serve of installed packages; none of the packages is imported."""
+    bokeh = _package("bokeh") / "server" / "static" / "js"
+    swagger = next((_package("swagger_ui_bundle") / "vendor").glob("swagger-ui-*"))
+    return Folder(
+        {
+            "bokeh.min.js": bokeh / "bokeh.min.js",
+            "bokeh-api.min.js": bokeh / "bokeh-api.min.js",
+            "swagger-ui-bundle.js": swagger / "swagger-ui-bundle.js",
+            "swagger-ui.css": swagger / "swagger-ui.css",
+        }
+    )
+
+
+FOLDERS = {"static": static_folder, "vendor": vendor_folder}
+
+
+def page(request: Request, name: str, framers: str = NOBODY) -> Response:
+    """A page of ours, whose links to files name the version of their folder."""
+    versions = tuple(folder().version() for folder in FOLDERS.values())
+    return sent(request, _page(name, versions), keep=False, framers=framers)
+
+
+@cache
+def _page(name: str, versions: tuple[str, ...]) -> Packed:
+    text = (STATIC / name).read_text(encoding="utf-8")
+    for folder, version in zip(FOLDERS, versions, strict=True):
+        text = text.replace(f'"{folder}/', f'"{folder}/{version}/')
+    return Packed(text.encode(), name)
 
 
 @router.get("/")
 async def dashboard(request: Request) -> Response:
-    return file(request, STATIC / "index.html")
+    return page(request, "index.html")
+
+
+@router.get("/docs")
+async def docs(request: Request) -> Response:
+    return page(request, "docs.html")
 
 
 @router.get("/static/{name}")
 async def static(request: Request, name: str) -> Response:
-    known = {path.name: path for path in STATIC.iterdir() if path.is_file()}
-    return file(request, known[name]) if name in known else _none()
+    return _of(request, "static", name)
 
 
 @router.get("/vendor/{name}")
 async def library(request: Request, name: str) -> Response:
-    known = _vendor()
-    return file(request, known[name]) if name in known else _none()
+    return _of(request, "vendor", name)
 
 
-@router.get("/docs")
-async def docs() -> HTMLResponse:
-    return HTMLResponse(DOCS, headers={"content-security-policy": POLICY})
+@router.get("/static/{version}/{name}")
+async def static_version(request: Request, version: str, name: str) -> Response:
+    """A file of that version; of another one today's, not to be kept."""
+    return _of(request, "static", name, version)
 
 
-def _none() -> Response:
-    return Response("There is no such file.", 404, media_type="text/plain")
+@router.get("/vendor/{version}/{name}")
+async def vendor_version(request: Request, version: str, name: str) -> Response:
+    return _of(request, "vendor", name, version)
 
 
-@cache
-def _vendor() -> dict[str, Path]:
-    """By name, the files that we serve of installed packages; none of the packages is imported."""
-    bokeh = _package("bokeh") / "server" / "static" / "js"
-    swagger = next((_package("swagger_ui_bundle") / "vendor").glob("swagger-ui-*"))
-    return {
-        "bokeh.min.js": bokeh / "bokeh.min.js",
-        "bokeh-api.min.js": bokeh / "bokeh-api.min.js",
-        "swagger-ui-bundle.js": swagger / "swagger-ui-bundle.js",
-        "swagger-ui.css": swagger / "swagger-ui.css",
-    }
+def _of(request: Request, folder: str, name: str, version: str = "") -> Response:
+    files = FOLDERS[folder]()
+    file = files.file(name)
+    if file is None:
+        return Response("There is no such file.", 404, media_type="text/plain")
+    return sent(request, file, keep=version == files.version())
 
 
 def _package(name: str) -> Path:

@@ -1,7 +1,8 @@
 """The dashboard in a real browser, as a person uses it."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -43,6 +44,7 @@ FRAMES = """() => new Promise((done) => {
 
 
 STREAM = """
+delete window.SharedWorker;
 window.EventSource = class extends EventTarget {
   static CLOSED = 2;
   constructor() {
@@ -61,6 +63,20 @@ window.arrive = (...epochs) => {
 };
 """
 """A stream that says what a test lets it say, and nothing else."""
+
+SHARED_WORKER = "window.SharedWorker"
+"""Leaves the browser as it is."""
+
+HIDING = """
+let hidden = false;
+Object.defineProperty(document, "visibilityState", { get: () => hidden ? "hidden" : "visible" });
+Object.defineProperty(document, "hidden", { get: () => hidden });
+window.hide = (yes) => {
+  hidden = yes;
+  document.dispatchEvent(new Event("visibilitychange"));
+};
+"""
+"""A tab that is put behind another one, and comes back."""
 
 HASTE = """
 const patient = window.setInterval;
@@ -156,6 +172,22 @@ def view(page: Page) -> tuple[int, int]:
     page.wait_for_timeout(150)
     first = page.get_attribute("body", "data-first") or "-1"
     return int(first), int(page.get_attribute("body", "data-last") or "-1")
+
+
+def watchers(api: Served) -> int:
+    """How many streams the server has open."""
+    metrics = api.get("/metrics").body.decode()
+    name = next(
+        line for line in metrics.splitlines() if line.startswith("operator_prices_stream_listeners")
+    )
+    return int(float(name.split()[-1]))
+
+
+def until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline, "it did not come about within 20 seconds"
+        time.sleep(0.1)
 
 
 def choose(page: Page, name: str, value: str) -> None:
@@ -398,6 +430,42 @@ def test_a_new_epoch_arrives_live(server: str, migrated: str, chromium: Browser)
             page.close()
 
 
+def test_twelve_tabs_of_one_browser_share_one_stream(
+    server: str, migrated: str, chromium: Browser
+) -> None:
+    with small(server, migrated) as (api, connection):
+        context = chromium.new_context()
+        tabs = [opened(context.new_page(), api.url) for _ in range(12)]
+        assert watchers(api) == 1
+        history.write(connection, 60, 60, 3, raw=False)
+        for tab in tabs:
+            expect(tab.locator("body")).to_have_attribute("data-epochs", "61")
+        for tab in tabs[:-1]:
+            tab.close()
+        history.write(connection, 61, 61, 3, raw=False)
+        expect(tabs[-1].locator("body")).to_have_attribute("data-epochs", "62")
+        context.close()
+
+
+@pytest.mark.parametrize("script", [SHARED_WORKER, "delete window.SharedWorker"])
+def test_a_hidden_tab_has_no_stream_and_fetches_what_it_missed_when_it_is_seen(
+    server: str, migrated: str, chromium: Browser, script: str
+) -> None:
+    with (
+        small(server, migrated) as (api, connection),
+        alone(chromium, api.url, HIDING, script) as (page, _),
+    ):
+        expect(page.locator("#connection")).not_to_have_text("Connecting")
+        assert watchers(api) == 1
+        page.evaluate("hide(true)")
+        history.write(connection, 60, 60, 3, raw=False)  # whoever left is noticed when told
+        until(lambda: watchers(api) == 0)
+        expect(page.locator("body")).to_have_attribute("data-epochs", "60")
+        page.evaluate("hide(false)")
+        expect(page.locator("body")).to_have_attribute("data-epochs", "61")
+        until(lambda: watchers(api) == 1)
+
+
 def test_what_a_stream_missed_is_fetched_when_it_comes_back(
     server: str, migrated: str, chromium: Browser
 ) -> None:
@@ -416,6 +484,7 @@ def test_an_epoch_brings_along_those_before_it_that_were_missed(
 ) -> None:
     with small(server, migrated) as (api, connection), alone(chromium, api.url, STREAM) as opening:
         page, asked = opening
+        page.wait_for_timeout(500)
         history.write(connection, 60, 69, 3, raw=False)
         page.evaluate("arrive(69)")
         expect(page.locator("body")).to_have_attribute("data-epochs", "70")

@@ -1,6 +1,6 @@
 // Line charts of many series, drawn by Bokeh: only as many points as there are pixels reach it.
 
-import { labels, ticks } from "/static/numbers.js";
+import { labels, ticks } from "./numbers.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 

@@ -1,13 +1,13 @@
 // The dashboard: it loads, keeps itself up to date, and shows what the address names.
 
-import { all, find, link, make, say, update } from "/static/elements.js";
-import { Errands, listen as listenLive } from "/static/live.js";
-import { ago, amount, broken, gist, grouped, moment, nothing, total, unknown } from "/static/numbers.js";
-import { chooseFirst, controlOperators, list } from "/static/operators.js";
-import { epochPage, more, operatorFacts, operatorPage } from "/static/pages.js";
-import { alone, ask, dark, data, detail, json, stale, state } from "/static/state.js";
-import { forget, fullScreen, listen as listenChart } from "/static/tips.js";
-import { asChosen, brushed, charts, legend, look, outline, paint, redraw, reset, shared, shift, show, zoom } from "/static/view.js";
+import { all, find, link, make, say, update } from "./elements.js";
+import { Errands, listen as listenLive } from "./live.js";
+import { ago, amount, broken, gist, grouped, moment, nothing, total, unknown } from "./numbers.js";
+import { chooseFirst, controlOperators, list } from "./operators.js";
+import { epochPage, more, operatorFacts, operatorPage } from "./pages.js";
+import { alone, ask, dark, data, detail, json, stale, state } from "./state.js";
+import { forget, fullScreen, listen as listenChart } from "./tips.js";
+import { asChosen, brushed, charts, legend, look, outline, paint, redraw, reset, shared, shift, show, zoom } from "./view.js";
 
 /** How often to ask whether stored epochs were repaired, or more of them are in quarantine. */
 const POLL = 60_000;
@@ -186,7 +186,7 @@ async function carryOut({ load, renew, follow, epochs: arrived }) {
   if (load) document.body.dataset.loading = "true";
   try {
     const before = { chosen: started || load || (state.own ? false : asChosen()), last: started ? -1 : state.drawn.epochs[state.drawn.length - 1], range: state.range };
-    const [status, operators] = await Promise.all([json("/api/status"), json("/api/operators")]);
+    const [status, operators] = await Promise.all([json("api/status"), json("api/operators")]);
     const drawn = await ask({ ...question(started || load, renew, arrived), incomplete: status.incomplete });
     stale();
     take(status, operators, follow);
@@ -203,14 +203,14 @@ async function carryOut({ load, renew, follow, epochs: arrived }) {
 
 /** Which epochs to ask for; with `renew`, from which on those that are not among them are gone. */
 function question(all, renew, arrived) {
-  if (all) return { url: `/api/epochs?limit=${state.range}`, renew: null };
+  if (all) return { url: `api/epochs?limit=${state.range}`, renew: null };
   const { epochs, length } = state.drawn;
   const [first, last] = [epochs[0], epochs[length - 1]];
-  if (renew) return { url: `/api/epochs?from=${first}`, renew: first };
+  if (renew) return { url: `api/epochs?from=${first}`, renew: first };
   const wanted = state.range === "all" || length < Number(state.range) ? arrived : arrived.filter((epoch) => epoch >= first);
   const from = Math.min(last + 1, ...wanted);
   const to = Math.max(from, ...wanted);
-  return { url: wanted.length ? `/api/epochs?from=${from}&to=${to}` : `/api/epochs?from=${last + 1}` };
+  return { url: wanted.length ? `/api/epochs?from=${from}&to=${to}` : `api/epochs?from=${last + 1}` };
 }
 
 function take(status, operators, follow) {
@@ -267,7 +267,7 @@ function connected(yes) {
 async function poll() {
   if (document.hidden || errands.busy) return;
   try {
-    const { version } = await json("/api/status");
+    const { version } = await json("api/status");
     if (version !== state.version) errands.add({ renew: true });
   } catch {
     errands.add({ follow: true }); // fails as well, and says so until it does not

@@ -1,6 +1,6 @@
 // Elements of the page: built from text, never from markup, and brought up to date in place.
 
-import { nothing, percent } from "/static/numbers.js";
+import { nothing, percent } from "./numbers.js";
 
 export const find = (selector) => document.querySelector(selector);
 export const all = (selector) => [...document.querySelectorAll(selector)];

@@ -1,11 +1,16 @@
 // What arrives while the page is open: it is done one thing at a time, and again until it works.
 
+import { Stream } from "./source.js";
+
 const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 30_000;
 
 /** Epochs that come one after another are fetched together: after so long without a new one, or so long at most. */
 const QUIET = 250;
 const BURST = 2_500;
+
+/** How often a visible page tells the shared stream that it is still there. */
+const BEAT = 20_000;
 
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
@@ -63,14 +68,47 @@ export class Errands {
   }
 }
 
-/** Listen for new epochs for ever; `connected` hears true or false, `arrived` the number of an epoch. */
+/**
+ * Listen for new epochs while the page is visible; `connected` hears true or false, `arrived` the number of an epoch.
+ * All tabs of a browser share one stream, since it has but six connections to a server; a browser without shared
+ * workers shows one tab at a time, and so has one stream as well.
+ */
 export function listen(connected, arrived) {
-  const stream = new EventSource("/api/stream");
-  stream.addEventListener("open", () => connected(true));
-  stream.addEventListener("epoch", (event) => arrived(JSON.parse(event.data).epoch));
-  stream.addEventListener("error", () => {
-    connected(false);
-    if (stream.readyState !== EventSource.CLOSED) return; // it comes back by itself
-    setTimeout(() => listen(connected, arrived), 3_000);
-  });
+  const address = new URL("api/stream", location.href).href;
+  const heard = ({ open, epoch }) => {
+    if (open !== undefined) connected(open);
+    if (epoch !== undefined) arrived(epoch);
+  };
+  let watch = own(address, heard);
+  if (globalThis.SharedWorker) {
+    const alone = watch;
+    watch = shared(address, heard, () => {
+      watch = alone;
+      look();
+    });
+  }
+  const look = () => watch(document.visibilityState === "visible");
+  document.addEventListener("visibilitychange", look);
+  addEventListener("pagehide", () => watch(false));
+  addEventListener("pageshow", look);
+  look();
+}
+
+/** By the worker of all tabs; `failed` is called where a browser cannot run it. */
+function shared(address, heard, failed) {
+  const worker = new SharedWorker(new URL("stream.js", import.meta.url), { type: "module", name: address });
+  worker.onerror = failed;
+  worker.port.onmessage = ({ data }) => heard(data);
+  let watching = false;
+  const tell = () => worker.port.postMessage({ address, watching });
+  setInterval(() => { if (watching) tell(); }, BEAT);
+  return (visible) => {
+    watching = visible;
+    tell();
+  };
+}
+
+function own(address, heard) {
+  const stream = new Stream(address, heard);
+  return (visible) => (visible ? stream.open() : stream.close());
 }

@@ -1,9 +1,9 @@
 // The table of operators: sorted, searched, and where lines are chosen.
 
-import { all, badge, earned, find, link, make, update } from "/static/elements.js";
-import { amount, compare, exact, grouped, nothing, unknown } from "/static/numbers.js";
-import { named, state, swatch, weight } from "/static/state.js";
-import { legend, redraw } from "/static/view.js";
+import { all, badge, earned, find, link, make, update } from "./elements.js";
+import { amount, compare, exact, grouped, nothing, unknown } from "./numbers.js";
+import { named, state, swatch, weight } from "./state.js";
+import { legend, redraw } from "./view.js";
 
 /** With more operators than this the largest few are shown at first. */
 const MANY = 12;

@@ -1,8 +1,8 @@
 // The pages of one operator and of one epoch: each gives the elements it is made of.
 
-import { badge, earned, facts, link, make, table } from "/static/elements.js";
-import { amount, grouped, moment, nothing, ratio, unknown } from "/static/numbers.js";
-import { detail, json, named, state, swatch } from "/static/state.js";
+import { badge, earned, facts, link, make, table } from "./elements.js";
+import { amount, grouped, moment, nothing, ratio, unknown } from "./numbers.js";
+import { detail, json, named, state, swatch } from "./state.js";
 
 /** Rows of a history that are shown at first, and added each time more are asked for. */
 const ROWS = 200;
@@ -22,13 +22,13 @@ export function more() {
 
 /** What is known of an operator, and all its points, from its first epoch to its last. */
 export async function operatorFacts(id) {
-  const [told, points] = await Promise.all([json(`/api/operators/${id}`), json(`/api/operators/${id}/share-prices`)]);
+  const [told, points] = await Promise.all([json(`api/operators/${id}`), json(`api/operators/${id}/share-prices`)]);
   return { told, points };
 }
 
 export function operatorPage(id, { told, points }) {
   if (history.id !== id) history = { id, rows: ROWS };
-  const prices = `/api/operators/${id}/share-prices`;
+  const prices = `api/operators/${id}/share-prices`;
   const past = !told.isActive && !unknown(told.epoch);
   const since = past ? ` as of epoch ${grouped(told.epoch)}` : "";
   const returns = [["1d", "1 day"], ["7d", "7 days"], ["30d", "30 days"]].map(([key, name]) => {
@@ -89,7 +89,7 @@ export async function epochPage(epoch) {
     make("p", { class: "crumbs" }, link("Overview", "#/"),
       told.previous === null ? null : link(`Epoch ${grouped(told.previous)}, before`, `#/epoch/${told.previous}`),
       told.next === null ? null : link(`Epoch ${grouped(told.next)}, after`, `#/epoch/${told.next}`),
-      link("CSV", `/api/epochs/${epoch}?format=csv`), link("JSON", `/api/epochs/${epoch}`)),
+      link("CSV", `api/epochs/${epoch}?format=csv`), link("JSON", `api/epochs/${epoch}`)),
     make("h1", { tabindex: "-1" }, `Epoch ${grouped(epoch)}`,
       told.complete === true ? badge("complete", "good") : told.complete === false ? badge("incomplete", "bad") : badge("not verified", "warn"),
       badge(told.source ?? "unknown source", "")),

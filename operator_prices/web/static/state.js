@@ -1,7 +1,7 @@
 // What is chosen and what is known; whatever is asked of the server passes here.
 
-import { color } from "/static/charts.js";
-import { make } from "/static/elements.js";
+import { color } from "./charts.js";
+import { make } from "./elements.js";
 
 export const state = {
   range: "200",
@@ -19,7 +19,7 @@ export const state = {
   cursor: null,
 };
 
-const worker = new Worker("/static/history.js");
+const worker = new Worker(new URL("history.js", import.meta.url));
 const waiting = new Map();
 let jobs = 0;
 
@@ -30,9 +30,10 @@ worker.onmessage = ({ data: { job, error, drawn, exact } }) => {
   else resolve(drawn ?? exact);
 };
 
-/** Put a question to the worker that keeps the history. */
+/** Put a question to the worker that keeps the history; a relative address is one of this page. */
 export function ask(question) {
   const job = ++jobs;
+  if (question.url) question.url = new URL(question.url, location.href).href;
   return new Promise((resolve, reject) => {
     waiting.set(job, { resolve, reject });
     worker.postMessage({ job, ...question });
@@ -54,7 +55,7 @@ const details = new Map();
 /** Everything about one epoch, exactly; the last few hundred asked for are kept. */
 export function detail(epoch) {
   if (!details.has(epoch)) {
-    const asked = json(`/api/epochs/${epoch}`);
+    const asked = json(`api/epochs/${epoch}`);
     asked.catch(() => details.delete(epoch));
     details.set(epoch, asked);
     if (details.size > 400) details.delete(details.keys().next().value);

@@ -1,10 +1,10 @@
 // Pointing at charts: tooltips by mouse, by finger and by keyboard.
 
-import { lower } from "/static/charts.js";
-import { find, make, say } from "/static/elements.js";
-import { compare, exact, grouped, moment, scaled, unknown } from "/static/numbers.js";
-import { data, detail, ids, named, state, swatch, tint } from "/static/state.js";
-import { bounds, charts, height, look, reset, shared, zoom } from "/static/view.js";
+import { lower } from "./charts.js";
+import { find, make, say } from "./elements.js";
+import { compare, exact, grouped, moment, scaled, unknown } from "./numbers.js";
+import { data, detail, ids, named, state, swatch, tint } from "./state.js";
+import { bounds, charts, height, look, reset, shared, zoom } from "./view.js";
 
 const tip = find("#tip");
 const LINES = 12;

@@ -1,9 +1,9 @@
 // The charts, and which epochs of them are in view.
 
-import { Chart, Linked, Overview, lower, thinned } from "/static/charts.js";
-import { all, find, make, update } from "/static/elements.js";
-import { compare, grouped } from "/static/numbers.js";
-import { data, ids, named, operator, state, swatch, tint, weight } from "/static/state.js";
+import { Chart, Linked, Overview, lower, thinned } from "./charts.js";
+import { all, find, make, update } from "./elements.js";
+import { compare, grouped } from "./numbers.js";
+import { data, ids, named, operator, state, swatch, tint, weight } from "./state.js";
 
 export const shared = new Linked();
 export const charts = {
