@@ -80,7 +80,7 @@ export const data = () => state.own ?? state.drawn;
 /** The operators whose lines are drawn. */
 export const ids = () => (state.only === null ? data().ids.filter((id) => state.shown.has(id)) : [state.only]);
 
-/** The series of one operator from its points, as `/api/operators/{id}/share-prices` tells them. */
+/** The series of one operator from its points, as the API tells them. */
 export function alone(id, points) {
   const column = (name) => Float64Array.from(points, (point) => (point[name] === null ? NaN : Number(point[name]) / 1e18));
   const stake = column("stake");
