@@ -28,7 +28,7 @@ MALLOC_LIMITS = {-1: 2 * 2**20, -3: 4 * 2**20, -8: 1}
 the heap, since mapping each anew makes an answer twice as slow; what bursts leave is returned."""
 
 
-class UnusableDatabaseError(ExplainedError):
+class UnservableDatabaseError(ExplainedError):
     """A database that the API cannot serve from."""
 
 
@@ -98,18 +98,18 @@ async def _checked(database_url: str) -> str | None:
             await database.version()
             return await database.complaint()
     except psycopg.errors.UndefinedTable as error:
-        raise UnusableDatabaseError(
+        raise UnservableDatabaseError(
             "The database of API_DATABASE_URL lacks our migrations: run `operator-prices migrate`"
             " first."
         ) from error
     except psycopg.errors.InsufficientPrivilege as error:
-        raise UnusableDatabaseError(
+        raise UnservableDatabaseError(
             f"The role of API_DATABASE_URL may not read what is published"
             f" ({error.diag.message_primary}): use operator_prices_reader, or grant it the same."
         ) from error
     except psycopg.Error as error:
         said = " ".join(str(error).split())
-        raise UnusableDatabaseError(
+        raise UnservableDatabaseError(
             f"The database of API_DATABASE_URL does not answer ({said}): start it or correct"
             " API_DATABASE_URL."
         ) from error

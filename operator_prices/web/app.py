@@ -13,10 +13,10 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from operator_prices.settings import Settings
-from operator_prices.web import old_routes, operations, pages, routes
+from operator_prices.web import live, old_routes, operations, pages, routes
 from operator_prices.web import parameters as given
 from operator_prices.web.metrics import Measured
-from operator_prices.web.parameters import RefusedError
+from operator_prices.web.parameters import RefusedRequestError
 from operator_prices.web.service import Service
 
 LOG = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
             expose_headers=["ETag"],
         )
     _add_failures(app)
-    for part in (old_routes, routes, operations, pages):
+    for part in (old_routes, routes, live, operations, pages):
         app.include_router(part.router)
     app.add_middleware(HeadersAlone)
     app.add_middleware(Measured, metrics=service.metrics)
@@ -84,8 +84,8 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _add_failures(app: FastAPI) -> None:
-    @app.exception_handler(RefusedError)
-    async def refused(_: Request, error: RefusedError) -> JSONResponse:
+    @app.exception_handler(RefusedRequestError)
+    async def refused(_: Request, error: RefusedRequestError) -> JSONResponse:
         return JSONResponse({"detail": error.sentence}, error.status)
 
     @app.exception_handler(RequestValidationError)

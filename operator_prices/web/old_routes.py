@@ -11,10 +11,10 @@ from fastapi import APIRouter, Request, Response
 
 from operator_prices.epochs.windows import between
 from operator_prices.web import parameters as given
-from operator_prices.web import queries
 from operator_prices.web.database import Cursor, Version
-from operator_prices.web.parameters import described
-from operator_prices.web.queries import Served, Span
+from operator_prices.web.parameters import documented
+from operator_prices.web.queries.documents import documents, health_row, latest, steps
+from operator_prices.web.queries.spans import CAP, Served, Span, bounds
 from operator_prices.web.service import service
 
 SMALL = 10
@@ -23,7 +23,7 @@ SMALL = 10
 router = APIRouter(tags=["as of old"])
 
 
-@router.get("/api/epochs", responses=described())
+@router.get("/api/epochs", responses=documented())
 async def epochs(  # noqa: PLR0917
     request: Request,
     limit: given.Limit = None,
@@ -39,7 +39,7 @@ async def epochs(  # noqa: PLR0917
     if health == "1":
         return api.answer(request, _health, key="health")
     from_epoch, to_epoch = given.span(first, last)
-    span = Span(from_epoch, to_epoch, given.limited(limit, queries.CAP), sample)
+    span = Span(from_epoch, to_epoch, given.limited(limit, CAP), sample)
     chosen = given.listed(operators)
     way = path or api.settings.read_path
     served = Served()
@@ -48,7 +48,7 @@ async def epochs(  # noqa: PLR0917
         rows = (
             _parsed(cursor, span, chosen, served)
             if way == "json"
-            else queries.documents(cursor, version, span, chosen, served)
+            else documents(cursor, version, span, chosen, served)
         )
         try:
             async with aclosing(rows):
@@ -57,37 +57,34 @@ async def epochs(  # noqa: PLR0917
         finally:
             api.counted("/api/epochs", served)
 
-    small = span.last - span.first < SMALL or (span.limit or queries.CAP) <= SMALL
+    small = span.last - span.first < SMALL or (span.limit or CAP) <= SMALL
     return api.answer(request, source, key=f"epochs {way} {span} {chosen}", large=not small)
 
 
-@router.get("/api/summary", responses=described())
+@router.get("/api/summary", responses=documented())
 async def summary(request: Request) -> Response:
     """The latest epoch, or null."""
     return service(request).answer(request, _summary, key="summary")
 
 
 async def _health(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
-    await cursor.execute(queries.HEALTH)
-    row = await cursor.fetchone() or (0, 0, False)
     names = ("sample", "rewardsAvailable", "normalizedDataAvailable")
-    yield orjson.dumps(dict(zip(names, row, strict=True)))
+    yield orjson.dumps(dict(zip(names, await health_row(cursor), strict=True)))
 
 
 async def _summary(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
-    await cursor.execute(queries.LATEST)
-    row = await cursor.fetchone()
+    row = await latest(cursor)
     if row is None:
         yield b"null"
         return
-    latest = orjson.loads(row[0])
+    document, rewards = orjson.loads(row[0]), row[1]
     names = ("epoch", "endBlock", "timestamp", "totalStake", "storageFees")
     yield orjson.dumps(
         {
-            **{name: latest[name] for name in names},
-            "rewardsTotal": row[1],
-            "operatorSharePrices": latest["operatorSharePrices"],
-            "meta": {"sharePricesDefaulted": latest["meta"]["sharePricesDefaulted"]},
+            **{name: document[name] for name in names},
+            "rewardsTotal": rewards,
+            "operatorSharePrices": document["operatorSharePrices"],
+            "meta": {"sharePricesDefaulted": document["meta"]["sharePricesDefaulted"]},
         }
     )
 
@@ -98,8 +95,8 @@ async def _parsed(
     """The epochs of a span from their stored JSON, parsed now; sampled as those of the tables."""
     from operator_prices.legacy import read_paths  # noqa: PLC0415 - a megabyte that few ever need
 
-    first, last, rows = await queries.bounds(cursor, span, "epochs")
-    step, sampled = queries.steps(rows, span.sample)
+    first, last, rows = await bounds(cursor, span, "epochs")
+    step, sampled = steps(rows, span.sample)
     separator, number = b"[", 0
     left_out: bytes | None = None
     for window in between(first, last):

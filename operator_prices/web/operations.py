@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
-from operator_prices.web import queries
+from operator_prices.web.queries.status import freshness
 from operator_prices.web.service import Service, service
 
 router = APIRouter(tags=["operations"])
@@ -29,9 +29,8 @@ async def healthz() -> dict[str, str]:
 
 async def _freshness(api: Service) -> tuple[int | None, float | None]:
     async with api.database.cursor(PROBE_SECONDS) as cursor:
-        await cursor.execute(queries.FRESHNESS)
-        epoch, timestamp, _ = await cursor.fetchone() or (None, None, None)
-    return epoch, None if timestamp is None else time.time() - timestamp / 1000
+        newest = await freshness(cursor)
+    return (None, None) if newest is None else (newest[0], time.time() - newest[1] / 1000)
 
 
 @router.get("/readyz", responses={503: {"description": "Not ready, with why."}})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from operator_prices.web.returns import DAYS, Point, Return, over
+from operator_prices.web.returns import DAYS, Return, Worth, over
 
 NAMES = (
     "operatorId",
@@ -39,7 +39,7 @@ INTEGERS = {"operatorId", "nominationTax", "firstSeenEpoch", "lastSeenEpoch", "e
 
 
 def published(row: Sequence[Any]) -> dict[str, Any]:
-    """An operator as `/api/operators` tells it, from a row of `queries.OPERATORS`.
+    """An operator as `/api/operators` tells it, from a row of `operator_rows`.
 
     `returns` has a key for each span of days over which a return can be computed, and no other.
     """
@@ -50,9 +50,9 @@ def published(row: Sequence[Any]) -> dict[str, Any]:
     epoch, timestamp, worth, firsts = row[len(NAMES) :]
     returns = {}
     if epoch is not None:
-        last = Point(epoch, timestamp, int(worth))
+        last = Worth(epoch, timestamp, int(worth))
         for days, first_epoch, first_timestamp, first_worth in firsts or []:
-            first = Point(first_epoch, first_timestamp, int(first_worth))
+            first = Worth(first_epoch, first_timestamp, int(first_worth))
             if (earned := over(days, first, last)) is not None:
                 returns[f"{days}d"] = _told(earned)
     return {**facts, "returns": returns}

@@ -16,7 +16,8 @@ import zstandard
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from operator_prices.web.answers import CACHE_CONTROL, coding, matches
+from operator_prices.web.answers import CACHE_CONTROL
+from operator_prices.web.headers import coding, matches
 
 STATIC = Path(__file__).parent / "static"
 

@@ -6,6 +6,8 @@ from fastapi import Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, BeforeValidator, Field
 
+from operator_prices.web.headers import media_type
+
 LAST_EPOCH = 2**32 - 1
 LAST_OPERATOR = 2**31 - 1
 MANY = 1_000
@@ -25,7 +27,7 @@ class Sentence(BaseModel):
     detail: str
 
 
-class RefusedError(Exception):
+class RefusedRequestError(Exception):
     """A request that cannot be answered as it is; the sentence says why."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -136,7 +138,7 @@ def listed(operators: str | None) -> tuple[int, ...] | None:
         return None
     ids = {int(text) for text in operators.split(",")}
     if max(ids) > LAST_OPERATOR or len(ids) > MANY:
-        raise RefusedError(
+        raise RefusedRequestError(
             422, f"operators must be at most {MANY} ids of at most {LAST_OPERATOR}, between commas"
         )
     return tuple(sorted(ids))
@@ -145,7 +147,7 @@ def listed(operators: str | None) -> tuple[int, ...] | None:
 def span(first: int | None, last: int | None) -> tuple[int, int]:
     """First and last epoch of what is asked for."""
     if first is not None and last is not None and first > last:
-        raise RefusedError(422, f"from must not be after to, and {first} is after {last}")
+        raise RefusedRequestError(422, f"from must not be after to, and {first} is after {last}")
     return 0 if first is None else first, LAST_EPOCH if last is None else last
 
 
@@ -153,22 +155,12 @@ def form(request: Request, asked: str | None) -> str:
     """The form of the answer: what `format` says, else the first that `Accept` names."""
     if asked is not None:
         return asked
-    weighed: list[tuple[float, int, str]] = []
-    for place, item in enumerate(request.headers.get("accept", "").lower().split(",")):
-        kind, *options = (part.strip() for part in item.split(";"))
-        weight = next((option[2:] for option in options if option.startswith("q=")), "1")
-        try:
-            weighed.append((-float(weight), place, kind))
-        except ValueError:
-            continue
-    for negative, _, kind in sorted(weighed):
-        found = next((name for name, media in FORMATS.items() if media.split(";")[0] == kind), None)
-        if found and negative < 0:
-            return found
-    return "json"
+    media = {kind.split(";")[0]: name for name, kind in FORMATS.items()}
+    liked = media_type(request.headers.get("accept", ""), media)
+    return "json" if liked is None else media[liked]
 
 
-def described(*statuses: int, media: tuple[str, ...] = ("application/json",)) -> dict[Any, Any]:
+def documented(*statuses: int, media: tuple[str, ...] = ("application/json",)) -> dict[Any, Any]:
     """The answers of a route, for the OpenAPI document."""
     said = {
         404: "There is no such thing.",

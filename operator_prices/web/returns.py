@@ -21,7 +21,7 @@ EXACT = Context(prec=50, rounding=ROUND_HALF_EVEN)
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class Worth:
     """What a share was worth at an epoch: `stake_per_share` times 10^18, at a chain time in ms."""
 
     epoch: int
@@ -33,18 +33,18 @@ class Point:
 class Return:
     """What a stake has earned from `first` to `last`, and that compounded over a year."""
 
-    first: Point
-    last: Point
+    first: Worth
+    last: Worth
     earned: str
     annualized: str
 
 
-def over(days: int, first: Point, last: Point) -> Return | None:
+def over(days: int, first: Worth, last: Worth) -> Return | None:
     """The return from `first`, the last epoch at least `days` before `last`, to `last`.
 
     None if they are further apart than `days` and a tenth, because epochs are missing there.
 
-    >>> over(1, Point(0, 0, 10**18), Point(99, DAY, 10**18 + 10**15)).earned
+    >>> over(1, Worth(0, 0, 10**18), Worth(99, DAY, 10**18 + 10**15)).earned
     '0.001000000000000000'
     """
     span = last.timestamp - first.timestamp

@@ -1,27 +1,27 @@
-"""The routes of the new API."""
+"""The routes of epochs, operators and share prices."""
 
 import csv
 import io
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from fastapi import APIRouter, Header, Request, Response
-from psycopg import sql
-from starlette.responses import StreamingResponse
+from fastapi import APIRouter, Request, Response
 
-from operator_prices.web import operators as operator_rows
 from operator_prices.web import parameters as given
-from operator_prices.web import queries, worker
-from operator_prices.web.answers import Point
+from operator_prices.web import worker
+from operator_prices.web.answers import EpochAnswer
 from operator_prices.web.database import Cursor, Version
-from operator_prices.web.parameters import FORMATS, RefusedError, described
-from operator_prices.web.queries import Served, Span
+from operator_prices.web.operators import columns, flat, published
+from operator_prices.web.parameters import FORMATS, RefusedRequestError, documented
+from operator_prices.web.queries.operators import last_operator, operator_exists, operator_rows
+from operator_prices.web.queries.points import POINT_KINDS, point_table, points, snapshot
+from operator_prices.web.queries.spans import Served, Span, bounds
+from operator_prices.web.queries.status import epoch_exists, skipped
 from operator_prices.web.returns import DAYS
 from operator_prices.web.service import service
-from operator_prices.web.stream import CONTENT_TYPE
 
 TABLES = tuple(FORMATS.values())
 
@@ -49,14 +49,14 @@ def _points(
             rows = worker.written(
                 {
                     "format": form,
-                    "snapshot": await queries.snapshot(cursor),
-                    "copy": await queries.point_table(cursor, span, operators),
-                    "columns": queries.POINT_KINDS,
+                    "snapshot": await snapshot(cursor),
+                    "copy": await point_table(cursor, span, operators),
+                    "columns": POINT_KINDS,
                 },
                 api.database_url,
             )
         else:
-            rows = queries.points(cursor, span, operators, csv=form == "csv", served=served)
+            rows = points(cursor, span, operators, csv=form == "csv", served=served)
         try:
             async with aclosing(rows):
                 async for part in rows:
@@ -80,16 +80,16 @@ def _operator_table(request: Request, form: str, chosen: tuple[int, ...] | None)
     async def source(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
         told = await _operators(cursor, chosen)
         if chosen is not None and not told:
-            raise RefusedError(404, await _no_operator(cursor, chosen[0]))
+            raise RefusedRequestError(404, await _no_operator(cursor, chosen[0]))
         if form == "json":
             yield orjson.dumps(told if chosen is None else told[0])
             return
-        rows = [operator_rows.flat(operator) for operator in told]
-        columns = operator_rows.columns()
+        rows = [flat(operator) for operator in told]
+        named = columns()
         if form == "csv":
-            yield _csv([[name for name, _ in columns], *rows])
+            yield _csv([[name for name, _ in named], *rows])
             return
-        task = {"format": form, "rows": rows, "columns": columns}
+        task = {"format": form, "rows": rows, "columns": named}
         async with aclosing(worker.written(task, api.database_url)) as parts:
             async for part in parts:
                 yield part
@@ -97,17 +97,14 @@ def _operator_table(request: Request, form: str, chosen: tuple[int, ...] | None)
     return api.answer(request, source, key=f"operators {chosen}", form=form, name="operators")
 
 
-@router.get("/api/epochs/{epoch}", tags=["epochs"], responses=described(404, media=TABLES))
+@router.get("/api/epochs/{epoch}", tags=["epochs"], responses=documented(404, media=TABLES))
 async def one_epoch(request: Request, epoch: given.Epoch, format: given.Format = None) -> Response:  # noqa: A002
     """Everything about one epoch; as a table, its operators."""
     form = given.form(request, format)
 
     async def exists(cursor: Cursor) -> None:
-        await cursor.execute(
-            sql.SQL("SELECT FROM epoch_documents WHERE epoch = {}").format(sql.Literal(epoch))
-        )
-        if await cursor.fetchone() is None:
-            raise RefusedError(404, await _no_epoch(cursor, epoch))
+        if not await epoch_exists(cursor, epoch):
+            raise RefusedRequestError(404, await _no_epoch(cursor, epoch))
 
     if form != "json":
         return _points(
@@ -119,21 +116,23 @@ async def one_epoch(request: Request, epoch: given.Epoch, format: given.Format =
             exists=exists,
         )
 
-    async def missing(cursor: Cursor) -> RefusedError:
-        return RefusedError(404, await _no_epoch(cursor, epoch))
+    async def missing(cursor: Cursor) -> RefusedRequestError:
+        return RefusedRequestError(404, await _no_epoch(cursor, epoch))
 
     api = service(request)
     count = partial(api.counted, "/api/epochs/{epoch}", Served(1))
-    return Point(request, api.database, epoch, missing, count)
+    return EpochAnswer(request, api.database, epoch, missing, count)
 
 
-@router.get("/api/operators", tags=["operators"], responses=described(media=TABLES))
+@router.get("/api/operators", tags=["operators"], responses=documented(media=TABLES))
 async def all_operators(request: Request, format: given.Format = None) -> Response:  # noqa: A002
     """Every operator ever seen: what it is now, and its returns over 1, 7 and 30 days."""
     return _operator_table(request, given.form(request, format), None)
 
 
-@router.get("/api/operators/{operator}", tags=["operators"], responses=described(404, media=TABLES))
+@router.get(
+    "/api/operators/{operator}", tags=["operators"], responses=documented(404, media=TABLES)
+)
 async def one_operator(
     request: Request,
     operator: given.Operator,
@@ -146,7 +145,7 @@ async def one_operator(
 @router.get(
     "/api/operators/{operator}/share-prices",
     tags=["operators"],
-    responses=described(404, media=TABLES),
+    responses=documented(404, media=TABLES),
 )
 async def history(
     request: Request,
@@ -158,13 +157,8 @@ async def history(
     """An operator's share price, what a share was worth, and its rewards, epoch by epoch."""
 
     async def exists(cursor: Cursor) -> None:
-        await cursor.execute(
-            sql.SQL("SELECT FROM operators_metadata WHERE operator_id = {}").format(
-                sql.Literal(operator)
-            )
-        )
-        if await cursor.fetchone() is None:
-            raise RefusedError(404, await _no_operator(cursor, operator))
+        if not await operator_exists(cursor, operator):
+            raise RefusedRequestError(404, await _no_operator(cursor, operator))
 
     route = "/api/operators/{operator}/share-prices"
     form = given.form(request, format)
@@ -178,7 +172,7 @@ async def history(
     )
 
 
-@router.get("/api/share-prices", tags=["operators"], responses=described(media=TABLES))
+@router.get("/api/share-prices", tags=["operators"], responses=documented(media=TABLES))
 async def share_prices(
     request: Request,
     first: given.From = None,
@@ -193,57 +187,20 @@ async def share_prices(
     )
 
 
-@router.get("/api/stream", tags=["live"], responses={200: {"content": {CONTENT_TYPE: {}}}})
-async def stream(
-    request: Request,
-    last_event_id: Annotated[str | None, Header(description="The last epoch seen.")] = None,
-) -> StreamingResponse:
-    """Server-sent events: `epoch` for each new epoch; a client that comes back misses none."""
-    after = last_event_id or ""
-    known = int(after) if after.isascii() and after.isdecimal() and len(after) < 11 else None  # noqa: PLR2004
-    return StreamingResponse(
-        service(request).stream.watch(known),
-        media_type=CONTENT_TYPE,
-        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-    )
-
-
-@router.get("/api/status", tags=["live"], responses=described())
-async def status(request: Request) -> Response:
-    """What is stored, how old it is, and what of it could not be understood."""
-    return service(request).answer(request, _status, key="status")
-
-
-async def _status(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
-    await cursor.execute(queries.STATUS)
-    if row := await cursor.fetchone():
-        yield row[0].encode()
-
-
 async def _operators(cursor: Cursor, chosen: tuple[int, ...] | None) -> list[dict[str, Any]]:
-    await cursor.execute(
-        queries.OPERATORS.format(
-            days=sql.Literal(list(DAYS)),
-            worth=queries.WORTH,
-            chosen=queries.chosen(chosen, "operator.operator_id"),
-        )
-    )
-    return [operator_rows.published(row) for row in await cursor.fetchall()]
+    return [published(row) for row in await operator_rows(cursor, chosen, DAYS)]
 
 
 async def _no_epoch(cursor: Cursor, epoch: int) -> str:
-    await cursor.execute(queries.SKIPPED.format(epoch=sql.Literal(epoch)))
-    if row := await cursor.fetchone():
-        return f"Epoch {epoch} was skipped: {row[0]}."
-    first, last, rows = await queries.bounds(cursor, Span())
+    if reason := await skipped(cursor, epoch):
+        return f"Epoch {epoch} was skipped: {reason}."
+    first, last, rows = await bounds(cursor, Span())
     stored = f"epochs {first} to {last} are stored" if rows else "no epoch is stored yet"
     return f"Epoch {epoch} is not stored: {stored}."
 
 
 async def _no_operator(cursor: Cursor, operator: int) -> str:
-    await cursor.execute(sql.SQL("SELECT max(operator_id) FROM operators_metadata"))
-    row = await cursor.fetchone()
-    last = None if row is None else row[0]
+    last = await last_operator(cursor)
     known = "no operator is" if last is None else f"operators up to {last} are"
     return f"Operator {operator} is in no stored epoch: {known} known."
 

@@ -3,11 +3,12 @@
 from fastapi import Request
 
 from operator_prices.settings import Settings
-from operator_prices.web.answers import Answer, Cache, Source
+from operator_prices.web.answers import Answer, Producer
+from operator_prices.web.cache import Cache
 from operator_prices.web.database import Database
 from operator_prices.web.metrics import Metrics
 from operator_prices.web.parameters import FORMATS
-from operator_prices.web.queries import Served
+from operator_prices.web.queries.spans import Served
 from operator_prices.web.stream import Stream
 
 
@@ -25,7 +26,7 @@ class Service:
     def answer(
         self,
         request: Request,
-        source: Source,
+        source: Producer,
         *,
         key: str,
         form: str = "json",

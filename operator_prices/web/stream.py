@@ -9,14 +9,11 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import psycopg
-from psycopg import sql
 
-from operator_prices.web import queries
 from operator_prices.web.database import Database
+from operator_prices.web.queries.status import freshness, listen, new_epochs
 
 LOG = logging.getLogger(__name__)
-
-CHANNEL = "operator_prices_epoch"
 
 LOOK_SECONDS = 10
 """How often to look without a notice: poolers and lost connections swallow notices."""
@@ -105,7 +102,7 @@ class Stream:
                 async with await psycopg.AsyncConnection.connect(
                     self._database.url, autocommit=True, application_name="operator-prices stream"
                 ) as connection:
-                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                    await listen(connection)
                     lost = False
                     self._foretold.clear()  # their notices went with the connection before
                     await self._look()
@@ -123,9 +120,8 @@ class Stream:
     async def _look(self) -> None:
         """Tell of epochs past the last known one that no notice has told of."""
         async with self._database.cursor() as cursor:
-            await cursor.execute(queries.FRESHNESS)
-            row = await cursor.fetchone()
-        newest = -1 if row is None or row[0] is None else int(row[0])
+            stored = await freshness(cursor)
+        newest = -1 if stored is None else stored[0]
         if self._last is None:
             self._last = newest
         while newest > self._last:
@@ -153,10 +149,7 @@ class Stream:
 
     async def _after(self, epoch: int, limit: int = BEHIND) -> list[tuple[int, int]]:
         async with self._database.cursor() as cursor:
-            await cursor.execute(
-                queries.NEW_EPOCHS.format(after=sql.Literal(epoch), limit=sql.Literal(limit))
-            )
-            return [(row[0], row[1]) for row in await cursor.fetchall()]
+            return await new_epochs(cursor, epoch, limit)
 
 
 def event(epoch: int, timestamp: int) -> bytes:

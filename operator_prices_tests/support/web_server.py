@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from typing import Any
+from typing import Any, LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -43,6 +43,11 @@ class Served:
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
+
+    def rows(self, statement: LiteralString) -> list[tuple[Any, ...]]:
+        """What the database says."""
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(statement).fetchall()
 
     def get(self, path: str, *, seconds: float = 30, method: str = "GET", **headers: str) -> Reply:
         told = {name.replace("_", "-"): text for name, text in headers.items()}

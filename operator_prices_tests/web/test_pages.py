@@ -55,3 +55,17 @@ def test_no_file_of_ours_names_a_place_at_the_root() -> None:
     for path in pages.STATIC.iterdir():
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"""["'`]/(?:api|static|vendor|docs|embed|openapi)""", text), path.name
+
+
+def test_what_a_page_needs_is_served_from_here(api: Served) -> None:
+    page = api.get("/").body.decode()
+    assert "://" not in page.replace("http://www.w3.org", "")
+    for path in ("/static/dashboard.js", "/vendor/bokeh.min.js", "/vendor/swagger-ui-bundle.js"):
+        reply = api.get(path, accept_encoding="gzip")
+        assert reply.status == 200
+        assert api.get(path).body == gzip.decompress(reply.body)
+        tag = reply.headers["etag"]
+        assert api.get(path, accept_encoding="gzip", if_none_match=tag).status == 304
+    assert api.get("/static/none.js").status == 404
+    assert api.get("/vendor/../app.py").status == 404
+    assert api.get("/docs").status == 200

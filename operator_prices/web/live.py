@@ -1,0 +1,40 @@
+"""The routes for whoever watches: new epochs as they come, and how complete what is stored is."""
+
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+from starlette.responses import StreamingResponse
+
+from operator_prices.web.database import Cursor, Version
+from operator_prices.web.parameters import documented
+from operator_prices.web.queries.status import status as stored
+from operator_prices.web.service import service
+from operator_prices.web.stream import CONTENT_TYPE
+
+router = APIRouter(tags=["live"])
+
+
+@router.get("/api/stream", responses={200: {"content": {CONTENT_TYPE: {}}}})
+async def stream(
+    request: Request,
+    last_event_id: Annotated[str | None, Header(description="The last epoch seen.")] = None,
+) -> StreamingResponse:
+    """Server-sent events: `epoch` for each new epoch; a client that comes back misses none."""
+    after = last_event_id or ""
+    known = int(after) if after.isascii() and after.isdecimal() and len(after) < 11 else None  # noqa: PLR2004
+    return StreamingResponse(
+        service(request).stream.watch(known),
+        media_type=CONTENT_TYPE,
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )
+
+
+@router.get("/api/status", responses=documented())
+async def status(request: Request) -> Response:
+    """What is stored, how old it is, and what of it could not be understood."""
+    return service(request).answer(request, _status, key="status")
+
+
+async def _status(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
+    yield (await stored(cursor)).encode()
