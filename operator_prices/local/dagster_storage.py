@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from alembic.script import ScriptDirectory
+from dagster import Field
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log.event_log import SqlEventLogStorageMetadata
 from dagster_postgres.run_storage import run_storage
 from dagster_postgres.schedule_storage.schedule_storage import ScheduleStorageSqlMetadata
 from dagster_postgres.storage import ConfigurableClassData
-from dagster_postgres.utils import pg_alembic_config, pg_url_from_config
+from dagster_postgres.utils import pg_alembic_config
 from sqlalchemy import URL, Engine, event, make_url
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import CreateEnginePlugin
 
 from operator_prices import store
 from operator_prices.local.dagster_home import storage_url
+from operator_prices.local.own_services import storage_address
 from operator_prices.store import schemas
 from operator_prices.store.poolers import require_session
 
@@ -56,12 +58,16 @@ class OwnSchemaStorage(DagsterPostgresStorage):
         )
 
     @classmethod
+    def config_type(cls) -> Mapping[str, Field]:
+        return {"should_autocreate_tables": Field(bool, is_required=False, default_value=True)}
+
+    @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "OwnSchemaStorage":
         return cls(
-            pg_url_from_config(config_value),
-            should_autocreate_tables=config_value.get("should_autocreate_tables", True),
+            storage_address(),
+            should_autocreate_tables=config_value["should_autocreate_tables"],
             inst_data=inst_data,
         )
 

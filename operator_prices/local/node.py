@@ -26,7 +26,7 @@ def usable_node(settings: Settings) -> Iterator[Settings]:
     """
     if settings.archive_node_url is not None:
         yield settings
-    elif (served := _served(settings.data_dir)) is not None:
+    elif (served := served_chain(settings.data_dir)) is not None:
         yield settings.with_node(served)
     else:
         with lock(settings.data_dir), Supervisor(settings.data_dir) as children:
@@ -77,7 +77,8 @@ def announced(settings: Settings) -> Iterator[None]:
         notice.unlink(missing_ok=True)
 
 
-def _served(data_dir: Path) -> str | None:
+def served_chain(data_dir: Path) -> str | None:
+    """The address of the development chain that `up` serves from a data directory, if it does."""
     try:
         known = json.loads(_notice(data_dir).read_text())
         if psutil.Process(known["pid"]).create_time() == known["started"]:
