@@ -24,7 +24,7 @@ from psycopg import Connection
 
 from operator_prices import store
 from operator_prices.chain import Chain, connect
-from operator_prices.chain.rpc.client import Rpc
+from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.substrate import keys
 from operator_prices.chain.substrate.decode import FITS, decode

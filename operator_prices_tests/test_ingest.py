@@ -12,6 +12,7 @@ from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs import normalized
+from operator_prices.epochs.counts import COUNTED
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import Ingested, ingest, recheck
@@ -167,7 +168,7 @@ def test_map_entries_are_counted_page_by_page(database: psycopg.Connection, tmp_
     with serving(DevChain(SMALL)) as node, reading(node.url, tmp_path) as chain:
         fill(chain, database)
         ((epoch, end_hash),) = store.uncounted(database, 7, 7)
-        counts = chain.count(end_hash)
+        counts = chain.count(end_hash, COUNTED)
         store.keep_counts(database, epoch, counts)
     assert counts["deposits"] > 0
     assert store.uncounted(database, 7, 7) == []

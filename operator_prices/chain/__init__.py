@@ -27,7 +27,7 @@ from operator_prices.chain.port import (
     EpochStates,
     Head,
 )
-from operator_prices.chain.rpc.client import Rpc
+from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.substrate.reader import SubstrateChain
 

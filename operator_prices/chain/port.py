@@ -1,6 +1,6 @@
 """What the pipeline asks of a chain: the port and the types that cross it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -153,8 +153,11 @@ class Chain(Protocol):
     def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
         """The hashes of `blocks` on the chain as it is now, None where it is not that long."""
 
-    def count(self, block_hash: str) -> dict[str, int]:
-        """How many entries the maps of deposits, withdrawals and bundles have, listed in pages."""
+    def count(self, block_hash: str, maps: Mapping[str, str]) -> dict[str, int]:
+        """How many entries some maps of the pallet `Domains` have at a block, listed in pages.
+
+        `maps` names the storage items, the answer is by the names that it has for them.
+        """
 
     def read(self, epochs: Iterable[int]) -> EpochStates:
         """Read completed epochs; an epoch that is not completed raises `ValueError`."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from operator_prices.epochs.counts import COUNTED
 from operator_prices.legacy import plain
 from operator_prices.legacy.entries import (
     HASH,
@@ -54,13 +55,6 @@ AMOUNTS_OF_EPOCH = {
     "accumulatedTreasuryFunds": "AccumulatedTreasuryFunds",
     "domainChainRewards": "DomainChainRewards",
 }
-COUNTED = {
-    "deposits": "Deposits",
-    "withdrawals": "Withdrawals",
-    "successfulBundles": "SuccessfulBundles",
-}
-"""Members whose number is published, by the storage item that they are of; null is unknown."""
-
 SUMMED = ("currentTotalStake", "currentOperators", "currentEpochRewards")
 """What of the summary is read by itself."""
 

@@ -9,9 +9,10 @@ from psycopg import Connection, Cursor, sql
 from psycopg.types.json import Jsonb
 
 from operator_prices import store
+from operator_prices.epochs.counts import COUNTED
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES
 from operator_prices.epochs.windows import EpochWindow
-from operator_prices.legacy.reader import COUNTED, Reader
+from operator_prices.legacy.reader import Reader
 from operator_prices.legacy.snapshots import Row, Snapshot
 
 TELL = """

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from operator_prices import store
+from operator_prices.epochs.counts import COUNTED
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.errors import ExplainedError
 from operator_prices.ingest import recheck
@@ -110,7 +111,7 @@ def count_entries(settings: Settings, first: int, last: int | None) -> int:
         final = store.last_epoch(connection) if last is None else last
         uncounted = store.uncounted(connection, first, final)
         for epoch, end_hash in uncounted:
-            store.keep_counts(connection, epoch, chain.count(end_hash))
+            store.keep_counts(connection, epoch, chain.count(end_hash, COUNTED))
     return len(uncounted)
 
 

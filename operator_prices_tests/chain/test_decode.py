@@ -22,7 +22,7 @@ from operator_prices.chain.substrate.layout import (
     to_json,
 )
 from operator_prices.chain.substrate.runtimes import Runtime
-from operator_prices.chain.substrate.states import spec_version
+from operator_prices.chain.substrate.storage import spec_version
 from operator_prices_tests.support.samples import METADATA, needs_metadata
 
 STATUS = Enum(

@@ -9,7 +9,8 @@ import pytest
 
 from operator_prices import store
 from operator_prices.chain import NotASubstrateNodeError, WrongChainError
-from operator_prices.chain.substrate import keys, reader, states
+from operator_prices.chain.substrate import keys, storage
+from operator_prices.chain.substrate import node as substrate_node
 from operator_prices.chain.substrate.layout import Sequence, Struct, Unsigned
 from operator_prices.chain.substrate.runtimes import Item, Runtime
 from operator_prices.devchain.chain import DevChain
@@ -17,6 +18,7 @@ from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs import normalized
+from operator_prices.epochs.counts import COUNTED
 from operator_prices.epochs.tables import EPOCHS
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest
@@ -42,7 +44,7 @@ def test_an_epoch_whose_time_is_not_understood_is_kept_and_read_again(
     change: Callable[[str], str | None], reason: str, database: psycopg.Connection, tmp_path: Path
 ) -> None:
     told = truth_of(PLAYED)[5]
-    spoiler = Spoiler(states.NOW, change, at=told.end_hash)
+    spoiler = Spoiler(storage.NOW, change, at=told.end_hash)
     query = (
         "SELECT timestamp, data -> 'timestamp', data #>> '{transition,timestamp}', complete"
         " FROM epochs WHERE epoch = 5"
@@ -67,7 +69,7 @@ def test_an_epoch_whose_time_is_not_understood_is_kept_and_read_again(
 
 
 @pytest.mark.parametrize(
-    "prefix", [states.NOW, keys.prefix("Domains", "Operators")], ids=["time", "operators"]
+    "prefix", [storage.NOW, keys.prefix("Domains", "Operators")], ids=["time", "operators"]
 )
 def test_a_backfill_with_a_misfit_keeps_the_rest_and_ends_with_3(
     prefix: str, dsn: str, tmp_path: Path
@@ -169,11 +171,11 @@ def test_maps_are_counted_to_their_last_page(
 ) -> None:
     with serving(PLAYED) as node, reading(node.url, tmp_path) as chain:
         at = truth_of(PLAYED)[7].end_hash
-        at_once = chain.count(at)
+        at_once = chain.count(at, COUNTED)
         assert at_once["deposits"] > 2
         for size in (1, 2, at_once["deposits"]):
-            monkeypatch.setattr(reader, "PAGE", size)
-            assert chain.count(at) == at_once
+            monkeypatch.setattr(substrate_node, "PAGE", size)
+            assert chain.count(at, COUNTED) == at_once
 
 
 def test_another_domain_of_the_same_chain_is_refused(

@@ -1,30 +1,17 @@
 """The reader against a chain whose truth is known: written by others, encoded by `scalecodec`."""
 
 import dataclasses
-import time
-from base64 import b64decode
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from operator_prices.chain import (
-    ArchiveNeededError,
-    ChainError,
-    DomainMissingError,
-    NodeUnreachableError,
-    NotASubstrateNodeError,
-    RateLimitedError,
-    RefusedError,
     connect,
 )
-from operator_prices.chain.rpc.client import Rpc
+from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.substrate import keys
-from operator_prices.chain.substrate.states import LAST_RUNTIME_UPGRADE
+from operator_prices.chain.substrate.storage import LAST_RUNTIME_UPGRADE
 from operator_prices.devchain import tampering
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Layout, Scenario
@@ -39,13 +26,15 @@ from operator_prices_tests.support.samples import (
     operator_rows,
     own_copy,
     reading,
-    true_epoch_rows,
     true_operator_rows,
     truth_of,
 )
 
 SMALL = Scenario(seconds_per_block=0, epochs=30, operators=4, locking_epochs=5, forced=(7,))
+
+
 REAL = dataclasses.replace(SMALL, metadata=METADATA, four_byte_prices=frozenset({(0, 3), (1, 4)}))
+
 
 UPGRADED_CHAIN = DevChain(UPGRADED)
 
@@ -136,148 +125,6 @@ def test_a_second_endpoint_stands_in_for_a_pruned_one(tmp_path: Path) -> None:
         assert_all_true(f"{pruned.url},{archive.url}", archive.chain, tmp_path)
 
 
-def test_a_pruned_node_is_told_apart_with_the_flags_that_help(tmp_path: Path) -> None:
-    with (
-        serving(dataclasses.replace(SMALL, keep_states=300)) as node,
-        reading(node.url, tmp_path) as reader,
-        pytest.raises(ArchiveNeededError, match="--state-pruning archive"),
-    ):
-        reader.read([3])
-
-
-def test_a_node_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:
-    with (
-        reading("ws://me:secret@127.0.0.1:1/ws?token=hidden", tmp_path) as reader,
-        pytest.raises(NodeUnreachableError, match=r"ws://127\.0\.0\.1:1/ws cannot") as raised,
-    ):
-        reader.head()
-    assert "secret" not in str(raised.value)
-    assert "hidden" not in str(raised.value)
-
-
-def test_a_node_that_always_fails_is_given_up(tmp_path: Path) -> None:
-    with (
-        serving(SMALL, tamper=tampering.fail_every(1)) as node,
-        reading(node.url, tmp_path) as reader,
-        pytest.raises(NodeUnreachableError, match="Internal error"),
-    ):
-        reader.head()
-
-
-def test_a_node_that_always_limits_is_told_apart(tmp_path: Path) -> None:
-    with (
-        serving(SMALL, tamper=tampering.rate_limit(0)) as node,
-        reading(node.url, tmp_path) as reader,
-        pytest.raises(RateLimitedError, match="REQUESTS_PER_SECOND"),
-    ):
-        reader.head()
-
-
-def test_something_that_is_no_node_is_told_apart(tmp_path: Path) -> None:
-    async def gibberish(_: Call) -> object:
-        return b"<html>hello</html>"
-
-    with (
-        serving(SMALL, tamper=gibberish) as node,
-        reading(node.url, tmp_path) as reader,
-        pytest.raises(NotASubstrateNodeError, match="ARCHIVE_NODE_URL"),
-    ):
-        reader.head()
-
-
-@contextmanager
-def answering(status: int) -> Iterator[str]:
-    """A server that answers everything with one HTTP status; its host and port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", 0)))
-            self.send_error(status)
-
-        do_GET = do_POST = answer  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.mark.parametrize("scheme", ["ws", "http"])
-@pytest.mark.parametrize(
-    ("status", "error", "fix"),
-    [
-        (401, RefusedError, "HTTP 401.*ARCHIVE_NODE_AUTHORIZATION"),
-        (404, NotASubstrateNodeError, "HTTP 404.*ARCHIVE_NODE_URL"),
-        (429, RateLimitedError, "HTTP 429.*REQUESTS_PER_SECOND"),
-        (502, NodeUnreachableError, "cannot be reached.*502"),
-    ],
-)
-def test_a_door_that_stays_shut_is_told_by_its_status(
-    tmp_path: Path, scheme: str, status: int, error: type[ChainError], fix: str
-) -> None:
-    with (
-        answering(status) as place,
-        reading(f"{scheme}://{place}", tmp_path) as reader,
-        pytest.raises(error, match=fix),
-    ):
-        reader.head()
-
-
-def test_an_answer_to_nobody_is_passed_over(tmp_path: Path) -> None:
-    first = True
-
-    async def odd(call: Call) -> object:
-        nonlocal first
-        answer = own_copy(call)
-        if first:
-            first, answer["id"] = False, [answer["id"]]
-        return answer
-
-    with serving(SMALL, tamper=odd) as node, reading(node.url, tmp_path, timeout=0.5) as reader:
-        assert reader.head().last_completed_epoch is not None
-
-
-def test_what_nobody_thought_of_reaches_who_waits() -> None:
-    with serving(SMALL) as node:
-        for url in (node.url, node.http_url):
-            endpoint = Endpoint(url, {"Authorization": "broken\nin two"})
-            with Rpc([endpoint], pause=0.01) as rpc, pytest.raises(ValueError, match=r"[Hh]eader"):
-                rpc.call("system_chain")
-
-
-def test_a_password_may_hold_any_character() -> None:
-    endpoint = Endpoint.parse("wss://me%40home:a%2Fb%3Ac@node.example/ws")
-    pair = b64decode(endpoint.headers["Authorization"].removeprefix("Basic "))
-    assert pair == b"me@home:a/b:c"
-
-
-def test_an_answer_that_leaves_keys_out_is_not_taken_for_absent_values(tmp_path: Path) -> None:
-    async def forgetful(call: Call) -> object:
-        answer = own_copy(call)
-        if call.request["method"] == "state_queryStorageAt":
-            answer["result"][0]["changes"] = answer["result"][0]["changes"][:-1]
-        return answer
-
-    with (
-        serving(SMALL, tamper=forgetful) as node,
-        reading(node.url, tmp_path) as reader,
-        pytest.raises(RefusedError, match="leaves keys"),
-    ):
-        reader.head()
-
-
-def test_a_domain_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with (
-        serving(SMALL) as node,
-        connect(node.url, domain_id=7, cache=tmp_path) as reader,
-        pytest.raises(DomainMissingError, match="DOMAIN_ID"),
-    ):
-        reader.head()
-
-
 def test_nothing_above_the_gate_is_read(tmp_path: Path) -> None:
     with serving(SMALL) as node, connect(node.url, domain_id=0, cache=tmp_path) as reader:
         completed = reader.head().last_completed_epoch
@@ -358,65 +205,6 @@ def test_old_prices_count_in_perquintills(tmp_path: Path) -> None:
         prices = reader.read([10]).prices["share_price_perq"].to_list()
     assert prices
     assert all(price % 10**9 == 0 and 10**17 < price <= 10**18 for price in prices)
-
-
-def test_two_requests_an_epoch(tmp_path: Path) -> None:
-    regular = Scenario(seconds_per_block=0, epochs=320, operators=3, forced=())
-    with serving(regular) as node:
-        with reading(node.url, tmp_path) as reader:
-            reader.read(range(300))
-            assert reader.requests <= 300 * 2.2
-        with reading(node.url, tmp_path) as reader:
-            reader.read([137])
-            assert reader.requests <= 8
-
-
-def test_one_epoch_before_a_forced_transition_costs_one_request_more(tmp_path: Path) -> None:
-    played = DevChain(Scenario(seconds_per_block=0, epochs=240, operators=3, forced=(60,)))
-    truth = true_epoch_rows(truth_of(played))
-    with serving(played) as node:
-        with reading(node.url, tmp_path) as reader:
-            reader.head()  # fetches the runtime
-        for epoch, budget in ((0, 9), (1, 9), (20, 9), (59, 9), (60, 30), (61, 8), (200, 8)):
-            with reading(node.url, tmp_path) as reader:
-                assert epoch_rows(reader.read([epoch])) == {epoch: truth[epoch]}
-                assert reader.requests <= budget, epoch
-
-
-def test_irregular_epochs_alone_are_read_right(tmp_path: Path) -> None:
-    truth = true_epoch_rows(truth_of(UPGRADED_CHAIN))
-    with serving(UPGRADED_CHAIN) as node:
-        for epoch in (0, 7, 8, 9, 11, 12, 20, 21, 23, 32, 33, 34, 40, 41):
-            with reading(node.url, tmp_path) as reader:
-                states = reader.read([epoch])
-                assert epoch_rows(states) == {epoch: truth[epoch]}
-                assert states.skipped.is_empty()
-                assert reader.requests <= 40, epoch
-
-
-def test_runtimes_are_fetched_once_and_kept_on_disk(tmp_path: Path) -> None:
-    asked: list[str] = []
-
-    async def note(call: Call) -> object:
-        asked.append(call.request["method"])
-        return call.answer()
-
-    with serving(UPGRADED_CHAIN, tamper=note) as node:
-        for fetched in (3, 0):
-            asked.clear()
-            with reading(node.url, tmp_path) as reader:
-                reader.read(range(60) if fetched else [14, 16, 31])
-            assert asked.count("state_getMetadata") == fetched
-
-
-def test_a_rate_limit_of_our_own_is_kept(tmp_path: Path) -> None:
-    with (
-        serving(SMALL) as node,
-        reading(node.url, tmp_path, requests_per_second=100) as reader,
-    ):
-        begun = time.monotonic()
-        reader.read(range(10))
-        assert reader.requests / (time.monotonic() - begun) < 110
 
 
 def test_a_chain_without_an_upgrade_record_is_asked_for_its_version(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from psycopg import sql
 
 from operator_prices import store
 from operator_prices.chain import NodeBehindError, RefusedError, connect
-from operator_prices.chain.substrate import keys, reader
-from operator_prices.chain.substrate.states import PARENT_HASH
+from operator_prices.chain.substrate import keys
+from operator_prices.chain.substrate import node as substrate_node
+from operator_prices.chain.substrate.storage import PARENT_HASH
 from operator_prices.devchain import domain, tampering
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
@@ -155,7 +156,7 @@ def test_the_first_epoch_alone_is_read_right(forced: tuple[int, ...], tmp_path: 
 def test_a_hash_that_is_not_there_yet_is_asked_for_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(reader, "NULL_HASH_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(substrate_node, "NULL_HASH_PAUSES", (0.01, 0.01))
     played = DevChain(REGULAR)
     with (
         serving(played, tamper=lacking(played.head, 2)) as node,
@@ -167,7 +168,7 @@ def test_a_hash_that_is_not_there_yet_is_asked_for_again(
 def test_a_node_without_the_hash_of_a_block_below_its_head_is_behind(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(reader, "NULL_HASH_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(substrate_node, "NULL_HASH_PAUSES", (0.01, 0.01))
     played = DevChain(REGULAR)
     with (
         serving(played, tamper=lacking(played.head, 4)) as node,

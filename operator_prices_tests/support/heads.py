@@ -1,6 +1,6 @@
 """Chains of which only the head is asked, and epochs that are stored as if they had been read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import psycopg
 
@@ -21,8 +21,8 @@ class HeadOnly:
     def read(self, epochs: object) -> EpochStates:
         raise AssertionError(epochs)
 
-    def count(self, block_hash: str) -> dict[str, int]:
-        raise AssertionError(block_hash)
+    def count(self, block_hash: str, maps: Mapping[str, str]) -> dict[str, int]:
+        raise AssertionError(block_hash, maps)
 
     def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
         raise AssertionError(blocks)

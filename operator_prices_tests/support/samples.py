@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from operator_prices.chain import EpochStates
-from operator_prices.chain.rpc.client import Rpc
+from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.substrate.reader import SubstrateChain
 from operator_prices.devchain.chain import DevChain

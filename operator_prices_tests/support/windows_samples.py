@@ -1,6 +1,6 @@
 """A small chain in a small database, and what the Dagster tests do with them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -61,8 +61,8 @@ class Lying:
     def change(self, states: EpochStates) -> EpochStates:
         return states
 
-    def count(self, block_hash: str) -> dict[str, int]:
-        return self._honest.count(block_hash)
+    def count(self, block_hash: str, maps: Mapping[str, str]) -> dict[str, int]:
+        return self._honest.count(block_hash, maps)
 
     def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
         honest = self._honest.block_hashes(blocks)

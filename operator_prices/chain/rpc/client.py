@@ -5,15 +5,10 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
-from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import aiohttp
-import orjson
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from operator_prices.chain.errors import (
     ArchiveNeededError,
@@ -25,28 +20,11 @@ from operator_prices.chain.errors import (
 from operator_prices.chain.rpc import refusals
 from operator_prices.chain.rpc.connections import Http, WebSocket, connected
 from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.rpc.messages import Request, genesis_in, payload
 from operator_prices.chain.rpc.refusals import ConnectionLostError
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
+from operator_prices.chain.rpc.upstreams import Upstream, all_reasons
 
 MAX_IN_FLIGHT = 32
-
-Request = tuple[str, Sequence[Any]]
-"""A method and its parameters."""
-
-
-@dataclass(slots=True, eq=False)
-class _Upstream:
-    """An endpoint and what has become of it."""
-
-    endpoint: Endpoint
-    failures: int = 0
-    """Connections in a row that brought no answer."""
-    loss: Exception | None = None
-    """Why the last of them ended."""
-    out: ChainError | None = None
-    """Why nothing is to be expected of it any more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,14 +34,12 @@ class _Call:
     id: int
     request: Request
     answer: asyncio.Future[Any]
-    refusals: Counter[_Upstream] = field(default_factory=Counter)
-    refused_by: set[_Upstream] = field(default_factory=set)
+    refusals: Counter[Upstream] = field(default_factory=Counter)
+    refused_by: set[Upstream] = field(default_factory=set)
 
     @property
     def payload(self) -> bytes:
-        method, params = self.request
-        message = {"jsonrpc": "2.0", "id": self.id, "method": method, "params": list(params)}
-        return orjson.dumps(message)
+        return payload(self.id, self.request)
 
 
 class _MovedOnError(Exception):
@@ -91,7 +67,7 @@ class Client:
         attempts: int = 6,
         pause: float = 0.25,
     ) -> None:
-        self._upstreams = [_Upstream(endpoint) for endpoint in endpoints]
+        self._upstreams = [Upstream(endpoint) for endpoint in endpoints]
         self._upstream = self._upstreams[0]
         self._genesis: str | None = None
         self.sent = 0
@@ -279,7 +255,7 @@ class Client:
         self._progress = True
         self._upstream.failures, self._upstream.loss = 0, None
         self._window = min(self._in_flight_limit, self._window + 1 / self._window)
-        self._genesis = self._genesis or _genesis_in(call.request, result)
+        self._genesis = self._genesis or genesis_in(call.request, result)
         if not call.answer.done():
             call.answer.set_result(result)
 
@@ -332,7 +308,7 @@ class Client:
         if self._upstream.failures >= self._attempts:
             self._move_on()
 
-    def _usable(self) -> list[_Upstream]:
+    def _usable(self) -> list[Upstream]:
         return [one for one in self._upstreams if one.out is None and one.failures < self._attempts]
 
     def _move_on(self) -> None:
@@ -341,7 +317,7 @@ class Client:
             self._upstream = usable[0]
             return
         by_weight = sorted(self._upstreams, key=lambda one: (not one.out, one.failures == 0))
-        reason = _all_reasons(by_weight)
+        reason = all_reasons(by_weight)
         for upstream in self._upstreams:
             upstream.failures = 0
         ours = [one for one in self._upstreams if not isinstance(one.out, WrongChainError)]
@@ -360,86 +336,3 @@ class Client:
 def backoff(pause: float, tries: int) -> float:
     """Seconds before the next try: twice as many after each, and never quite what others wait."""
     return pause * 2.0 ** min(tries, 5) * random.uniform(0.5, 1.0)  # noqa: S311
-
-
-def _genesis_in(request: Request, result: object) -> str | None:
-    """The genesis hash, if a request for hashes of blocks asked for it and `result` has it."""
-    method, params = request
-    if method != "chain_getBlockHash" or not params:
-        return None
-    blocks, hashes = ([params[0]], [result]) if params[0] == 0 else (params[0], result)
-    if not isinstance(blocks, list) or not isinstance(hashes, list):
-        return None
-    return next(
-        (found for block, found in zip(blocks, hashes, strict=False) if block == 0 and found), None
-    )
-
-
-def _all_reasons(upstreams: Iterable[_Upstream]) -> ChainError:
-    """One error that says of each endpoint why it is of no use; the first gives it its type."""
-    reasons = []
-    for upstream in upstreams:
-        if upstream.out is not None:
-            reasons.append(upstream.out)
-        if upstream.loss is not None:
-            reasons.append(refusals.of_loss(upstream.loss, upstream.endpoint))
-    return type(reasons[0])(" ".join(str(reason) for reason in reasons))
-
-
-class Rpc:
-    """The same client for code that is not asynchronous: it runs in a thread of its own."""
-
-    def __init__(self, endpoints: Sequence[Endpoint], **limits: Any) -> None:  # noqa: ANN401
-        self._running = start_blocking_portal()
-        self._portal: BlockingPortal = self._running.__enter__()
-        self._client: Client = self._portal.call(partial(Client, endpoints, **limits))
-        self.waited = 0.0
-        """Seconds spent waiting for answers so far."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._portal.call(self._client.close)
-        self._running.__exit__(kind, error, trace)
-
-    @property
-    def sent(self) -> int:
-        """Requests sent so far, those sent again included."""
-        return self._client.sent
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self._client.endpoint
-
-    @property
-    def endpoint_count(self) -> int:
-        return self._client.endpoint_count
-
-    def turn_away(self) -> bool:
-        """Use the next endpoint that is left from now on; False where there is no other."""
-        return self._portal.call(self._client.turn_away)
-
-    def call(self, method: str, *params: Any) -> Any:  # noqa: ANN401
-        """Ask one thing and wait for the `result`."""
-        (answer,) = self.call_many([(method, params)])
-        return answer
-
-    def call_many(self, requests: Iterable[Request]) -> list[Any]:
-        """Ask all `requests` at once; their results come in the order of the requests."""
-        begun = monotonic()
-        asked: Future[list[Any]] = self._portal.start_task_soon(
-            self._client.call_many, list(requests)
-        )
-        try:
-            return asked.result()
-        except BaseException:  # who is interrupted does not wait for the rest of the answers
-            asked.cancel()
-            raise
-        finally:
-            self.waited += monotonic() - begun

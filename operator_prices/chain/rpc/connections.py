@@ -7,12 +7,8 @@ import aiohttp
 import orjson
 
 from operator_prices.chain.rpc.endpoints import Endpoint
-from operator_prices.chain.rpc.refusals import (
-    TOO_OFTEN_CODES,
-    ConnectionLostError,
-    NoJsonRpcError,
-    text_of,
-)
+from operator_prices.chain.rpc.messages import has_id, parsed
+from operator_prices.chain.rpc.refusals import TOO_OFTEN_CODES, ConnectionLostError
 
 JSON = "application/json"
 
@@ -49,7 +45,7 @@ class WebSocket:
     async def receive(self) -> dict[str, Any]:
         message = await self._socket.receive()
         if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
-            return _parsed(message.data)
+            return parsed(message.data)
         raise ConnectionLostError(f"the connection was closed ({self._socket.close_code})")
 
     async def close(self) -> None:
@@ -75,7 +71,7 @@ class Http:
         try:
             async with self._session.post(self._url, data=payload) as response:
                 body = await response.read()
-                if response.status not in TOO_OFTEN_CODES and not (response.ok or _has_id(body)):
+                if response.status not in TOO_OFTEN_CODES and not (response.ok or has_id(body)):
                     response.raise_for_status()
         except Exception as error:  # noqa: BLE001 - raised where answers are waited for
             await self._answers.put(error)
@@ -89,33 +85,9 @@ class Http:
         answer = await self._answers.get()
         if isinstance(answer, Exception):
             raise answer
-        return _parsed(answer)
+        return parsed(answer)
 
     async def close(self) -> None:
         for task in self._posts:
             task.cancel()
         await self._session.close()
-
-
-def _parsed(message: bytes | str) -> dict[str, Any]:
-    """A JSON-RPC message; raises where it is none, or an error that is about no request."""
-    try:
-        answer = orjson.loads(message)
-    except orjson.JSONDecodeError as error:
-        raise NoJsonRpcError("an answer was cut short or is no JSON") from error
-    if not isinstance(answer, dict):
-        raise NoJsonRpcError("an answer is no JSON-RPC object")
-    if not answer.keys() & {"id", "method", "error"}:
-        raise NoJsonRpcError("an answer is no JSON-RPC")
-    if answer.get("id") is None and "error" in answer:
-        raise ConnectionLostError(text_of(answer["error"]))
-    return answer
-
-
-def _has_id(body: bytes) -> bool:
-    """Whether a body is the answer to a request, whatever the HTTP status says."""
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(answer, dict) and "id" in answer

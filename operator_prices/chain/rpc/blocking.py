@@ -1,0 +1,75 @@
+"""The client for code that is not asynchronous."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from operator_prices.chain.rpc.client import Client
+from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.rpc.messages import Request
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+class Rpc:
+    """A `Client` whose event loop runs in a thread of its own; the methods wait for the answers."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], **limits: Any) -> None:  # noqa: ANN401
+        self._running = start_blocking_portal()
+        self._portal: BlockingPortal = self._running.__enter__()
+        self._client: Client = self._portal.call(partial(Client, endpoints, **limits))
+        self.waited = 0.0
+        """Seconds spent waiting for answers so far."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._portal.call(self._client.close)
+        self._running.__exit__(kind, error, trace)
+
+    @property
+    def sent(self) -> int:
+        """Requests sent so far, those sent again included."""
+        return self._client.sent
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._client.endpoint
+
+    @property
+    def endpoint_count(self) -> int:
+        return self._client.endpoint_count
+
+    def turn_away(self) -> bool:
+        """Use the next endpoint that is left from now on; False where there is no other."""
+        return self._portal.call(self._client.turn_away)
+
+    def call(self, method: str, *params: Any) -> Any:  # noqa: ANN401
+        """Ask one thing and wait for the `result`."""
+        (answer,) = self.call_many([(method, params)])
+        return answer
+
+    def call_many(self, requests: Iterable[Request]) -> list[Any]:
+        """Ask all `requests` at once; their results come in the order of the requests."""
+        begun = monotonic()
+        asked: Future[list[Any]] = self._portal.start_task_soon(
+            self._client.call_many, list(requests)
+        )
+        try:
+            return asked.result()
+        except BaseException:  # who is interrupted does not wait for the rest of the answers
+            asked.cancel()
+            raise
+        finally:
+            self.waited += monotonic() - begun

@@ -1,0 +1,291 @@
+"""From the raw storage values of end and transition blocks to the frames that cross the port."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+
+import polars as pl
+from scalecodec.utils.ss58 import ss58_encode
+
+from operator_prices.amounts import ONE, PERBILL
+from operator_prices.chain.port import (
+    EPOCH_FACTS,
+    OPERATOR_FACTS,
+    PRICE_FACTS,
+    QUARANTINED,
+    SKIPPED,
+    STAKING,
+    EpochStates,
+)
+from operator_prices.chain.substrate import keys
+from operator_prices.chain.substrate.decode import decode, entries
+from operator_prices.chain.substrate.layout import Unsigned
+from operator_prices.chain.substrate.runtimes import Runtimes
+from operator_prices.chain.substrate.storage import (
+    FOUND,
+    NOW,
+    TREASURY,
+    Boundary,
+    State,
+    absent_rows,
+    operator_rows,
+    plain_rows,
+)
+from operator_prices.chain.substrate.values import COLLECTIONS, Values, conform, octets_of
+
+OPERATOR_FIELDS = {
+    "signing_key": "signing_key",
+    "current_domain_id": "current_domain_id",
+    "minimum_nominator_stake": "minimum_nominator_stake",
+    "nomination_tax": "nomination_tax",
+    "current_total_stake": "stake",
+    "current_total_shares": "shares",
+    "partial_status": "status",
+    "deposits_in_epoch": "deposits_in_epoch",
+    "withdrawals_in_epoch": "withdrawals_in_epoch",
+    "total_storage_fee_deposit": "storage_fee_deposit",
+}
+"""The fields of an `Operators` value that are kept, and what they are called from here on."""
+
+
+FACTS_AFTER = {
+    "timestamp": "transition_timestamp",
+    "total_stake": "total_stake_after",
+    "treasury_funds": "treasury_funds_after",
+    "chain_rewards": "chain_rewards_after",
+}
+"""The facts of an epoch, and what they are called when the transition block shows them."""
+
+
+def assemble(
+    boundaries: Sequence[Boundary],
+    *,
+    skipped: Mapping[int, State],
+    operators: Sequence[int],
+    domain_id: int,
+    runtimes: Runtimes,
+) -> EpochStates:
+    """Decode all values at once, item by item; what does not fit goes to `quarantined`."""
+    reading = _Reading(operators, domain_id, runtimes)
+    ends = [(boundary.epoch, boundary.end) for boundary in boundaries]
+    transitions = [(boundary.epoch, boundary.transition) for boundary in boundaries]
+
+    end_facts, staking = reading.plain(ends)
+    transition_facts, _ = reading.plain(transitions)
+    at_end, presence = reading.operators(ends)
+    at_transition, _ = reading.operators(transitions)
+    owners = reading.owners(ends)
+    prices = reading.prices(transitions, presence)
+
+    return EpochStates(
+        epochs=conform(
+            _blocks(boundaries)
+            .join(end_facts, on="epoch", how="left")
+            .join(transition_facts.rename(FACTS_AFTER), on="epoch", how="left"),
+            EPOCH_FACTS,
+        ),
+        operators=conform(
+            _operators(at_end, at_transition, owners, staking, end_facts), OPERATOR_FACTS
+        ),
+        prices=conform(prices, PRICE_FACTS),
+        staking=conform(staking, STAKING),
+        quarantined=_stacked(reading.misfits, QUARANTINED),
+        skipped=pl.DataFrame(
+            [(epoch, state.block, state.block_hash) for epoch, state in skipped.items()],
+            schema=SKIPPED,
+            orient="row",
+        ),
+    )
+
+
+def concat(parts: Iterable[EpochStates]) -> EpochStates:
+    """All parts one after the other."""
+    all_parts = [EpochStates.empty(), *parts]
+    return EpochStates(
+        *(
+            pl.concat([getattr(part, field.name) for part in all_parts])
+            for field in fields(EpochStates)
+        )
+    )
+
+
+def _blocks(boundaries: Sequence[Boundary]) -> pl.DataFrame:
+    """Which two blocks close each epoch, and the runtimes that executed them."""
+    return pl.DataFrame(
+        {
+            "epoch": [boundary.epoch for boundary in boundaries],
+            "end_block": [boundary.end.block for boundary in boundaries],
+            "end_hash": [boundary.end.block_hash for boundary in boundaries],
+            "spec_version": [boundary.end.spec_version for boundary in boundaries],
+            "transition_block": [boundary.transition.block for boundary in boundaries],
+            "transition_hash": [boundary.transition.block_hash for boundary in boundaries],
+            "transition_spec_version": [b.transition.spec_version for b in boundaries],
+        },
+        schema_overrides=EPOCH_FACTS,
+    )
+
+
+def _operators(
+    at_end: pl.DataFrame,
+    at_transition: pl.DataFrame,
+    owners: pl.DataFrame,
+    staking: pl.DataFrame,
+    end_facts: pl.DataFrame,
+) -> pl.DataFrame:
+    """One row per operator at the end block, beside it what else is known of it."""
+    of_operator = ["epoch", "operator_id"]
+    after = at_transition.select(
+        *of_operator, stake_after="stake", shares_after="shares", status_after="status"
+    )
+    summaries = end_facts.select("epoch", understood=pl.col("total_stake").is_not_null())
+    return (
+        at_end.join(owners, on=of_operator, how="left")
+        .join(staking, on=of_operator, how="left")
+        .join(after, on=of_operator, how="left")
+        .join(summaries, on="epoch", how="left")
+        .with_columns(_zero_where_absent("active_stake"), _zero_where_absent("reward"))
+    )
+
+
+def _staking(summary: pl.DataFrame) -> pl.DataFrame:
+    """The three collections of staking summaries, side by side."""
+
+    def each(name: str, **columns: str) -> pl.DataFrame:
+        kept = summary.select("epoch", name, f"{name} count")
+        return entries(kept, name, COLLECTIONS[name]).select("epoch", **columns)
+
+    active = each("current_operators", operator_id="0", active_stake="1")
+    rewards = each("current_epoch_rewards", operator_id="0", reward="1")
+    followers = each("next_operators", operator_id="value").with_columns(is_next=pl.lit(value=True))
+    on = ["epoch", "operator_id"]
+    return (
+        active.join(rewards, on=on, how="full", coalesce=True)
+        .join(followers, on=on, how="full", coalesce=True)
+        .sort(on)
+    )
+
+
+def _zero_where_absent(column: str) -> pl.Expr:
+    """Zero for an operator that the epoch's summary does not name, null if that was not read."""
+    return pl.when("understood").then(pl.col(column).fill_null(pl.lit(0, pl.UInt128)))
+
+
+def _stacked(frames: Sequence[pl.DataFrame], schema: pl.Schema) -> pl.DataFrame:
+    return pl.concat([pl.DataFrame(schema=schema), *(conform(frame, schema) for frame in frames)])
+
+
+class _Reading:
+    """Decodes one batch of states."""
+
+    def __init__(self, operators: Sequence[int], domain_id: int, runtimes: Runtimes) -> None:
+        self._values = Values(runtimes)
+        self._operators = list(operators)
+        self._domain_id = domain_id
+        self._runtimes = runtimes
+
+    @property
+    def misfits(self) -> list[pl.DataFrame]:
+        return self._values.misfits
+
+    def plain(self, states: Sequence[tuple[int, State]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The facts of each epoch, and what its staking summary says of operators."""
+        summary = self._values.decoded(
+            "DomainStakingSummary",
+            self._plain_rows(
+                "DomainStakingSummary",
+                keys.of_domain("DomainStakingSummary", self._domain_id),
+                states,
+            ),
+        )
+        facts = summary.select("epoch", total_stake="current_total_stake")
+        self._values.quarantine(
+            "Now", absent_rows(states, NOW).with_columns(reason=pl.lit("the state has no Now"))
+        )
+        for item, key, name in (
+            ("Now", NOW, "timestamp"),
+            ("AccumulatedTreasuryFunds", TREASURY, "treasury_funds"),
+            (
+                "DomainChainRewards",
+                keys.of_domain("DomainChainRewards", self._domain_id),
+                "chain_rewards",
+            ),
+        ):
+            read = self._values.decoded(item, self._plain_rows(item, key, states))
+            facts = facts.join(
+                read.select("epoch", pl.col("value").alias(name)),
+                on="epoch",
+                how="full",
+                coalesce=True,
+            )
+        return facts, _staking(summary)
+
+    def operators(self, states: Sequence[tuple[int, State]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The operators of the domain; and every key at which an operator is, understood or not."""
+        found = self._operator_rows("Operators", states)
+        read = self._values.decoded("Operators", found)
+        own = read.rename(OPERATOR_FIELDS)
+        foreign = own.filter(pl.col("current_domain_id") != self._domain_id)
+        of_operator = ["epoch", "operator_id"]
+        presence = found.join(foreign, on=of_operator, how="anti").select(of_operator)
+        return own.filter(pl.col("current_domain_id") == self._domain_id), presence
+
+    def owners(self, states: Sequence[tuple[int, State]]) -> pl.DataFrame:
+        found = self._operator_rows("OperatorIdOwner", states)
+        read = self._values.decoded("OperatorIdOwner", found)
+        prefixes = {state.spec_version: self._ss58_prefix(state) for _, state in states}
+        unique = read.select("spec_version", "value").unique()
+        addresses = unique.with_columns(
+            pl.Series(
+                "owner",
+                [_address(value, prefixes[version]) for version, value in unique.rows()],
+                dtype=pl.String,
+            )
+        )
+        return read.join(addresses, on=["spec_version", "value"]).select(
+            "epoch", "operator_id", "owner"
+        )
+
+    def prices(self, states: Sequence[tuple[int, State]], presence: pl.DataFrame) -> pl.DataFrame:
+        """Stored prices in perquintills, `Perbill` scaled up; of operators present at the end."""
+        found = operator_rows(
+            states,
+            self._operators,
+            lambda epoch: keys.of_share_prices(self._operators, self._domain_id, epoch),
+        ).join(presence, on=["epoch", "operator_id"], how="semi")
+        short = pl.col("raw").str.len_chars() == len("0x") + 2 * 4
+        old = found.filter(short)
+        stored = self._values.decoded("OperatorEpochSharePrice", found.filter(~short))
+        kept = pl.DataFrame(schema=PRICE_FACTS | {"raw": pl.String(), **FOUND})
+        for read, scale in (
+            (stored, 1),
+            (
+                self._values.fitting(
+                    "OperatorEpochSharePrice", old, decode(Unsigned(4), octets_of(old))
+                ),
+                PERBILL,
+            ),
+        ):
+            price = pl.col("value").cast(pl.UInt64) * scale
+            kept = pl.concat([kept, read.with_columns(share_price_perq=price).select(kept.columns)])
+        sound = pl.col("share_price_perq").is_between(1, ONE)
+        self._values.quarantine(
+            "OperatorEpochSharePrice",
+            kept.filter(~sound).with_columns(
+                reason=pl.format("price {} is outside (0, 10^18]", "share_price_perq")
+            ),
+        )
+        return kept.filter(sound)
+
+    def _plain_rows(self, item: str, key: str, states: Sequence[tuple[int, State]]) -> pl.DataFrame:
+        return plain_rows(states, key, lambda state: self._values.default(item, state))
+
+    def _operator_rows(self, item: str, states: Sequence[tuple[int, State]]) -> pl.DataFrame:
+        asked = keys.of_operators(item, self._operators)
+        return operator_rows(states, self._operators, lambda _: asked)
+
+    def _ss58_prefix(self, state: State) -> int | None:
+        return self._runtimes.known(state.spec_version).ss58_prefix
+
+
+def _address(account: str, prefix: int | None) -> str:
+    """The SS58 form of an account id, or its hex where the chain names no prefix."""
+    return account if prefix is None else str(ss58_encode(account, ss58_format=prefix))

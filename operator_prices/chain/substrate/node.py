@@ -1,0 +1,228 @@
+"""The node as who reads storage sees it: hashes, states and runtimes of blocks, and its tip."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING
+
+from operator_prices.chain.errors import NodeBehindError, NotASubstrateNodeError, RefusedError
+from operator_prices.chain.rpc.blocking import Rpc
+from operator_prices.chain.substrate import keys, storage
+from operator_prices.chain.substrate.boundaries import IndexMap
+from operator_prices.chain.substrate.runtimes import Runtime, Runtimes
+from operator_prices.chain.substrate.storage import State, epoch_index, number, values_in
+
+if TYPE_CHECKING:
+    from operator_prices.chain.rpc.messages import Request
+
+PAGE = 1000
+"""Keys that a node lists in one answer, at most."""
+
+HASHES = 2000
+"""Blocks whose hashes are asked for in one request: the two blocks of each of 1,000 epochs."""
+
+NULL_HASH_PAUSES = (0.2, 0.4, 0.8, 1.6)
+"""Seconds before a block is asked for again that a node below its head does not have yet."""
+
+INCOMPLETE_ANSWERS = 5
+"""How often a node may leave keys of one request unanswered before that is an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """The best block with what was read of it, and the last block that lies deep enough below."""
+
+    block: int
+    gate: int
+    index: int
+    runtime: Runtime
+    next_operator_id: int
+
+
+class Node:
+    """Answers what is asked of blocks, and remembers their hashes and epoch indices.
+
+    Whichever endpoint is in use answers; `cache` keeps runtimes, a folder for each chain.
+    """
+
+    def __init__(self, rpc: Rpc, *, domain_id: int, cache: Path) -> None:
+        self.rpc = rpc
+        self.known = IndexMap()
+        self._hashes: dict[int, str] = {}
+        self._cache = cache
+        self._runtimes: Runtimes | None = None
+        self._summary = keys.of_domain("DomainStakingSummary", domain_id)
+
+    def __str__(self) -> str:
+        return str(self.rpc.endpoint)
+
+    def forget(self) -> None:
+        """Drop what is known of blocks, which may have left the chain; the first one cannot."""
+        self._hashes = {block: known for block, known in self._hashes.items() if block == 0}
+        self.known = IndexMap()
+
+    def tip(self, depth: int) -> Tip:
+        """Look at the best block; the gate lies at least `depth` and `ConfirmationDepthK` below."""
+        header = self.rpc.call("chain_getHeader")
+        try:
+            block = int(header["number"], 16)
+        except (TypeError, KeyError, ValueError) as error:
+            raise NotASubstrateNodeError(
+                f"{self} does not answer as a Substrate node does: set ARCHIVE_NODE_URL to a node's"
+                " RPC address."
+            ) from error
+        self._resolve_best(block)
+        asked = [self._summary, storage.LAST_RUNTIME_UPGRADE, storage.NEXT_OPERATOR_ID]
+        (best,) = self.states([(block, asked)])
+        self.known.learn(block, epoch_index(best))
+        operators = best.values[storage.NEXT_OPERATOR_ID]
+        runtime = self.runtime(best)
+        return Tip(
+            block=block,
+            gate=block - max(depth, runtime.confirmation_depth),
+            index=epoch_index(best),
+            runtime=runtime,
+            next_operator_id=number(operators) if operators else 0,
+        )
+
+    def hash(self, block: int) -> str:
+        self.resolve([block])
+        return self._hashes[block]
+
+    def learn_hash(self, block: int, block_hash: str) -> None:
+        """Remember the hash of a block that another block told."""
+        self._hashes[block] = block_hash
+
+    def resolve(self, blocks: Iterable[int]) -> None:
+        """Ask for the hashes of `blocks` that are not known yet, in one request.
+
+        All of them lie below the head, so a node that has none for a block is behind: asked again,
+        it may have caught up, or another one behind the same address may answer.
+        """
+        unknown = sorted(set(blocks) - self._hashes.keys())
+        for pause in (0.0, *NULL_HASH_PAUSES):
+            if not unknown:
+                return
+            sleep(pause)
+            found = zip(unknown, self.block_hashes(unknown), strict=True)
+            self._hashes |= {block: known for block, known in found if known is not None}
+            unknown = [block for block in unknown if block not in self._hashes]
+        if unknown:
+            raise NodeBehindError(
+                f"{self} has no block {unknown[0]} though its head is above: it is behind or"
+                " syncing; wait until it has caught up, or use another node."
+            )
+
+    def _resolve_best(self, block: int) -> None:
+        """Ask for the hash of the best block, and whether the highest known one is still there.
+
+        A reorganization since then has replaced that one, too, whatever else it has replaced.
+        """
+        asked = sorted({0, block, max(self._hashes, default=0)})
+        found = dict(zip(asked, self.block_hashes(asked), strict=True))
+        if any(self._hashes.get(known, now) != now for known, now in found.items()):
+            self.forget()
+        self._hashes |= {block: now for block, now in found.items() if now is not None}
+        self.resolve([0, block])
+
+    def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
+        """The hashes of `blocks` on the chain as it is now, None where it is not that long."""
+        found: list[str | None] = []
+        requests: list[Request] = [
+            ("chain_getBlockHash", [list(blocks[at : at + HASHES])])
+            for at in range(0, len(blocks), HASHES)
+        ]
+        for answer in self.rpc.call_many(requests):
+            if not isinstance(answer, list):
+                raise NotASubstrateNodeError(
+                    f"{self} does not answer chain_getBlockHash with a list: use another node."
+                )
+            found += answer
+        return found
+
+    def entries(self, prefix: str, block_hash: str) -> int:
+        """How many entries a map has, which must be listed, a thousand keys a request."""
+        found, start = 0, None
+        while True:
+            page = self.rpc.call("state_getKeysPaged", prefix, PAGE, start, block_hash)
+            found += len(page)
+            if len(page) < PAGE:
+                return found
+            start = page[-1]
+
+    def states(self, wanted: Sequence[tuple[int, Sequence[str]]]) -> list[State]:
+        """Read some keys at each of some blocks, all requests at once."""
+        self.resolve(block for block, _ in wanted)
+        missing = list(range(len(wanted)))
+        found: dict[int, State] = {}
+        for _ in range(INCOMPLETE_ANSWERS):
+            requests: list[Request] = [
+                ("state_queryStorageAt", [wanted[i][1], self._hashes[wanted[i][0]]])
+                for i in missing
+            ]
+            for i, answer in zip(missing, self.rpc.call_many(requests), strict=True):
+                block, asked = wanted[i]
+                values = values_in(answer)
+                if values is not None and all(key in values for key in asked):
+                    found[i] = State(self._hashes[block], block, values)
+            missing = [i for i in missing if i not in found]
+            if not missing:
+                return [found[i] for i in range(len(wanted))]
+        raise RefusedError(
+            f"{self} leaves keys of state_queryStorageAt unanswered at block"
+            f" {wanted[missing[0]][0]}: use another node."
+        )
+
+    def indices(self, blocks: Sequence[int]) -> list[int]:
+        """The epoch index at each of `blocks`."""
+        states = self.states([(block, [self._summary]) for block in blocks])
+        found = [epoch_index(state) for state in states]
+        for block, index in zip(blocks, found, strict=True):
+            self.known.learn(block, index)
+        return found
+
+    def learn_index(self, state: State) -> int:
+        """Remember the epoch index at a block; the block must be the one that was asked for."""
+        found = state.values.get(storage.NUMBER)
+        if found is None or number(found) != state.block:
+            raise RefusedError(
+                f"{self} answers with the state of another block for block {state.block}"
+                f" ({state.block_hash}): use another node."
+            )
+        index = epoch_index(state)
+        self.known.learn(state.block, index)
+        return index
+
+    @property
+    def runtimes(self) -> Runtimes:
+        if self._runtimes is None:
+            self._runtimes = Runtimes(self._cache / self.hash(0), self._metadata)
+        return self._runtimes
+
+    def runtime(self, state: State) -> Runtime:
+        """The runtime that executed the block of `state`."""
+        return self.runtimes.get(self._spec_version(state), state.block_hash)
+
+    def _spec_version(self, state: State) -> int:
+        upgrade = state.values[storage.LAST_RUNTIME_UPGRADE]
+        if upgrade is not None:
+            return storage.spec_version(upgrade)
+        header = self.rpc.call("chain_getHeader", state.block_hash)
+        return int(self.rpc.call("state_getRuntimeVersion", header["parentHash"])["specVersion"])
+
+    def _metadata(self, spec_version: int, block_hash: str) -> bytes:
+        """The metadata of the runtime that executed a block is the one its parent's state holds."""
+        header = self.rpc.call("chain_getHeader", block_hash)
+        if header is None:
+            raise NodeBehindError(
+                f"{self} does not know block {block_hash} any more: it is on another fork; try"
+                " again."
+            )
+        for at in (header["parentHash"], block_hash):
+            if self.rpc.call("state_getRuntimeVersion", at)["specVersion"] == spec_version:
+                return bytes.fromhex(self.rpc.call("state_getMetadata", at)[2:])
+        raise RefusedError(
+            f"{self} has no metadata of spec version {spec_version} around block"
+            f" {int(header['number'], 16)}, which that version executed: use another node."
+        )
