@@ -76,7 +76,7 @@ class Console:
             )
         self._incomplete(done.incomplete)
 
-    def verified(self, left: Sequence[int], done: "Backfilled") -> None:
+    def rechecked(self, left: Sequence[int], done: "Backfilled") -> None:
         """Which stored epochs had left the chain, and what re-reading them changed."""
         self.say(f"Epochs whose block left the chain: {_listed([str(epoch) for epoch in left])}")
         if left:

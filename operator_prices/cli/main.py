@@ -208,8 +208,8 @@ def verify_chain(
     archive_node_url: NodeUrl = None,
     domain_id: DomainId = None,
 ) -> None:
-    """Compare stored block hashes with the chain; re-read the epochs whose block left it."""
-    from operator_prices.runs.backfill import verify_range  # noqa: PLC0415
+    """Recheck stored block hashes against the chain; read again the epochs whose block it lost."""
+    from operator_prices.runs.backfill import recheck_range  # noqa: PLC0415
 
     final = last_epoch(last, first)
     console = Console()
@@ -220,8 +220,8 @@ def verify_chain(
         domain_id=domain_id,
     )
     with migrated_database(asked) as stored, usable_node(stored) as settings:
-        left, done = verify_range(settings, first, final, progress=console.progress)
-    console.verified(left, done)
+        left, done = recheck_range(settings, first, final, progress=console.progress)
+    console.rechecked(left, done)
     if done.incomplete:
         raise typer.Exit(INCOMPLETE)
 

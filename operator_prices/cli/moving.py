@@ -129,8 +129,8 @@ def export_sqlite(
 
 @app.command()
 def verify(*, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
-    """Check what is stored: complete, as the raw JSON says, possible, and as the old view says."""
-    from operator_prices.store.parity import verify as findings  # noqa: PLC0415
+    """Hold all tables against the raw JSON and the old view (parity), and say what is missing."""
+    from operator_prices.store.parity import findings  # noqa: PLC0415
 
     with (
         migrated_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings,
@@ -153,7 +153,7 @@ def compare_paths(
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Read these epochs from the tables and from the JSON, and report every difference."""
+    """Compare the two read paths of these epochs, tables and JSON; report every difference."""
     from operator_prices.legacy.read_paths import compare  # noqa: PLC0415
 
     if last < first:

@@ -6,7 +6,7 @@ import dagster as dg
 import psycopg
 
 from operator_prices.defs.legacy_assets import legacy_epochs
-from operator_prices.store.parity import verify
+from operator_prices.store.parity import findings
 
 PARITY = {
     "gaps": "no gap",
@@ -35,7 +35,7 @@ def parity(database: dg.ResourceParam[psycopg.Connection]) -> Iterator[dg.AssetC
 
     It reads all that is stored, so it is no part of a window's run: launch job `verify_parity`.
     """
-    found = {finding.name: finding for finding in verify(database)}
+    found = {finding.name: finding for finding in findings(database)}
     for name, query in PARITY.items():
         finding = found[query]
         yield dg.AssetCheckResult(

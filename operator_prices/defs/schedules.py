@@ -14,15 +14,15 @@ from operator_prices.defs.partitions import begin_windows
 from operator_prices.epochs.windows import SIZE, EpochWindow
 
 NEWEST = 3
-"""Windows that are verified against the chain each day: reorganizations are never deeper."""
+"""Windows that are rechecked against the chain each day: reorganizations are never deeper."""
 
 WINDOWS_A_DAY = 50
 """Of the windows with gaps or quarantined epochs, as many are read again each day."""
 
-VERIFY = dg.RunConfig(ops={"raw_epochs": {"config": {"verify": True}}})
+RECHECK = dg.RunConfig(ops={"raw_epochs": {"config": {"verify": True}}})
 
 
-def windows_to_verify(last_stored: int, lacking: Sequence[int]) -> list[EpochWindow]:
+def windows_to_recheck(last_stored: int, lacking: Sequence[int]) -> list[EpochWindow]:
     """The newest windows, and the oldest of those in which epochs are missing or incomplete."""
     if last_stored < 0:
         return []
@@ -42,7 +42,7 @@ def daily_verification(
     context: dg.ScheduleEvaluationContext, database: dg.ResourceParam[psycopg.Connection]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     last = store.last_epoch(database)
-    windows = windows_to_verify(last, store.all_lacking(database, until=last))
+    windows = windows_to_recheck(last, store.all_lacking(database, until=last))
     if not windows:
         yield dg.SkipReason("nothing is stored yet")
         return
@@ -51,7 +51,7 @@ def daily_verification(
         yield dg.RunRequest(
             run_key=f"{window.key}@{at(context):%Y-%m-%dT%H:%M}",
             partition_key=window.key,
-            run_config=VERIFY,
+            run_config=RECHECK,
             tags={"window": window.key, "source": "daily_verification"},
         )
 

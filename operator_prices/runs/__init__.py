@@ -1,1 +1,1 @@
-"""Runs of the jobs in this very process: a backfill, a verification, an import."""
+"""Runs of the jobs in this very process: a backfill, a recheck, an import."""

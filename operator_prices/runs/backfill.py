@@ -88,7 +88,7 @@ def backfill_missing(settings: Settings, *, progress: Progress) -> Backfilled:
     return _run(settings, behind, (0, completed), progress)
 
 
-def verify_range(
+def recheck_range(
     settings: Settings, first: int, last: int | None, *, progress: Progress
 ) -> tuple[list[int], Backfilled]:
     """The stored epochs of `first..last` that left the chain, and what re-reading them did."""

@@ -1,4 +1,4 @@
-"""Is the stored data complete, in agreement with its raw JSON, and possible: the queries say."""
+"""Parity: the tables held against the raw JSON, and whether they are complete and possible."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Finding:
         return not (self.is_check and self.rows)
 
 
-def verify(connection: Connection) -> Iterator[Finding]:
+def findings(connection: Connection) -> Iterator[Finding]:
     """Run all queries of `sql/05_verify_migration.sql` in their order.
 
     They read the raw JSON in SQL, on a path of their own beside the code of the pipeline.

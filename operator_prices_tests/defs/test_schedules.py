@@ -11,7 +11,7 @@ from operator_prices.defs.schedules import (
     WINDOWS_A_DAY,
     daily_verification,
     hourly_freshness,
-    windows_to_verify,
+    windows_to_recheck,
 )
 from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
 
@@ -27,7 +27,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def firsts(last_stored: int, lacking: list[int]) -> list[int]:
-    return [window.first for window in windows_to_verify(last_stored, lacking)]
+    return [window.first for window in windows_to_recheck(last_stored, lacking)]
 
 
 def test_the_newest_windows_are_verified_and_those_with_holes_read_again() -> None:

@@ -9,7 +9,7 @@ from operator_prices import store
 from operator_prices.epochs import normalized, tables
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy.snapshots import Row
-from operator_prices.store.parity import verify
+from operator_prices.store.parity import findings
 from operator_prices_tests.support.legacy_samples import (
     SHARED,
 )
@@ -108,4 +108,4 @@ def forget_all(connection: psycopg.Connection) -> None:
 
 
 def failed(connection: psycopg.Connection) -> dict[str, Sequence[tuple[object, ...]]]:
-    return {finding.name: finding.rows for finding in verify(connection) if not finding.passed}
+    return {finding.name: finding.rows for finding in findings(connection) if not finding.passed}
