@@ -122,7 +122,7 @@ def serve(
     require_port_free(LOOPBACK, settings.api_port, "API_PORT")
     if settings.api_database_url is not None:
         raise typer.Exit(api.run(settings, embedded=False))
-    with migrated_database(settings) as stored:
+    with migrated_database(settings, session=False) as stored:
         raise typer.Exit(api.run(stored, embedded=settings.database_url is None))
 
 

@@ -24,8 +24,8 @@ from sqlalchemy.engine import CreateEnginePlugin
 from operator_prices import store
 from operator_prices.local.dagster_home import storage_url
 from operator_prices.local.own_services import storage_address
-from operator_prices.store import schemas
-from operator_prices.store.poolers import require_session
+from operator_prices.postgres.pooling import require_session
+from operator_prices.store import dagster_tables
 
 PLUGIN = "operator_prices_schema"
 
@@ -49,9 +49,9 @@ class OwnSchemaStorage(DagsterPostgresStorage):
         dsn = plain(postgres_url)
         require_session(dsn)
         with store.connect(dsn) as connection:
-            schemas.require_schema(connection)
-            if schemas.strays(connection, tables()):
-                schemas.gather(connection, tables(), revisions())
+            dagster_tables.require_schema(connection)
+            if dagster_tables.strays(connection, tables()):
+                dagster_tables.gather(connection, tables(), revisions())
         url = make_url(storage_url(dsn)).update_query_dict({"plugin": PLUGIN})
         super().__init__(
             url.render_as_string(hide_password=False), should_autocreate_tables, inst_data
@@ -123,13 +123,13 @@ def _named(_: object, __: object, ___: object, parameters: dict[str, Any]) -> No
 def _entered(connection: Any, record: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
     before, connection.autocommit = connection.autocommit, True  # a rollback must not undo it
     with connection.cursor() as cursor:
-        cursor.execute(schemas.ENTER)
+        cursor.execute(dagster_tables.ENTER)
         _, schema, process = cursor.fetchone()
     connection.autocommit = before
     record.info[POOLED] = process != connection.info.backend_pid
-    if schema != schemas.SCHEMA:
-        raise schemas.SchemaError(
-            f"A connection of Dagster's is in the schema {schema} and not in {schemas.SCHEMA}:"
+    if schema != dagster_tables.SCHEMA:
+        raise dagster_tables.SchemaError(
+            f"A connection of Dagster's is in the schema {schema}, not in {dagster_tables.SCHEMA}:"
             f" run `operator-prices migrate`, and let the role {connection.info.user} use it."
         )
 
@@ -140,4 +140,4 @@ def _left(connection: Any, record: Any) -> None:  # noqa: ANN401
         with suppress(connection.Error), connection.cursor() as cursor:
             connection.rollback()
             connection.autocommit = True
-            cursor.execute(schemas.LEAVE)
+            cursor.execute(dagster_tables.LEAVE)

@@ -9,6 +9,7 @@ from operator_prices import store
 from operator_prices.errors import ExplainedError
 from operator_prices.local import backups
 from operator_prices.local.postgres import embedded
+from operator_prices.postgres.pooling import require_session
 from operator_prices.settings import Settings
 from operator_prices.store import migrations
 
@@ -18,15 +19,21 @@ class UnusableDatabaseError(ExplainedError):
 
 
 @contextmanager
-def usable_database(settings: Settings) -> Iterator[Settings]:
-    """The settings with a database that answers; an embedded one lives as long as needed."""
+def usable_database(settings: Settings, *, session: bool = True) -> Iterator[Settings]:
+    """The settings with a database that answers; an embedded one lives as long as needed.
+
+    Where a `session` is needed, an address that leads to a pooler which keeps none is refused.
+    """
     if settings.database_url is None:
         with embedded.server(settings.data_dir) as url:
             yield settings.with_database(url)
         return
     try:
         store.described(settings.database_url)
-        store.connect(settings.database_url).close()
+        if session:
+            require_session(settings.database_url)
+        else:
+            store.connect(settings.database_url).close()
     except psycopg.ProgrammingError:
         raise UnusableDatabaseError(
             "What DATABASE_URL holds is no database address: set it to a postgresql:// URL with %XX"
@@ -50,9 +57,9 @@ def upgrade(settings: Settings, *, backup: bool = True) -> list[str]:
 
 
 @contextmanager
-def migrated_database(settings: Settings) -> Iterator[Settings]:
+def migrated_database(settings: Settings, *, session: bool = True) -> Iterator[Settings]:
     """The settings with a migrated database: ours is migrated, one that is named must be."""
-    with usable_database(settings) as ready:
+    with usable_database(settings, session=session) as ready:
         if settings.database_url is None:
             upgrade(ready)
         if lacking := migrations.pending(str(ready.database_url)):

@@ -1,7 +1,7 @@
 """The schema, forward and back: the files of `sql/`, each applied once and in order, by yoyo."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from glob import escape
 
 import psycopg
@@ -11,6 +11,7 @@ from yoyo.connections import DatabaseURI
 from yoyo.migrations import MigrationList, default_migration_table, read_migrations
 
 from operator_prices.errors import ExplainedError
+from operator_prices.postgres.pooling import Pooling, require_session
 from operator_prices.settings import PROJECT
 
 SQL = PROJECT / "sql"
@@ -90,9 +91,15 @@ def _backend(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
 
 @contextmanager
 def _alone(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
-    """A connection that no other migration or rollback runs beside, ready for yoyo."""
-    with _backend(dsn) as backend:
+    """A connection that no other migration or rollback runs beside, ready for yoyo.
+
+    A pooler must keep its session for us, and gets it back as it was.
+    """
+    pooled = require_session(dsn) is not Pooling.NONE
+    with _backend(dsn) as backend, ExitStack() as leaving:
         connection = backend.connection
+        if pooled:
+            leaving.callback(_give_back, connection)
         connection.execute("SELECT set_config('lock_timeout', %s, false)", [PATIENCE])
         try:
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
@@ -115,6 +122,14 @@ def _alone(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
                 f" {', '.join(newer)}: use that version."
             )
         yield backend
+
+
+def _give_back(connection: psycopg.Connection) -> None:
+    connection.rollback()
+    connection.execute("SELECT pg_advisory_unlock_all()")
+    connection.execute("RESET lock_timeout")
+    connection.execute("RESET statement_timeout")
+    connection.commit()
 
 
 @contextmanager

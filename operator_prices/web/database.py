@@ -75,6 +75,9 @@ RIGHTS = sql.SQL(
     " AND has_table_privilege(pg_class.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')"
 )
 
+BOUND = sql.SQL("SELECT set_config('statement_timeout', {}, true)").format(f"{STATEMENT_SECONDS}s")
+"""For the rest of a transaction."""
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -147,7 +150,7 @@ class Database:
         while (wanted := self._wanted) is not None:
             self._wanted = None
             try:
-                async with self._small.connection() as connection, connection.cursor() as cursor:
+                async with self.cursor() as cursor:
                     version = await version_of(cursor)
             except BaseException as error:  # noqa: BLE001 - whoever asked has to know
                 wanted.set_exception(error)
@@ -185,18 +188,19 @@ class Database:
     @asynccontextmanager
     async def cursor(self, seconds: float = PATIENCE_SECONDS) -> AsyncIterator[Cursor]:
         """A cursor for one small statement."""
-        async with self._small.connection(seconds) as connection, connection.cursor() as cursor:
-            yield cursor
+        async with self._small.connection(seconds) as connection:
+            if _pooled(connection):
+                async with _reading(connection) as cursor:
+                    yield cursor
+            else:
+                async with connection.cursor() as cursor:
+                    yield cursor
 
     @asynccontextmanager
     async def snapshot(self, *, large: bool) -> AsyncIterator[tuple[Cursor, Version]]:
         """A cursor whose statements all see the data at one version, and that version."""
         pool = self._large if large else self._small
-        async with (
-            pool.connection() as connection,
-            connection.transaction(),
-            connection.cursor() as cursor,
-        ):
+        async with pool.connection() as connection, _reading(connection) as cursor:
             yield cursor, await version_of(cursor)
 
     async def rights(self, seconds: float = PATIENCE_SECONDS) -> tuple[str, str]:
@@ -241,12 +245,34 @@ async def _alive(connection: AsyncConnection[TupleRow]) -> None:
 
 
 async def _read_only(connection: AsyncConnection[TupleRow]) -> None:
-    """Whatever the role may do, this process only reads, and everything at one moment."""
+    """Whatever the role may do, this process only reads, and everything at one moment.
+
+    On a connection to a pooler that holds for each transaction by itself: the session may go to
+    somebody else after it, so it is told nothing and prepares nothing.
+    """
     await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
     await connection.set_read_only(True)
+    cursor = await connection.execute("SELECT pg_backend_pid()")
+    if await cursor.fetchone() != (connection.info.backend_pid,):
+        connection.prepare_threshold = None
+        return
     await connection.execute(
         sql.SQL(
             "SELECT set_config('default_transaction_read_only', 'on', false),"
             " set_config('statement_timeout', {}, false)"
         ).format(f"{STATEMENT_SECONDS}s")
     )
+
+
+def _pooled(connection: AsyncConnection[TupleRow]) -> bool:
+    """Whether `_read_only` found a pooler in between."""
+    return connection.prepare_threshold is None
+
+
+@asynccontextmanager
+async def _reading(connection: AsyncConnection[TupleRow]) -> AsyncIterator[Cursor]:
+    """A cursor within a transaction that only reads, and that bounds its statements by itself."""
+    async with connection.transaction(), connection.cursor() as cursor:
+        if _pooled(connection):
+            await cursor.execute(BOUND)
+        yield cursor

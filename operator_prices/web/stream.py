@@ -10,6 +10,7 @@ from typing import Self
 
 import psycopg
 
+from operator_prices.postgres.pooling import Pooling, pooling
 from operator_prices.web.database import Database
 from operator_prices.web.queries.status import freshness, listen, new_epochs
 
@@ -99,6 +100,9 @@ class Stream:
         lost = False
         while True:
             try:
+                if await asyncio.to_thread(pooling, self._database.url) is not Pooling.NONE:
+                    lost = False
+                    await self._poll()
                 async with await psycopg.AsyncConnection.connect(
                     self._database.url, autocommit=True, application_name="operator-prices stream"
                 ) as connection:
@@ -116,6 +120,13 @@ class Stream:
                     LOG.warning("The stream lost the database (%s); trying again.", error)
                 lost = True
                 await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _poll(self) -> None:
+        """Tell of new epochs at a pooler, where no notice may come through; ends by an error."""
+        self._foretold.clear()
+        while True:
+            await self._look()
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _look(self) -> None:
         """Tell of epochs past the last known one that no notice has told of."""

@@ -67,7 +67,11 @@ def main() -> None:
         else:
             path = os.path.join(folder, "rows.csv")  # noqa: PTH118
             with (
-                psycopg.connect(os.environ["API_DATABASE_URL"]) as connection,
+                psycopg.connect(
+                    os.environ["API_DATABASE_URL"],
+                    prepare_threshold=None,  # a pooler may have another session for each statement
+                    application_name="operator-prices worker",
+                ) as connection,
                 connection.cursor() as cursor,
                 open(path, "wb") as file,  # noqa: PTH123
             ):

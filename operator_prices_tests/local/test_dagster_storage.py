@@ -10,9 +10,9 @@ import pytest
 from dagster_postgres.storage import DagsterPostgresStorage
 
 from operator_prices.local import dagster_home, dagster_storage
+from operator_prices.postgres.pooling import TransactionPoolerError
 from operator_prices.store import migrations
-from operator_prices.store.poolers import TransactionPoolerError
-from operator_prices.store.schemas import SchemaError
+from operator_prices.store.dagster_tables import SchemaError
 from operator_prices_tests.support.pgbouncer import needs_pgbouncer, pgbouncer
 
 DROPS, REFUSES = ("extra_float_digits", "options"), ("extra_float_digits",)

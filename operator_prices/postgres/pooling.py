@@ -10,13 +10,15 @@ from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 
 from operator_prices.errors import ExplainedError
-from operator_prices.store.database import connect
 
 TRANSACTION_PORT = "6543"
 """Where Supabase and others offer transaction pooling."""
 
-PROBES, SUSPICIOUS_PROBES = 3, 10
+PROBES, SUSPICIOUS_PROBES = 12, 24
 """How often to look; more often where the port makes us suspicious."""
+
+
+CONNECT_SECONDS = 10
 
 
 class Pooling(Enum):
@@ -38,14 +40,13 @@ def pooling(dsn: str) -> Pooling:
     all processes behind it; and one that keeps no sessions lends the same process to two
     connections, or two processes to one.
     """
-    with connect(dsn) as first:
+    with _connected(dsn) as first:
         process = _process(first)
         if process == first.info.backend_pid:
             return Pooling.NONE
         suspicious = conninfo_to_dict(dsn).get("port") == TRANSACTION_PORT
-        for _ in range(SUSPICIOUS_PROBES if suspicious else PROBES):
-            if _lent_to_others(dsn, first, process):
-                return Pooling.TRANSACTION
+        if _exchanged(dsn, first, process, SUSPICIOUS_PROBES if suspicious else PROBES):
+            return Pooling.TRANSACTION
     return Pooling.SESSION
 
 
@@ -59,17 +60,33 @@ def require_session(dsn: str, variable: str = "DATABASE_URL") -> Pooling:
     return found
 
 
-def _lent_to_others(dsn: str, first: Connection, process: int) -> bool:
-    with connect(dsn) as second:
+def _exchanged(dsn: str, first: Connection, process: int, probes: int) -> bool:
+    """Whether two connections are ever served by the same process, or one by two."""
+    with _connected(dsn) as second:
+        others: set[int] = set()
         try:
-            with second.transaction():  # which keeps its process busy, so that `first` gets another
-                return _process(second) == process or _process(first) != process
+            for _ in range(probes):
+                with second.transaction():  # keeps its process busy, so that `first` gets another
+                    others.add(_process(second))
+                    if len(others) > 1 or process in others or _process(first) != process:
+                        return True
         except psycopg.errors.ProtocolViolation:
             return True  # not even transactions are kept together
+    return False
+
+
+def _connected(dsn: str) -> Connection:
+    return Connection.connect(
+        dsn,
+        autocommit=True,
+        connect_timeout=CONNECT_SECONDS,
+        application_name="operator-prices probe",
+        prepare_threshold=None,
+    )
 
 
 def _process(connection: Connection) -> int:
-    row = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
     if row is None:
         raise LookupError("pg_backend_pid() gave no row")
     return int(row[0])
