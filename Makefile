@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Chatter of the installer is kept back, its errors are not.
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: up test check clean
+.PHONY: up test check versions clean
 .DELETE_ON_ERROR:
 
 up: $(VENV)/installed  ## start everything and serve the Dagster UI until Ctrl-C
@@ -19,6 +19,12 @@ check: $(VENV)/installed-dev  ## linters, types, and who may know whom
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+versions:  ## the suite on each Python that is here, each in an environment of its own
+	@for version in 3.11 3.12 3.13 3.14; do \
+	  python$$version -c '' 2>/dev/null || { echo "python$$version is not here"; continue; }; \
+	  $(MAKE) --no-print-directory PYTHON=python$$version VENV=.venv/$$version test || exit 1; \
+	done
 
 clean:  ## remove the virtual environment; the data stays
 	rm -rf $(VENV)

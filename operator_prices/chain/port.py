@@ -26,9 +26,6 @@ EPOCH_FACTS = pl.Schema(
         "total_stake_after": AMOUNT,
         "treasury_funds_after": AMOUNT,
         "chain_rewards_after": AMOUNT,
-        "deposits_count": pl.UInt64(),
-        "withdrawals_count": pl.UInt64(),
-        "bundles_count": pl.UInt64(),
     }
 )
 """One row per epoch, at its end block and (`transition_*`, `*_after`) at its transition block.

@@ -3,6 +3,7 @@
 import polars as pl
 
 from operator_prices.chain import AMOUNT, EpochStates
+from operator_prices.epochs.counts import COUNTED
 from operator_prices.epochs.tables import EPOCHS
 
 OPERATOR_VALUE = {
@@ -74,9 +75,7 @@ def _document(domain_id: int) -> pl.Expr:
         .otherwise(pl.lit("null")),
         accumulatedTreasuryFunds=_quoted("treasury_funds"),
         domainChainRewards=_quoted("chain_rewards"),
-        deposits=_object(count=_plain("deposits_count")),
-        withdrawals=_object(count=_plain("withdrawals_count")),
-        successfulBundles=_object(count=_plain("bundles_count")),
+        **dict.fromkeys(COUNTED, pl.lit('{"count":null}')),  # counted on request alone
         operatorEpochSharePrice=_object(entries=_bracketed("prices")),
         operators=_object(entries=_bracketed("operators")),
         transition=transition,
