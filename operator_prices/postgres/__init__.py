@@ -1,1 +1,1 @@
-"""How a Postgres is reached, whoever reaches it: its address, and what lies between."""
+"""How a Postgres is reached, whoever reaches it: its address, what lies between, dead lines."""

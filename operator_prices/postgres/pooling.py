@@ -10,6 +10,7 @@ from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 
 from operator_prices.errors import ExplainedError
+from operator_prices.postgres import working
 
 TRANSACTION_PORT = "6543"
 """Where Supabase and others offer transaction pooling."""
@@ -17,8 +18,7 @@ TRANSACTION_PORT = "6543"
 PROBES, SUSPICIOUS_PROBES = 12, 24
 """How often to look; more often where the port makes us suspicious."""
 
-
-CONNECT_SECONDS = 10
+PROBE_SECONDS = 10
 
 
 class Pooling(Enum):
@@ -76,13 +76,11 @@ def _exchanged(dsn: str, first: Connection, process: int, probes: int) -> bool:
 
 
 def _connected(dsn: str) -> Connection:
-    return Connection.connect(
-        dsn,
-        autocommit=True,
-        connect_timeout=CONNECT_SECONDS,
-        application_name="operator-prices probe",
-        prepare_threshold=None,
+    connection = working.connect(
+        dsn, application_name="operator-prices probe", prepare_threshold=None
     )
+    connection.patience = PROBE_SECONDS
+    return connection
 
 
 def _process(connection: Connection) -> int:

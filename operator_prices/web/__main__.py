@@ -8,6 +8,7 @@ import sys
 import psycopg
 
 from operator_prices.errors import ExplainedError
+from operator_prices.postgres import serving
 from operator_prices.settings import READER, SettingError, Settings
 from operator_prices.web.app import create_app
 from operator_prices.web.database import Database
@@ -92,7 +93,7 @@ def _bound_memory() -> None:
 async def _checked(database_url: str) -> str | None:
     """What is wrong with our role, if anything; raises if the database cannot be served from."""
     try:
-        connection = await psycopg.AsyncConnection.connect(database_url, connect_timeout=10)
+        connection = await serving.connect(database_url)
         await connection.close()
         async with Database(database_url) as database:
             await database.version()

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.settings import Settings
 from operator_prices.web import live, old_routes, operations, pages, routes
 from operator_prices.web import parameters as given
@@ -95,9 +96,7 @@ def _add_failures(app: FastAPI) -> None:
     async def unavailable(_: Request, error: Exception) -> JSONResponse:
         LOG.warning("The database does not answer: %s", error)
         return JSONResponse(
-            {"detail": f"The database does not answer ({type(error).__name__}): try again."},
-            503,
-            headers={"retry-after": "2"},
+            {"detail": f"{why(error)}: try again."}, 503, headers={"retry-after": "2"}
         )
 
     for kind in (psycopg.OperationalError, PoolTimeout, PoolClosed, TooManyRequests):
@@ -106,3 +105,20 @@ def _add_failures(app: FastAPI) -> None:
     @app.exception_handler(psycopg.errors.QueryCanceled)
     async def slow(_: Request, __: Exception) -> JSONResponse:
         return JSONResponse({"detail": "That took the database too long: ask for less."}, 503)
+
+
+def why(error: Exception) -> str:
+    """What keeps the database from answering, as far as a stranger may know.
+
+    >>> why(psycopg.errors.DiskFull("no space left on device"))
+    'The database has no room left on its disk'
+    """
+    if isinstance(error, SilentDatabaseError):
+        return f"The database does not answer ({error})"
+    if isinstance(error, PoolTimeout):
+        return "The database does not answer (no connection to it is free or can be made)"
+    if isinstance(error, psycopg.errors.DiskFull):
+        return "The database has no room left on its disk"
+    if isinstance(error, psycopg.errors.CannotConnectNow | psycopg.errors.AdminShutdown):
+        return "The database is being started or stopped"
+    return f"The database does not answer ({type(error).__name__})"

@@ -1,19 +1,26 @@
 """The connections of the serving process, the version of the data, and snapshots to answer from."""
 
 import asyncio
+import math
 import select
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
-from psycopg import AsyncConnection, AsyncCursor, IsolationLevel, sql
+from psycopg import AsyncCursor, IsolationLevel, sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from operator_prices.postgres.keeping import SilentDatabaseError, parameters
+from operator_prices.postgres.serving import REACH_SECONDS, ServingLine, Way
 from operator_prices.settings import READER
 
 Cursor = AsyncCursor[TupleRow]
+
+Pool = AsyncConnectionPool[ServingLine]
+
+Result = TypeVar("Result")
 
 CONNECTIONS = 6
 """For small answers, which hold one for about a millisecond."""
@@ -21,10 +28,17 @@ CONNECTIONS = 6
 STREAMS = 3
 """For large answers, which hold one for as long as the client takes to read."""
 
-STATEMENT_SECONDS = 60
+STATEMENT_SECONDS, ANSWER_SECONDS = 55, 60
+"""When the server gives up an answer; and when we do, if it has not told us by then."""
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 5
 """How long a request waits for a connection."""
+
+SHARED_SECONDS = 10
+"""How long a request waits for a reading that it shares with others."""
+
+RENEW_SECONDS = 5
+"""How often the pools are emptied at most, when their connections turn out to be silent."""
 
 RECONNECT_SECONDS = 3
 """How long the pool tries by itself; later it is the next request that has it try again."""
@@ -102,17 +116,25 @@ class Database:
     """Pools of connections that only read."""
 
     def __init__(self, url: str) -> None:
-        options = {"autocommit": True, "application_name": "operator-prices api"}
+        options = {
+            **parameters(url),
+            "autocommit": True,
+            "application_name": "operator-prices api",
+            "connect_timeout": REACH_SECONDS,
+        }
+        self._way = Way(url)
+        self._renewed = -math.inf
         self._small, self._large = (
             AsyncConnectionPool(
                 url,
+                connection_class=ServingLine,
                 kwargs=options,
                 min_size=1,
                 max_size=size,
                 timeout=PATIENCE_SECONDS,
                 max_waiting=1000,
                 open=False,
-                configure=_read_only,
+                configure=self._configured,
                 check=_alive,
                 reconnect_timeout=RECONNECT_SECONDS,
                 name=name,
@@ -144,14 +166,18 @@ class Database:
             self._wanted = asyncio.get_running_loop().create_future()
             if self._reading is None:
                 self._reading = asyncio.create_task(self._read())
-        return await asyncio.shield(self._wanted)
+        return await _shared(self._wanted)
 
     async def _read(self) -> None:
         while (wanted := self._wanted) is not None:
             self._wanted = None
             try:
-                async with self.cursor() as cursor:
-                    version = await version_of(cursor)
+                try:
+                    async with self.cursor() as cursor:
+                        version = await version_of(cursor)
+                except SilentDatabaseError:  # that connection was; a new one may not be
+                    async with self.cursor() as cursor:
+                        version = await version_of(cursor)
             except BaseException as error:  # noqa: BLE001 - whoever asked has to know
                 wanted.set_exception(error)
                 wanted.exception()  # they may all have gone
@@ -168,15 +194,20 @@ class Database:
             self._asked[epoch] = asyncio.get_running_loop().create_future()
             if len(self._readers) < READERS:
                 self._readers.add(asyncio.create_task(self._read_epochs()))
-        return await asyncio.shield(self._asked[epoch])
+        return await _shared(self._asked[epoch])
 
     async def _read_epochs(self) -> None:
         while self._asked:
             batch = {epoch: self._asked.pop(epoch) for epoch in list(self._asked)[:BATCH]}
             try:
-                async with self.cursor() as cursor:
-                    for epoch, told in await epochs_of(cursor, list(batch)):
-                        batch[epoch].set_result(told)
+                try:
+                    async with self.cursor() as cursor:
+                        rows = await epochs_of(cursor, list(batch))
+                except SilentDatabaseError:
+                    async with self.cursor() as cursor:
+                        rows = await epochs_of(cursor, list(batch))
+                for epoch, told in rows:
+                    batch[epoch].set_result(told)
             except BaseException as error:  # noqa: BLE001 - whoever asked has to know
                 for asked in batch.values():
                     if not asked.done():
@@ -187,8 +218,8 @@ class Database:
 
     @asynccontextmanager
     async def cursor(self, seconds: float = PATIENCE_SECONDS) -> AsyncIterator[Cursor]:
-        """A cursor for one small statement."""
-        async with self._small.connection(seconds) as connection:
+        """A cursor for one small statement; `seconds` are to wait for a connection."""
+        async with self._renewing(), self._small.connection(seconds) as connection:
             if _pooled(connection):
                 async with _reading(connection) as cursor:
                     yield cursor
@@ -200,8 +231,42 @@ class Database:
     async def snapshot(self, *, large: bool) -> AsyncIterator[tuple[Cursor, Version]]:
         """A cursor whose statements all see the data at one version, and that version."""
         pool = self._large if large else self._small
-        async with pool.connection() as connection, _reading(connection) as cursor:
-            yield cursor, await version_of(cursor)
+        async with self._renewing(), AsyncExitStack() as entered:
+            try:
+                begun = await self._begun(entered, pool)
+            except SilentDatabaseError:
+                await entered.aclose()
+                await self.renew()
+                begun = await self._begun(entered, pool)
+            yield begun
+
+    @staticmethod
+    async def _begun(entered: AsyncExitStack, pool: Pool) -> tuple[Cursor, Version]:
+        connection = await entered.enter_async_context(pool.connection())
+        cursor = await entered.enter_async_context(_reading(connection))
+        version = await version_of(cursor)
+        entered.enter_context(connection.patient(ANSWER_SECONDS))
+        return cursor, version
+
+    @asynccontextmanager
+    async def _renewing(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except SilentDatabaseError:
+            await self.renew()
+            raise
+
+    async def renew(self) -> None:
+        """Let go of all connections: what made one of them silent may have made all of them."""
+        now = asyncio.get_running_loop().time()
+        if now - self._renewed > RENEW_SECONDS:
+            self._renewed = now
+            await self._small.drain()
+            await self._large.drain()
+
+    async def _configured(self, connection: ServingLine) -> None:
+        connection.reachable = self._way.open
+        await _read_only(connection)
 
     async def rights(self, seconds: float = PATIENCE_SECONDS) -> tuple[str, str]:
         """The role, and which tables beside ours it may write to."""
@@ -238,13 +303,22 @@ async def version_of(cursor: Cursor) -> Version:
     return Version(*row)
 
 
-async def _alive(connection: AsyncConnection[TupleRow]) -> None:
+async def _shared(asked: asyncio.Future[Result]) -> Result:
+    """What others wait for, too; how long they do is no concern of ours."""
+    try:
+        async with asyncio.timeout(SHARED_SECONDS):
+            return await asyncio.shield(asked)
+    except TimeoutError:
+        raise SilentDatabaseError(f"the database has been silent for {SHARED_SECONDS} s") from None
+
+
+async def _alive(connection: ServingLine) -> None:
     """Raise for a connection that the server has ended; one that is silent costs no question."""
     if select.select([connection.fileno()], [], [], 0)[0]:
         await AsyncConnectionPool.check_connection(connection)
 
 
-async def _read_only(connection: AsyncConnection[TupleRow]) -> None:
+async def _read_only(connection: ServingLine) -> None:
     """Whatever the role may do, this process only reads, and everything at one moment.
 
     On a connection to a pooler that holds for each transaction by itself: the session may go to
@@ -264,13 +338,13 @@ async def _read_only(connection: AsyncConnection[TupleRow]) -> None:
     )
 
 
-def _pooled(connection: AsyncConnection[TupleRow]) -> bool:
+def _pooled(connection: ServingLine) -> bool:
     """Whether `_read_only` found a pooler in between."""
     return connection.prepare_threshold is None
 
 
 @asynccontextmanager
-async def _reading(connection: AsyncConnection[TupleRow]) -> AsyncIterator[Cursor]:
+async def _reading(connection: ServingLine) -> AsyncIterator[Cursor]:
     """A cursor within a transaction that only reads, and that bounds its statements by itself."""
     async with connection.transaction(), connection.cursor() as cursor:
         if _pooled(connection):

@@ -1,7 +1,10 @@
 """The routes for whoever runs the API."""
 
+import asyncio
 import math
 import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import psycopg
 from fastapi import APIRouter, Request, Response
@@ -9,13 +12,16 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
+from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.web.queries.status import freshness
 from operator_prices.web.service import Service, service
 
+Result = TypeVar("Result")
+
 router = APIRouter(tags=["operations"])
 
-PROBE_SECONDS = 2
-"""Whoever looks whether we are ready does not wait longer."""
+PROBE_SECONDS, PROBED_SECONDS = 2, 4
+"""How long whoever looks if we are ready waits for a connection, and for all there is to know."""
 
 UNAVAILABLE = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
 """What is raised while the database does not answer."""
@@ -33,14 +39,28 @@ async def _freshness(api: Service) -> tuple[int | None, float | None]:
     return (None, None) if newest is None else (newest[0], time.time() - newest[1] / 1000)
 
 
+async def _soon(asking: Coroutine[Any, Any, Result]) -> Result:
+    """What the database says, if it does within `PROBED_SECONDS`; who waits longer is left alone.
+
+    To cancel and wait for that would take as long as a dead line makes it.
+    """
+    asked = asyncio.create_task(asking)
+    await asyncio.wait({asked}, timeout=PROBED_SECONDS)
+    if asked.done():
+        return asked.result()
+    asked.add_done_callback(lambda late: late.cancelled() or late.exception())
+    asked.cancel()
+    raise SilentDatabaseError(f"the database has been silent for {PROBED_SECONDS} s")
+
+
 @router.get("/readyz", responses={503: {"description": "Not ready, with why."}})
 async def readyz(request: Request) -> JSONResponse:
     """Whether the database answers, how old its last epoch is, and if our role only reads."""
     api = service(request)
     limit = api.settings.api_max_lag_seconds
     try:
-        epoch, lag = await _freshness(api)
-        complaint = await api.database.complaint(PROBE_SECONDS)
+        epoch, lag = await _soon(_freshness(api))
+        complaint = await _soon(api.database.complaint(PROBE_SECONDS))
     except UNAVAILABLE as error:
         said = " ".join(str(error).split())
         return JSONResponse({"ready": False, "database": said}, 503)
@@ -63,7 +83,7 @@ async def metrics(request: Request) -> Response:
     """For Prometheus."""
     api = service(request)
     try:
-        epoch, lag = await _freshness(api)
+        epoch, lag = await _soon(_freshness(api))
         api.metrics.database_up.set(1)
     except UNAVAILABLE:
         epoch, lag = None, None

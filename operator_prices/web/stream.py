@@ -10,13 +10,15 @@ from typing import Self
 
 import psycopg
 
+from operator_prices.postgres import serving
+from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.postgres.pooling import Pooling, pooling
 from operator_prices.web.database import Database
-from operator_prices.web.queries.status import freshness, listen, new_epochs
+from operator_prices.web.queries.status import answered, freshness, listen, new_epochs
 
 LOG = logging.getLogger(__name__)
 
-LOOK_SECONDS = 10
+LOOK_SECONDS = 5
 """How often to look without a notice: poolers and lost connections swallow notices."""
 
 PAUSE_SECONDS = 2
@@ -80,7 +82,11 @@ class Stream:
             yield b"retry: 2000\n\n"
             sent: set[int] = set()
             while after is not None:
-                missed = await self._after(after)
+                try:
+                    missed = await self._after(after)
+                except psycopg.Error as error:
+                    LOG.warning("A watcher is sent away to come back (%s).", error)
+                    return
                 for epoch, timestamp in missed:
                     sent.add(epoch)
                     yield event(epoch, timestamp)
@@ -103,8 +109,8 @@ class Stream:
                 if await asyncio.to_thread(pooling, self._database.url) is not Pooling.NONE:
                     lost = False
                     await self._poll()
-                async with await psycopg.AsyncConnection.connect(
-                    self._database.url, autocommit=True, application_name="operator-prices stream"
+                async with await serving.connect(
+                    self._database.url, application_name="operator-prices stream"
                 ) as connection:
                     await listen(connection)
                     lost = False
@@ -114,11 +120,14 @@ class Stream:
                         async for notice in connection.notifies(timeout=LOOK_SECONDS):
                             if notice.payload.isdecimal():  # anybody may send a notice
                                 await self._heed(int(notice.payload))
+                        await answered(connection)  # a silent line tells no notices
                         await self._look()
             except (psycopg.Error, OSError, TimeoutError) as error:
                 if not lost:  # told once, and not every two seconds until it is back
                     LOG.warning("The stream lost the database (%s); trying again.", error)
                 lost = True
+                if isinstance(error, SilentDatabaseError):
+                    await self._database.renew()
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _poll(self) -> None:

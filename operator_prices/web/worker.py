@@ -9,12 +9,20 @@ from collections.abc import AsyncGenerator
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import psycopg
+
+from operator_prices.postgres import working
+
 if TYPE_CHECKING:
     import polars as pl
 
 PART = 256 * 2**10
 
 ERROR_BYTES = 2_000
+
+
+LOST = 75
+"""The exit code of a worker that lost the database: the same may go well later."""
 
 
 class WorkerError(Exception):
@@ -26,7 +34,7 @@ async def written(task: dict[str, Any], dsn: str) -> AsyncGenerator[bytes, None]
 
     `task` names the `format`, and either the `rows` or the `copy` statement to read them and the
     statement for the `snapshot` to read them in; `columns` are pairs of a name and one of `integer`
-    and `text`. Raises `WorkerError`.
+    and `text`. Raises `WorkerError`, and `psycopg.OperationalError` for a database that was lost.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "operator_prices.web.worker"),
@@ -45,6 +53,8 @@ async def written(task: dict[str, Any], dsn: str) -> AsyncGenerator[bytes, None]
             yield part
         if code := await process.wait():
             said = (await process.stderr.read(ERROR_BYTES)).decode(errors="replace")
+            if code == LOST:
+                raise psycopg.OperationalError(said.strip())
             raise WorkerError(f"the worker ended with {code}: {said}")
     finally:
         if process.returncode is None:
@@ -55,7 +65,6 @@ async def written(task: dict[str, Any], dsn: str) -> AsyncGenerator[bytes, None]
 def main() -> None:
     """Do the task on standard input; the file goes to standard output once it is whole."""
     import polars as pl  # noqa: PLC0415
-    import psycopg  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what lies on the disk is removed first
     task = json.loads(sys.stdin.buffer.read())
@@ -66,19 +75,11 @@ def main() -> None:
             frame = pl.DataFrame(task["rows"], schema=schema, orient="row")
         else:
             path = os.path.join(folder, "rows.csv")  # noqa: PTH118
-            with (
-                psycopg.connect(
-                    os.environ["API_DATABASE_URL"],
-                    prepare_threshold=None,  # a pooler may have another session for each statement
-                    application_name="operator-prices worker",
-                ) as connection,
-                connection.cursor() as cursor,
-                open(path, "wb") as file,  # noqa: PTH123
-            ):
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                cursor.execute(task["snapshot"])
-                with cursor.copy(task["copy"]) as rows:
-                    file.writelines(rows)
+            try:
+                _read(task, path)
+            except psycopg.OperationalError as error:
+                print(error, file=sys.stderr)  # noqa: T201
+                sys.exit(LOST)
             frame = pl.read_csv(path, has_header=False, schema=schema, raise_if_empty=False)
         target = os.path.join(folder, "table")  # noqa: PTH118
         with open(target, "wb") as file:  # noqa: PTH123
@@ -86,6 +87,24 @@ def main() -> None:
         with open(target, "rb") as file:  # noqa: PTH123
             while part := file.read(PART):
                 sys.stdout.buffer.write(part)
+
+
+def _read(task: dict[str, Any], path: str) -> None:
+    connection = working.connect(
+        os.environ["API_DATABASE_URL"],
+        application_name="operator-prices worker",
+        prepare_threshold=None,  # a pooler may have another session for each statement
+    )
+    with (
+        connection,
+        connection.transaction(),
+        connection.cursor() as cursor,
+        open(path, "wb") as file,  # noqa: PTH123
+    ):
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        cursor.execute(task["snapshot"])
+        with cursor.copy(task["copy"]) as rows:
+            file.writelines(rows)
 
 
 def _write(frame: "pl.DataFrame", form: str, file: BinaryIO) -> None:

@@ -74,3 +74,8 @@ async def new_epochs(cursor: Cursor, after: int, limit: int) -> list[tuple[int, 
 async def listen(connection: AsyncConnection[TupleRow]) -> None:
     """Have the connection told of each new epoch, by its number."""
     await connection.execute(LISTEN)
+
+
+async def answered(connection: AsyncConnection[TupleRow]) -> None:
+    """Raise for a connection over which nothing is answered any more."""
+    await connection.execute("SELECT")
