@@ -99,7 +99,8 @@ def alert_webhook(
 def follow_lag(database: psycopg.Connection, chain: Chain, options: Settings) -> None:
     """Keep it as an incident that too many epochs wait, or that the node cannot be asked."""
     try:
-        completed = chain.head().last_completed_epoch
+        head = chain.head()
+        completed = head.last_completed_epoch
         require_not_behind(completed, store.last_epoch(database, source="chain"))
     except ChainError as error:
         incidents.begin(
@@ -107,6 +108,7 @@ def follow_lag(database: psycopg.Connection, chain: Chain, options: Settings) ->
             [Incident(key=NODE, what=str(error), place="the archive node", link=options.ui_url)],
         )
         raise
+    store.note_head(database, head.best_block, completed)
     incidents.recover(database, [NODE])
     waiting = [] if completed is None else store.unserved(database, completed)
     if len(waiting) <= options.lag_limit:

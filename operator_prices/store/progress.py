@@ -56,6 +56,18 @@ def unserved(connection: Connection, until: int) -> list[int]:
     return [epoch for (epoch,) in rows]
 
 
+def note_head(connection: Connection, best_block: int, completed_epoch: int | None) -> None:
+    """Keep how far the source is, that it has answered now, and when its best block last moved."""
+    connection.execute(
+        "INSERT INTO source_head AS known (best_block, completed_epoch) VALUES (%s, %s)"
+        " ON CONFLICT ((true)) DO UPDATE SET heard_at = excluded.heard_at,"
+        " grown_at = CASE WHEN known.best_block = excluded.best_block THEN known.grown_at"
+        " ELSE excluded.grown_at END,"
+        " best_block = excluded.best_block, completed_epoch = excluded.completed_epoch",
+        [best_block, completed_epoch],
+    )
+
+
 def last_epoch(connection: Connection, *, source: str | None = None) -> int:
     """The last stored epoch, of one source or of any, -1 where there is none."""
     row = connection.execute(

@@ -4,10 +4,13 @@ from collections.abc import AsyncGenerator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import JSONResponse
 from starlette.responses import StreamingResponse
 
+from operator_prices.web import freshness
 from operator_prices.web.database import Cursor, Version
 from operator_prices.web.parameters import documented
+from operator_prices.web.queries.status import situation
 from operator_prices.web.queries.status import status as stored
 from operator_prices.web.service import service
 from operator_prices.web.stream import CONTENT_TYPE
@@ -38,3 +41,11 @@ async def status(request: Request) -> Response:
 
 async def _status(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
     yield (await stored(cursor)).encode()
+
+
+@router.get("/api/freshness")
+async def fresh(request: Request) -> JSONResponse:
+    """Whether the newest epoch is as new as the source, from the epochs that are missing."""
+    async with service(request).database.cursor() as cursor:
+        seen = await situation(cursor)
+    return JSONResponse(freshness.told(seen), headers={"cache-control": "no-store"})

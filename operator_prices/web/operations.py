@@ -13,7 +13,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from operator_prices.postgres.keeping import SilentDatabaseError
-from operator_prices.web.queries.status import freshness
+from operator_prices.web.freshness import Situation, judged
+from operator_prices.web.queries.status import situation
 from operator_prices.web.service import Service, service
 
 Result = TypeVar("Result")
@@ -33,10 +34,10 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-async def _freshness(api: Service) -> tuple[int | None, float | None]:
+async def _freshness(api: Service) -> tuple[Situation, float | None]:
     async with api.database.cursor(PROBE_SECONDS) as cursor:
-        newest = await freshness(cursor)
-    return (None, None) if newest is None else (newest[0], time.time() - newest[1] / 1000)
+        seen = await situation(cursor)
+    return seen, None if seen.timestamp is None else time.time() - seen.timestamp / 1000
 
 
 async def _soon(asking: Coroutine[Any, Any, Result]) -> Result:
@@ -55,24 +56,30 @@ async def _soon(asking: Coroutine[Any, Any, Result]) -> Result:
 
 @router.get("/readyz", responses={503: {"description": "Not ready, with why."}})
 async def readyz(request: Request) -> JSONResponse:
-    """Whether the database answers, how old its last epoch is, and if our role only reads."""
+    """Whether the database answers, how old its last epoch is, why, and if our role only reads."""
     api = service(request)
     limit = api.settings.api_max_lag_seconds
     try:
-        epoch, lag = await _soon(_freshness(api))
+        seen, lag = await _soon(_freshness(api))
         complaint = await _soon(api.database.complaint(PROBE_SECONDS))
     except UNAVAILABLE as error:
         said = " ".join(str(error).split())
         return JSONResponse({"ready": False, "database": said}, 503)
     fresh = limit is None or (lag is not None and lag <= limit)
+    verdict = judged(seen)
     return JSONResponse(
         {
             "ready": fresh,
             "database": "ok",
-            "lastEpoch": epoch,
+            "lastEpoch": seen.epoch,
             "lagSeconds": None if lag is None else round(lag, 3),
             "fresh": fresh,
             "warning": complaint,
+            "source": {
+                "state": verdict.state,
+                "sentence": verdict.sentence,
+                "advice": verdict.advice,
+            },
         },
         200 if fresh else 503,
     )
@@ -83,7 +90,8 @@ async def metrics(request: Request) -> Response:
     """For Prometheus."""
     api = service(request)
     try:
-        epoch, lag = await _soon(_freshness(api))
+        seen, lag = await _soon(_freshness(api))
+        epoch = seen.epoch
         api.metrics.database_up.set(1)
     except UNAVAILABLE:
         epoch, lag = None, None

@@ -32,6 +32,7 @@ MIGRATIONS = [
     "06_create_serving",
     "07_create_legacy_tables",
     "08_create_alert_incidents",
+    "09_create_source_head",
 ]
 
 OLD_DATABASE = """

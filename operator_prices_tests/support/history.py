@@ -74,7 +74,13 @@ AT_ONCE = 500
 
 
 def write(
-    connection: psycopg.Connection, first: int, last: int, operators: int, *, raw: bool = True
+    connection: psycopg.Connection,
+    first: int,
+    last: int,
+    operators: int,
+    *,
+    raw: bool = True,
+    begun: int = BEGUN,
 ) -> None:
     """Fill the tables with the epochs `first..last`; without `raw`, epochs keep no operators."""
     for start in range(first, last + 1, AT_ONCE):
@@ -82,7 +88,7 @@ def write(
             "first": sql.Literal(start),
             "last": sql.Literal(min(start + AT_ONCE - 1, last)),
             "operators": sql.Literal(operators),
-            "begun": sql.Literal(BEGUN),
+            "begun": sql.Literal(begun),
             "pace": sql.Literal(EPOCH),
             "raw": sql.SQL(RAW if raw else SPARSE),
         }

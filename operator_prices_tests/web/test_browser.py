@@ -1,6 +1,7 @@
 """The dashboard in a real browser, as a person uses it."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from operator_prices import store
 from operator_prices_tests.support import history
 from operator_prices_tests.support.browser import browser, opened, program
 from operator_prices_tests.support.web_server import Served, database, serving
@@ -97,11 +99,19 @@ NAMELESS_STOPS = """() => {
 }"""
 
 
+def followed(connection: psycopg.Connection, completed: int = EPOCHS - 1) -> None:
+    """Have the source answer just now, and for as long as a test may last."""
+    store.note_head(connection, 10**6, completed)
+    connection.execute("UPDATE source_head SET heard_at = now() + INTERVAL '1 hour'")
+    connection.execute("UPDATE source_head SET grown_at = heard_at")
+
+
 @pytest.fixture(scope="module")
 def api(server: str, migrated: str) -> Iterator[Served]:
     with database(server, migrated) as dsn:
         with psycopg.connect(dsn, autocommit=True) as connection:
             history.write(connection, 0, EPOCHS - 1, OPERATORS, raw=False)
+            followed(connection)
             connection.execute("UPDATE epochs SET complete = false WHERE epoch = 250")
             connection.execute(
                 "INSERT INTO quarantine (epoch, item, reason, source)"
@@ -198,9 +208,11 @@ def choose(page: Page, name: str, value: str) -> None:
 def test_the_page_loads_with_all_operators_and_the_last_epochs(page: Page) -> None:
     assert view(page) == (60, 259)
     expect(page.locator("#rows tr")).to_have_count(OPERATORS)
-    expect(page.locator("#fresh-text")).to_have_text("Epoch 259 · ended 16 Nov 2023")
-    expect(page.locator("#live-dot")).to_have_attribute("data-state", "live")
-    expect(page.locator("#connection")).to_have_text("Live")
+    expect(page.locator("#fresh-text")).to_have_text(
+        re.compile(r"^Epoch 259 · ended \d+ \w+ ago, on 16 Nov 2023$")
+    )
+    expect(page.locator("#live-dot")).to_have_attribute("data-state", "past")
+    expect(page.locator("#connection")).to_contain_text("Following a chain whose clock is")
     expect(page.locator("h1")).to_have_count(1)
     assert page.locator("canvas").count() >= 4
     expect(page.locator("#legend .chip")).to_have_count(8)
@@ -417,17 +429,37 @@ def test_a_new_epoch_arrives_live(server: str, migrated: str, chromium: Browser)
         database(server, migrated) as dsn,
         psycopg.connect(dsn, autocommit=True) as connection,
     ):
-        history.write(connection, 0, 59, 3, raw=False)
+        begun = int(time.time() * 1000) - 60 * history.EPOCH
+        history.write(connection, 0, 59, 3, raw=False, begun=begun)
+        followed(connection, 59)
         with serving(dsn) as api:
             page = opened(chromium.new_page(), f"{api.url}/")
             expect(page.locator("#live-dot")).to_have_attribute("data-state", "live")
-            history.write(connection, 60, 60, 4, raw=False)
+            expect(page.locator("#connection")).to_have_text("Live")
+            expect(page.locator("#fresh-text")).to_contain_text("Epoch 59 · ended 11 minutes ago")
+            history.write(connection, 60, 60, 4, raw=False, begun=begun)
             expect(page.locator("#announce")).to_contain_text("Epoch 60 has arrived")
             expect(page.locator("#fresh-text")).to_contain_text("Epoch 60")
             expect(page.locator("#cards")).to_contain_text("60")
             expect(page.locator("body")).to_have_attribute("data-series", "4")
             assert view(page)[1] == 60
             page.close()
+
+
+def test_what_is_late_or_stopped_is_never_shown_as_live(
+    server: str, migrated: str, chromium: Browser
+) -> None:
+    with small(server, migrated) as (api, connection), alone(chromium, api.url, HASTE) as opening:
+        page, _ = opening
+        dot, text = page.locator("#live-dot"), page.locator("#connection")
+        expect(dot).to_have_attribute("data-state", "lost")  # of 2023, and nobody asks a node
+        expect(text).to_contain_text("Stopped: no epoch has come")
+        followed(connection, 65)
+        expect(dot).to_have_attribute("data-state", "late")
+        expect(text).to_have_text("Late: 6 completed epochs are not here yet")
+        connection.execute("UPDATE source_head SET grown_at = now() - INTERVAL '10 minutes'")
+        expect(dot).to_have_attribute("data-state", "lost")
+        expect(text).to_have_text("Stopped: the source has had no new block for 10 minutes")
 
 
 def test_twelve_tabs_of_one_browser_share_one_stream(
@@ -539,7 +571,7 @@ def test_a_first_load_that_fails_is_tried_again_and_said(chromium: Browser, api:
     trouble = page.locator("#trouble")
     expect(trouble).to_contain_text("could not be loaded")
     expect(trouble).to_contain_text("Trying again in 2 seconds")
-    expect(page.locator("#connection")).to_have_text("Live")
+    expect(page.locator("#connection")).to_contain_text("Following")
     page.unroute("**/api/operators")
     expect(page.locator("body")).to_have_attribute("data-epochs", "200", timeout=15_000)
     expect(trouble).to_be_hidden()

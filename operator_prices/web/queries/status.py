@@ -4,8 +4,20 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
 from operator_prices.web.database import NO_VERSION, Cursor
+from operator_prices.web.freshness import Situation
 
 FRESHNESS = sql.SQL("SELECT epoch, timestamp FROM epoch_documents ORDER BY epoch DESC LIMIT 1")
+SITUATION = sql.SQL(
+    "SELECT newest.epoch, newest.timestamp, newest.from_chain, EXTRACT(EPOCH FROM now())::float8,"
+    " (SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY lasted) FROM (SELECT timestamp"
+    " - lag(timestamp) OVER (ORDER BY epoch) AS lasted FROM (SELECT epoch, timestamp FROM"
+    " epoch_documents WHERE from_chain AND epoch > newest.epoch - 50) AS latest) AS pairs),"
+    " EXTRACT(EPOCH FROM now() - heard_at)::float8, EXTRACT(EPOCH FROM now() - grown_at)::float8,"
+    " completed_epoch FROM (SELECT) AS nothing"
+    " LEFT JOIN (SELECT epoch, timestamp, from_chain FROM epoch_documents ORDER BY epoch DESC"
+    " LIMIT 1) AS newest ON true LEFT JOIN source_head ON true"
+)
+"""The fields of `Situation`."""
 STATUS = sql.SQL(
     "SELECT json_build_object('version', version, 'changedAt', changed_at,"
     " 'genesisHash', (SELECT genesis_hash FROM chain_identity),"
@@ -42,6 +54,15 @@ async def freshness(cursor: Cursor) -> tuple[int, int] | None:
     await cursor.execute(FRESHNESS)
     row = await cursor.fetchone()
     return None if row is None or row[0] is None else (row[0], row[1])
+
+
+async def situation(cursor: Cursor) -> Situation:
+    """The newest epoch, the chain's pace, and how far the source was when it last answered."""
+    await cursor.execute(SITUATION)
+    row = await cursor.fetchone()
+    if row is None:
+        raise LookupError("the situation is one row, and none came")
+    return Situation(*row)
 
 
 async def status(cursor: Cursor) -> str:

@@ -1,8 +1,9 @@
 // The dashboard: it loads, keeps itself up to date, and shows what the address names.
 
 import { all, find, link, make, say, update } from "./elements.js";
+import { askFreshness, connection, freshness, latest, notices } from "./glance.js";
 import { Errands, listen as listenLive } from "./live.js";
-import { ago, amount, broken, gist, grouped, moment, nothing, total, unknown } from "./numbers.js";
+import { amount, grouped, moment, nothing, unknown } from "./numbers.js";
 import { chooseFirst, controlOperators, list } from "./operators.js";
 import { epochPage, more, operatorFacts, operatorPage } from "./pages.js";
 import { alone, ask, dark, data, detail, json, stale, state } from "./state.js";
@@ -12,60 +13,11 @@ import { asChosen, brushed, charts, legend, look, outline, paint, redraw, reset,
 /** How often to ask whether stored epochs were repaired, or more of them are in quarantine. */
 const POLL = 60_000;
 
+/** How often to ask whether the source is still there. */
+const FRESHEN = 15_000;
+
 /** The most rows of the charts as a table. */
 const ROWS = 200;
-
-// ---- what is stored, at a glance
-
-function card(title, big, note) {
-  return make("div", { class: "fact", "data-key": title }, make("h2", {}, title), make("p", { class: "big" }, big), make("p", { class: "note" }, note));
-}
-
-async function latest() {
-  const { lastEpoch } = state.status;
-  if (lastEpoch === null) {
-    update(find("#cards"), card("Latest epoch", "none", "nothing is stored yet"));
-    return;
-  }
-  const told = await detail(lastEpoch);
-  const rewarded = new Set([...Object.keys(told.operatorActiveStakes ?? {}), ...Object.keys(told.rewards ?? {})]);
-  const nobody = told.complete === false && !rewarded.size;
-  const rewards = told.rewards && !nobody ? total([...rewarded].map((id) => told.rewards[id])) : null;
-  const active = state.operators.filter((one) => one.isActive).length;
-  const unit = state.unit === "ai3" ? "AI3" : "Shannons";
-  update(find("#cards"),
-    card("Latest epoch", grouped(lastEpoch), `${moment(told.timestamp)} UTC${told.timestampFromChain ? "" : ", as a legacy snapshot says"}`),
-    card("Total stake", broken(told.totalStake, state.unit), `${unit}, active operators`),
-    card("Rewards of the epoch", broken(rewards, state.unit), `${unit}, before tax`),
-    card("Stake per share", gist(told.networkStakePerShare), "AI3, all operators together"),
-    card("Operators", grouped(active), `active, ${grouped(state.operators.length)} ever seen`));
-}
-
-function freshness() {
-  if (!state.status) return;
-  const { lastEpoch, lastTimestamp } = state.status;
-  find("#fresh-text").textContent = lastEpoch === null ? "No epoch is stored yet" : `Epoch ${grouped(lastEpoch)} · ended ${ago(lastTimestamp)}`;
-}
-
-function few(epochs) {
-  const links = epochs.slice(0, 12).flatMap((epoch, index) => [index ? ", " : "", link(grouped(epoch), `#/epoch/${epoch}`)]);
-  return epochs.length > 12 ? [...links, ` and ${epochs.length - 12} more`] : links;
-}
-
-function notices() {
-  const { incomplete, quarantined, gaps, skipped, lastTimestampFromChain, lastEpoch } = state.status;
-  const lines = [];
-  if (incomplete.length) {
-    lines.push(make("p", { class: "notice bad" }, `${incomplete.length === 1 ? "One epoch is" : `${grouped(incomplete.length)} epochs are`} incomplete, marked by dotted lines: what could not be understood is in quarantine, and shown as unknown. `, ...few(incomplete)));
-  }
-  const other = quarantined.filter(({ epoch }) => epoch !== null && !incomplete.includes(epoch)).map(({ epoch }) => epoch);
-  if (other.length) lines.push(make("p", { class: "notice" }, "Values of these epochs are in quarantine: ", ...few(other)));
-  if (gaps.length) lines.push(make("p", { class: "notice" }, `Missing epochs: ${gaps.slice(0, 8).map(([a, b]) => (a === b ? a : `${a} to ${b}`)).join(", ")}${gaps.length > 8 ? ` and ${gaps.length - 8} more gaps` : ""}`));
-  if (skipped.length) lines.push(make("p", { class: "notice" }, `Skipped by the chain itself: ${skipped.slice(0, 12).join(", ")}${skipped.length > 12 ? ` and ${skipped.length - 12} more` : ""}`));
-  if (lastEpoch !== null && !lastTimestampFromChain) lines.push(make("p", { class: "notice" }, "The latest time stamp is the clock of a legacy snapshot, not the chain's."));
-  find("#notices").hidden = !lines.length;
-  update(find("#notices"), ...lines);
-}
 
 async function tabulate() {
   if (!find("#as-table").open || !state.drawn?.length) return;
@@ -192,7 +144,7 @@ async function carryOut({ load, renew, follow, epochs: arrived }) {
     take(status, operators, follow);
     state.drawn = drawn;
     document.body.dataset.epochs = String(drawn.length);
-    await Promise.all([latest(), route()]);
+    await Promise.all([latest(), route(), askFreshness()]);
     moved(before, load && before.range === state.range);
     told(before, arrived, follow);
   } finally {
@@ -210,7 +162,7 @@ function question(all, renew, arrived) {
   const wanted = state.range === "all" || length < Number(state.range) ? arrived : arrived.filter((epoch) => epoch >= first);
   const from = Math.min(last + 1, ...wanted);
   const to = Math.max(from, ...wanted);
-  return { url: wanted.length ? `/api/epochs?from=${from}&to=${to}` : `api/epochs?from=${last + 1}` };
+  return { url: wanted.length ? `api/epochs?from=${from}&to=${to}` : `api/epochs?from=${last + 1}` };
 }
 
 function take(status, operators, follow) {
@@ -258,10 +210,13 @@ function trouble(error, pause) {
 const errands = new Errands(carryOut, trouble);
 
 function connected(yes) {
-  find("#live-dot").dataset.state = yes ? "live" : "lost";
-  const text = yes ? "Live" : "Not connected, trying again";
-  if (find("#connection").textContent !== text) find("#connection").textContent = text;
+  connection(yes);
   if (yes) errands.add({ follow: true });
+}
+
+/** Ask again how fresh the data is; when nobody answers, what is shown says so by its age and the lost stream. */
+function freshen() {
+  if (!document.hidden) askFreshness().catch(freshness);
 }
 
 async function poll() {
@@ -347,7 +302,10 @@ function controls() {
     cues();
   });
   document.addEventListener("scroll", cues, { capture: true, passive: true });
-  document.addEventListener("visibilitychange", poll);
+  document.addEventListener("visibilitychange", () => {
+    freshen();
+    poll();
+  });
 }
 
 async function begin() {
@@ -358,8 +316,9 @@ async function begin() {
   fullScreen(redraw);
   await show(tabulate);
   errands.add({ load: true });
+  freshen();
   listenLive(connected, (epoch) => errands.add({ epochs: [epoch] }));
-  setInterval(freshness, 15_000);
+  setInterval(freshen, FRESHEN);
   setInterval(poll, POLL);
 }
 

@@ -113,21 +113,17 @@ export function moment(milliseconds) {
   return new Date(milliseconds).toISOString().replace("T", " ").slice(0, 19);
 }
 
-const DAY = 86_400_000;
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const UNITS = [[31_556_952, "years"], [2_629_746, "months"], [86_400, "days"], [3_600, "hours"], [60, "minutes"]];
 
-/** When something ended: how long ago, or its day where that is more than two days. */
-export function ago(milliseconds) {
-  const passed = Math.max(0, Date.now() - milliseconds);
-  if (passed >= 2 * DAY) {
-    const day = new Date(milliseconds);
-    return `${day.getUTCDate()} ${MONTHS[day.getUTCMonth()]} ${day.getUTCFullYear()}`;
-  }
-  const seconds = Math.round(passed / 1000);
-  for (const [size, name] of [[3600, "hour"], [60, "minute"]]) {
-    if (seconds >= 2 * size) return `${Math.floor(seconds / size)} ${name}s ago`;
-  }
-  return `${seconds} seconds ago`;
+/** How long ago something was, in its largest unit of which there are two or more, with the day where that is long. */
+export function ago(milliseconds, passed) {
+  const seconds = Math.max(0, Math.round(passed / 1000));
+  const [size, name] = UNITS.find(([unit]) => seconds >= 2 * unit) ?? [1, "seconds"];
+  const words = `${Math.floor(seconds / size)} ${name} ago`;
+  if (size < 86_400) return words;
+  const day = new Date(milliseconds);
+  return `${words}, on ${day.getUTCDate()} ${MONTHS[day.getUTCMonth()]} ${day.getUTCFullYear()}`;
 }
 
 /** Round numbers between `low` and `high`, and how many decimals they need. */
