@@ -6,30 +6,19 @@ import psycopg
 import pytest
 
 from operator_prices import store
-from operator_prices.chain import Chain, WrongChainError
+from operator_prices.chain import WrongChainError
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import serving
-from operator_prices.epochs import normalized
 from operator_prices.epochs.counts import COUNTED
-from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.epochs.windows import EpochWindow
-from operator_prices.ingest import Ingested, ingest, recheck
+from operator_prices.ingest import Ingested, recheck
+from operator_prices_tests.support.filling import fill
 from operator_prices_tests.support.samples import UPGRADED, own_copy, reading, truth_of
 
 WINDOW = EpochWindow(0)
 SMALL = Scenario(seconds_per_block=0, epochs=20, operators=4, forced=())
-
-
-def fill(chain: Chain, database: psycopg.Connection) -> Ingested:
-    done = ingest(chain, database, WINDOW)
-    raw = store.read(database, EPOCHS, WINDOW)
-    store.write(database, OPERATOR_SHARE_PRICES, normalized.operator_share_prices(raw))
-    store.write(database, OPERATOR_SHARES, normalized.operator_shares(raw))
-    store.merge_operators(database, normalized.operators_metadata(raw))
-    store.refresh_analytics(database, WINDOW)
-    return done
 
 
 def test_the_tables_hold_the_truth_of_a_chain_with_every_irregularity(

@@ -1,6 +1,5 @@
 """The command line: what can be asked for, and how each answer ends."""
 
-import re
 import sys
 import traceback
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from operator_prices import store
-from operator_prices.cli import configured, moving
+from operator_prices.cli import configured, moving, naming
 from operator_prices.cli.console import Console
 from operator_prices.cli.options import (
     INCOMPLETE,
@@ -39,10 +38,6 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
 
 
-class UnknownOperatorError(ExplainedError):
-    """An operator that no stored epoch shows."""
-
-
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -60,8 +55,7 @@ Exit codes: **0** done, **1** it could not be done and one sentence says why, **
 only with `--strict`), **130** interrupted.
 """,
 )
-operators = typer.Typer(no_args_is_help=True, help="What people may say of operators.")
-app.add_typer(operators, name="operators")
+app.add_typer(naming.app, name="operators")
 app.add_typer(moving.app)
 app.add_typer(configured.app)
 
@@ -278,32 +272,6 @@ def devchain(
     }
     arguments = [str(part) for pair in chosen.items() if pair[1] is not None for part in pair]
     raise typer.Exit(serve(arguments))
-
-
-@operators.command("set")
-def set_operator(
-    operator_id: Annotated[int, typer.Argument(min=0, metavar="ID")],
-    *,
-    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
-    color: Annotated[str | None, typer.Option(help="How charts draw it, as #rrggbb.")] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Name an operator and choose its colour; the pipeline never overwrites either."""
-    if name is None and color is None:
-        raise typer.BadParameter("say --name, --color or both")
-    if color is not None and not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
-        raise typer.BadParameter(f"{color!r} is no colour like #1f77b4", param_hint="--color")
-    with (
-        migrated_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings,
-        store.connect(str(settings.database_url)) as connection,
-    ):
-        if not store.name_operator(connection, operator_id, name, color):
-            raise UnknownOperatorError(
-                f"Operator {operator_id} is in no stored epoch: backfill an epoch that has it,"
-                " or correct the id."
-            )
-    Console().say(f"Operator {operator_id} is set.")
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from operator_prices.epochs.counts import COUNTED
 from operator_prices.epochs.tables import EPOCHS
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest
-from operator_prices_tests.cli.test_main import run
+from operator_prices_tests.support.commands import run
 from operator_prices_tests.support.samples import Spoiler, own_copy, reading, truth_of
 
 PLAYED = DevChain(Scenario(seconds_per_block=0, epochs=12, operators=3, forced=()))

@@ -20,7 +20,8 @@ from operator_prices.devchain.server import Call, Tamper
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest, left_the_chain, recheck
-from operator_prices_tests.cli.test_main import run
+from operator_prices_tests.support.commands import run
+from operator_prices_tests.support.filling import fill
 from operator_prices_tests.support.samples import (
     Spoiler,
     assert_all_read,
@@ -32,7 +33,6 @@ from operator_prices_tests.support.samples import (
     true_operator_rows,
     truth_of,
 )
-from operator_prices_tests.test_ingest import fill
 
 REGULAR = Scenario(seconds_per_block=0, epochs=20, operators=3, forced=())
 IRREGULAR = Scenario(

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +20,9 @@ from operator_prices.local.leftovers import lock, reap_leftovers
 from operator_prices.local.ports import free_port
 from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
+from operator_prices_tests.support.commands import PROGRAM, run, sentence
 from operator_prices_tests.support.samples import truth_of
 
-PROGRAM = [sys.executable, "-m", "operator_prices"]
 SMALL = Scenario(seconds_per_block=0, epochs=120, operators=3, locking_epochs=20)
 
 
@@ -38,26 +37,6 @@ def data_dir() -> Iterator[Path]:
     with TemporaryDirectory(prefix="data-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
         embedded.remove(Path(folder))
-
-
-def run(*arguments: str, data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DATA_DIR": str(data_dir), **settings}
-    return subprocess.run(
-        [*PROGRAM, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-
-
-def sentence(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line that a command which cannot do its work ends with."""
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    (line,) = done.stderr.strip().splitlines()
-    return line
 
 
 def test_help_tells_the_exit_codes(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""The house is kept: few modules on the floor, none that is two, and no test that needs a test."""
+
+import ast
+from pathlib import Path
+
+from operator_prices.settings import PROJECT
+
+LONGEST_MODULE = 350
+LONGEST_FUNCTION = 60
+LONGER = {
+    "chain/rpc/client.py": "waiting, unanswered, window and wake-up are one state",
+    "devchain/metadata.py": "one runtime's metadata, item by item",
+    "devchain/staking.py": "the pallet of the chain, in its own order",
+}
+"""Modules that are one thing all the same, and why."""
+
+
+def modules(package: str) -> dict[str, Path]:
+    folder = PROJECT / package
+    return {str(file.relative_to(folder)): file for file in folder.rglob("*.py")}
+
+
+def test_six_modules_stand_on_the_floor() -> None:
+    floor = {name for name in modules("operator_prices") if "/" not in name} - {"__init__.py"}
+    assert len(floor) <= 6
+
+
+def test_no_module_has_outgrown_its_sentence() -> None:
+    long = {
+        name
+        for name, file in modules("operator_prices").items()
+        if len(file.read_text().splitlines()) > LONGEST_MODULE
+    }
+    assert long <= set(LONGER)
+
+
+def test_each_module_opens_with_a_sentence_and_no_function_is_longer_than_a_screen() -> None:
+    for name, file in modules("operator_prices").items():
+        tree = ast.parse(file.read_text())
+        assert ast.get_docstring(tree), name
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                assert length <= LONGEST_FUNCTION, f"{name}: {node.name}"
+
+
+def test_no_test_imports_from_a_test() -> None:
+    for name, file in modules("operator_prices_tests").items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                parts = f"{node.module}.{node.names[0].name}".split(".")
+                ours = parts[0] == "operator_prices_tests"
+                assert not (ours and any(part.startswith("test_") for part in parts)), name
