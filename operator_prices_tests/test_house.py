@@ -51,3 +51,12 @@ def test_no_test_imports_from_a_test() -> None:
                 parts = f"{node.module}.{node.names[0].name}".split(".")
                 ours = parts[0] == "operator_prices_tests"
                 assert not (ours and any(part.startswith("test_") for part in parts)), name
+
+
+def test_the_readme_names_every_room() -> None:
+    readme = (PROJECT / "README.md").read_text()
+    package = PROJECT / "operator_prices"
+    rooms = {f"{file.parent.name}/" for file in package.glob("*/__init__.py")}
+    floor = {file.name for file in package.glob("[a-z]*.py")}
+    assert len(rooms) >= 10
+    assert [name for name in sorted(rooms | floor) if f"`{name}`" not in readme] == []
