@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from operator_prices.errors import ExplainedError
+from operator_prices.postgres.address import understood
 
 PACKAGE = Path(__file__).parent
 CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").exists() else None
@@ -78,9 +79,14 @@ def _web_address(text: str) -> str:
     return text
 
 
+def _postgres(text: str, of: ValidationInfo) -> str:
+    return understood(text, str(of.field_name).upper())
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=0)]
 Url = Annotated[str, AfterValidator(_web_address)]
+Postgres = Annotated[str, AfterValidator(_postgres)]
 
 PORT = "a port from 1 to 65535"
 COUNT = "a whole number, zero or more"
@@ -112,7 +118,7 @@ class Settings(BaseSettings):
         shown="the development chain",
         secret=True,
     )
-    database_url: str | None = setting(
+    database_url: Postgres | None = setting(
         None, "The Postgres to use.", POSTGRES, shown="embedded Postgres 18", secret=True
     )
     domain_id: Annotated[int, Field(ge=0, lt=2**32)] = setting(
@@ -126,7 +132,7 @@ class Settings(BaseSettings):
     )
     ui_port: Port = setting(3000, "The port of the Dagster UI.", PORT)
     api_port: Port = setting(8000, "The port of the API and the dashboard.", PORT)
-    api_database_url: str | None = setting(
+    api_database_url: Postgres | None = setting(
         None,
         f"The same Postgres for the API, with the role `{READER}`, which can only read.",
         POSTGRES,

@@ -2,10 +2,8 @@
 
 from urllib.parse import urlsplit
 
-import psycopg
 import typer
 
-from operator_prices import store
 from operator_prices.chain import ChainError, Endpoint
 from operator_prices.cli.console import Console
 from operator_prices.cli.options import (
@@ -19,6 +17,7 @@ from operator_prices.cli.options import (
     ReadPath,
     UiPort,
 )
+from operator_prices.postgres.address import described
 from operator_prices.settings import VARIABLES, Settings, facts, origin, shown_default
 
 app = typer.Typer()
@@ -68,9 +67,9 @@ def _without_secrets(name: str, value: str) -> str:
     """What of a value can be told: of an address the place, of a header nothing."""
     try:
         if name.endswith("database_url"):
-            return store.described(value)
+            return described(value)
         if name == "archive_node_url":
             return ", ".join(map(str, Endpoint.parse_all(value)))
-    except (psycopg.ProgrammingError, ChainError):
+    except ChainError:
         return HIDDEN
     return urlsplit(value).hostname or HIDDEN if name == "alert_webhook_url" else HIDDEN

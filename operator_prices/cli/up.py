@@ -16,6 +16,7 @@ from operator_prices.local.node import announced, start_development_chain
 from operator_prices.local.ports import LOOPBACK
 from operator_prices.local.postgres import embedded
 from operator_prices.local.supervisor import Child, Supervisor
+from operator_prices.postgres.address import described
 from operator_prices.runs import backfill
 from operator_prices.settings import PROJECT, Settings
 
@@ -38,7 +39,7 @@ def up(settings: Settings, console: Console, *, once: bool) -> bool:
         for process in leftovers.reap_leftovers(settings.data_dir):
             console.say(f"Stopped {process}, left over from an `up` that was killed.")
         settings = stack.enter_context(usable_database(settings))
-        console.say(f"Database: {store.described(str(settings.database_url))}")
+        console.say(f"Database: {described(str(settings.database_url))}")
         for name in upgrade(settings):
             console.say(f"Migrated: {name}")
         children = stack.enter_context(

@@ -9,6 +9,7 @@ import psycopg
 
 from operator_prices import store
 from operator_prices.chain import Chain, connect
+from operator_prices.postgres.address import understood
 from operator_prices.settings import Settings
 
 NODE_POOL = "archive_node"
@@ -52,7 +53,7 @@ class Database(dg.ConfigurableResource[psycopg.Connection]):
 
     @contextmanager
     def yield_for_execution(self, _: dg.InitResourceContext) -> Iterator[psycopg.Connection]:
-        with store.connect(self.dsn) as connection:
+        with store.connect(understood(self.dsn)) as connection:
             yield connection
 
 

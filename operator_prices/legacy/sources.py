@@ -13,11 +13,11 @@ from typing import LiteralString, Protocol
 import psycopg
 from psycopg import Connection, sql
 
-from operator_prices import store
 from operator_prices.epochs.windows import SIZE, EpochWindow
 from operator_prices.errors import ExplainedError
 from operator_prices.legacy.entries import LARGEST_ID
 from operator_prices.legacy.snapshots import Row
+from operator_prices.postgres.address import described, is_address, understood
 
 FETCHED = 20
 """Rows at a time: 100 KB each as a rule, a megabyte at the worst."""
@@ -26,6 +26,8 @@ IN_PLACE = ""
 """The name of the source that is our own table."""
 
 WANTED = ("epoch", "end_block", "end_hash", "timestamp", "data")
+
+SOURCE = "The source"
 
 EPOCH_TYPES = ("smallint", "integer", "bigint", "numeric")
 
@@ -65,17 +67,11 @@ def source_name(place: str) -> str:
     """
     if not _is_postgres(place):
         return str(Path(place).resolve()) if place else "its own table epochs"
-    try:
-        return store.described(place)
-    except psycopg.ProgrammingError:
-        raise UnusableSourceError(
-            "The source is no URL that Postgres understands: write it as"
-            " postgresql://USER@HOST:PORT/DATABASE, with %XX for special characters."
-        ) from None
+    return described(understood(place, SOURCE))
 
 
 def _is_postgres(place: str) -> bool:
-    return place.startswith(("postgresql://", "postgres://"))
+    return "://" in place or is_address(place)
 
 
 @contextmanager
@@ -97,7 +93,7 @@ def open_source(place: str, database: Connection) -> Iterator[Source]:
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
     try:
-        connection = psycopg.connect(url, connect_timeout=10, autocommit=True)
+        connection = psycopg.connect(understood(url, SOURCE), connect_timeout=10, autocommit=True)
     except psycopg.Error as error:
         raise UnusableSourceError(
             f"The source {source_name(url)} does not answer ({' '.join(str(error).split())}):"

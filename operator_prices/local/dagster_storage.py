@@ -24,6 +24,7 @@ from sqlalchemy.engine import CreateEnginePlugin
 from operator_prices import store
 from operator_prices.local.dagster_home import storage_url
 from operator_prices.local.own_services import storage_address
+from operator_prices.postgres.address import understood
 from operator_prices.postgres.pooling import require_session
 from operator_prices.store import dagster_tables
 
@@ -46,7 +47,7 @@ class OwnSchemaStorage(DagsterPostgresStorage):
         should_autocreate_tables: bool = True,
         inst_data: ConfigurableClassData | None = None,
     ) -> None:
-        dsn = plain(postgres_url)
+        dsn = understood(postgres_url, "DAGSTER_PG_URL")
         require_session(dsn)
         with store.connect(dsn) as connection:
             dagster_tables.require_schema(connection)
@@ -85,16 +86,6 @@ class OwnSchema(CreateEnginePlugin):
 
 
 plugins.register(PLUGIN, __name__, OwnSchema.__name__)
-
-
-def plain(url: str) -> str:
-    """The address as psycopg takes it, of one that SQLAlchemy takes.
-
-    >>> plain("postgresql+psycopg2://me@db.example/prices")
-    'postgresql://me@db.example/prices'
-    """
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme.partition('+')[0]}{separator}{rest}"
 
 
 def tables() -> dict[str, frozenset[str]]:

@@ -29,16 +29,10 @@ def usable_database(settings: Settings, *, session: bool = True) -> Iterator[Set
             yield settings.with_database(url)
         return
     try:
-        store.described(settings.database_url)
         if session:
             require_session(settings.database_url)
         else:
             store.connect(settings.database_url).close()
-    except psycopg.ProgrammingError:
-        raise UnusableDatabaseError(
-            "What DATABASE_URL holds is no database address: set it to a postgresql:// URL with %XX"
-            " for special characters, or unset it to use the embedded one."
-        ) from None
     except psycopg.Error as error:
         reason = " ".join(str(error).split())
         raise UnusableDatabaseError(

@@ -1,6 +1,6 @@
 """Postgres: the schema, and whatever is asked of it or written to it."""
 
-from operator_prices.store.database import connect, described, pinned_chain, refuse_other_chain
+from operator_prices.store.database import connect, pinned_chain, refuse_other_chain
 from operator_prices.store.epochs import blocks, doubt, keep_counts, keep_epochs, uncounted
 from operator_prices.store.offenders import offenders
 from operator_prices.store.operators import merge_operators, name_operator
@@ -23,7 +23,6 @@ __all__ = [
     "blocks",
     "connect",
     "count",
-    "described",
     "doubt",
     "incomplete",
     "keep_counts",

@@ -1,7 +1,6 @@
-"""A connection to the database, its address without secrets, and the chain it is tied to."""
+"""A connection to the database, and the chain that it is tied to."""
 
-from psycopg import Connection, ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import Connection
 
 from operator_prices.chain import WrongChainError
 
@@ -9,22 +8,6 @@ from operator_prices.chain import WrongChainError
 def connect(dsn: str) -> Connection:
     """A connection that commits each statement, unless a transaction is opened."""
     return Connection.connect(dsn, autocommit=True, connect_timeout=10)
-
-
-def described(dsn: str) -> str:
-    """A database's URL or conninfo without its secrets.
-
-    Raises `psycopg.ProgrammingError` where it is neither; its text may repeat what is secret.
-
-    >>> described("postgresql://me:secret@db.example/prices")
-    'postgresql://me@db.example/prices'
-    """
-    known = {"host": "", "dbname": "", **conninfo_to_dict(dsn)}
-    if "@" in str(known["host"]):  # what follows an @ in a password that is not written as %40
-        raise ProgrammingError("the host has an @")
-    user = f"{known['user']}@" if known.get("user") else ""
-    port = f":{known['port']}" if known.get("port") else ""
-    return f"postgresql://{user}{known['host']}{port}/{known['dbname']}"
 
 
 def refuse_other_chain(connection: Connection, genesis_hash: str, domain_id: int) -> None:

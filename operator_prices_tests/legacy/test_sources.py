@@ -9,7 +9,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from operator_prices.cli.console import Console
-from operator_prices.legacy.sources import UnusableSourceError, open_source
+from operator_prices.errors import ExplainedError
+from operator_prices.legacy.sources import open_source
 from operator_prices.runs.legacy import import_source
 from operator_prices.runs.windows import RunFailedError
 from operator_prices.settings import Settings
@@ -68,10 +69,11 @@ def test_a_source_that_is_none_is_refused_in_one_sentence(
         (str(tmp_path / "text.db"), "cannot be read as SQLite"),
         (str(tmp_path / "empty.db"), "has no table epochs"),
         ("postgresql://nobody@127.0.0.1:1/none", "does not answer"),
-        ("postgresql://me:%zz@db.example/old", "is no URL that Postgres understands"),
-        ("postgresql://db.example/old?nothing=5", "is no URL that Postgres understands"),
+        ("postgresql://me:%zz%40@db.example/old", "The source is no address of a Postgres"),
+        ("postgresql://db.example/old?nothing=5", "The source is no address of a Postgres"),
+        ("mysql://me:secret@db.example/old", "The source is no address of a Postgres"),
     ):
-        with pytest.raises(UnusableSourceError, match=fact), open_source(place, database):
+        with pytest.raises(ExplainedError, match=fact), open_source(place, database):
             pass
 
 
