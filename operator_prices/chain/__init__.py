@@ -9,6 +9,7 @@ from operator_prices.chain.errors import (
     ChainError,
     DomainMissingError,
     NodeBehindError,
+    NodeHangsError,
     NodeUnreachableError,
     NotASubstrateNodeError,
     RateLimitedError,
@@ -28,6 +29,7 @@ from operator_prices.chain.port import (
     Head,
 )
 from operator_prices.chain.rpc.blocking import Rpc
+from operator_prices.chain.rpc.client import PATIENCE
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.substrate.reader import SubstrateChain
 
@@ -35,6 +37,7 @@ __all__ = [
     "AMOUNT",
     "EPOCH_FACTS",
     "OPERATOR_FACTS",
+    "PATIENCE",
     "PRICE_FACTS",
     "QUARANTINED",
     "SKIPPED",
@@ -47,6 +50,7 @@ __all__ = [
     "EpochStates",
     "Head",
     "NodeBehindError",
+    "NodeHangsError",
     "NodeUnreachableError",
     "NotASubstrateNodeError",
     "RateLimitedError",
@@ -65,11 +69,15 @@ def connect(
     depth: int = 0,
     requests_per_second: float | None = None,
     authorization: str | None = None,
+    patience: float = PATIENCE,
+    within: float | None = None,
 ) -> Iterator[SubstrateChain]:
     """A reader of `domain_id` behind the endpoints of `urls`, which are separated by commas.
 
-    Nothing is sent before something is asked.
+    Nothing is sent before something is asked. Whoever asks waits on while answers come, and
+    `patience` seconds without any; with `within`, no more than so many seconds in all.
     """
     endpoints = Endpoint.parse_all(urls, authorization)
-    with Rpc(endpoints, requests_per_second=requests_per_second) as rpc:
+    limits = {"patience": patience, "within": within}
+    with Rpc(endpoints, requests_per_second=requests_per_second, **limits) as rpc:
         yield SubstrateChain(rpc, domain_id=domain_id, cache=cache, depth=depth)

@@ -11,6 +11,10 @@ class NodeUnreachableError(ChainError):
     """No answer came from any endpoint."""
 
 
+class NodeHangsError(ChainError):
+    """The endpoint is connected and does not answer."""
+
+
 class NotASubstrateNodeError(ChainError):
     """The endpoint answers, but not as a Substrate node does."""
 

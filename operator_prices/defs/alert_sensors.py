@@ -76,7 +76,7 @@ def succeeded_runs(
 @dg.sensor(
     description="See how far we are behind the chain, and tell the webhook what began and what is"
     " over.",
-    minimum_interval_seconds=15,
+    minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def alert_webhook(

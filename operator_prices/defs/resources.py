@@ -15,6 +15,9 @@ from operator_prices.settings import Settings
 NODE_POOL = "archive_node"
 """Whatever asks the node much takes a slot of this pool."""
 
+PATIENCE, WITHIN = 12.0, 40.0
+"""Seconds that a sensor waits without an answer of the node, and in all: a tick has 60."""
+
 WITHOUT_SLOT = 3
 """Two sensors that ask the node how far it is, and a command, each on a connection of its own."""
 
@@ -42,6 +45,7 @@ class ArchiveNode(dg.ConfigurableResource[Chain]):
             depth=options.confirmation_depth,
             requests_per_second=share(options.requests_per_second, context.instance),
             authorization=options.archive_node_authorization,
+            **({} if context.run else {"patience": PATIENCE, "within": WITHIN}),
         ) as chain:
             yield chain
 

@@ -4,14 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from operator_prices import store
-from operator_prices.chain import Chain, Head, connect
+from operator_prices.chain import PATIENCE, Chain, Head, connect
 from operator_prices.defs.resources import share
 from operator_prices.local import dagster_home
 from operator_prices.settings import Settings
 
+HEAD_PATIENCE, HEAD_WITHIN = 15.0, 50.0
+"""Seconds to wait for how far the chain is: without an answer of the node, and in all."""
+
 
 @contextmanager
-def connected_chain(settings: Settings) -> Iterator[Chain]:
+def connected_chain(
+    settings: Settings, *, patience: float = PATIENCE, within: float | None = None
+) -> Iterator[Chain]:
     """The chain behind the node of `settings`; refuses one that the database is not of."""
     with connect(
         str(settings.archive_node_url),
@@ -20,6 +25,8 @@ def connected_chain(settings: Settings) -> Iterator[Chain]:
         depth=settings.confirmation_depth,
         requests_per_second=_share(settings, settings.requests_per_second),
         authorization=settings.archive_node_authorization,
+        patience=patience,
+        within=within,
     ) as reader:
         with store.connect(str(settings.database_url)) as connection:
             store.refuse_other_chain(connection, reader.genesis_hash, reader.domain_id)
@@ -28,7 +35,7 @@ def connected_chain(settings: Settings) -> Iterator[Chain]:
 
 def chain_head(settings: Settings) -> Head:
     """The chain's head; raises `WrongChainError` if the database holds another chain's data."""
-    with connected_chain(settings) as reader:
+    with connected_chain(settings, patience=HEAD_PATIENCE, within=HEAD_WITHIN) as reader:
         return reader.head()
 
 

@@ -164,10 +164,14 @@ def test_a_command_takes_a_share_of_the_limit_like_a_run(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(CHAIN) as node:
-        settings = Settings(data_dir=tmp_path, database_url=dsn, archive_node_url=node.url)
+        settings = Settings(
+            data_dir=tmp_path,
+            database_url=dsn,
+            archive_node_url=node.url,
+            requests_per_second=80,
+        )
         for name, value in instances.environment(settings).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("REQUESTS_PER_SECOND", "80")
         with connected_chain(settings) as chain:
             asked, begun = chain.requests, time.monotonic()
             chain.head()

@@ -1,10 +1,12 @@
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import psycopg
 import pytest
 
-from operator_prices.chain import NodeUnreachableError
+from operator_prices.chain import Chain, NodeHangsError, NodeUnreachableError
 from operator_prices.definitions import defs
 from operator_prices.defs.alert_sensors import (
     alert_webhook,
@@ -14,11 +16,13 @@ from operator_prices.defs.alert_sensors import (
 )
 from operator_prices.defs.parity_checks import parity
 from operator_prices.defs.partitions import begin_windows
+from operator_prices.defs.resources import ArchiveNode
 from operator_prices.defs.webhook import tell
 from operator_prices.settings import Settings
 from operator_prices.store import incidents
 from operator_prices.store.incidents import Incident
 from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
+from operator_prices_tests.support.nodes import stoppable
 from operator_prices_tests.support.webhooks import Webhook, serving_webhook
 from operator_prices_tests.support.windows_samples import (
     FIRST,
@@ -27,6 +31,8 @@ from operator_prices_tests.support.windows_samples import (
     small_chain,
 )
 
+INTERVAL = alert_webhook.minimum_interval_seconds or 0
+
 
 @pytest.fixture
 def webhook() -> Iterator[Webhook]:
@@ -34,7 +40,7 @@ def webhook() -> Iterator[Webhook]:
         yield server
 
 
-def look(database: psycopg.Connection, chain: HeadOnly, webhook: Webhook) -> None:
+def look(database: psycopg.Connection, chain: Chain, webhook: Webhook) -> None:
     options = Settings(alert_webhook_url=webhook.url, lag_limit=5)
     alert_webhook(
         dg.build_sensor_context(
@@ -67,6 +73,31 @@ def test_a_node_that_does_not_answer_is_told_and_fails_the_tick(
     assert "nobody answers" in webhook.texts()[0]
     look(database, HeadOnly(None), webhook)
     assert webhook.texts()[1].startswith("Recovered: nobody answers")
+
+
+@pytest.mark.e2e
+def test_a_node_that_hangs_is_told_within_half_a_minute_and_when_it_goes_on(
+    database: psycopg.Connection, webhook: Webhook, tmp_path: Path
+) -> None:
+    with stoppable() as node:
+        recipe = ArchiveNode(url=node.url, data_dir=str(tmp_path))
+
+        def tick() -> None:
+            with dg.build_resources({"chain": recipe}) as resources:
+                look(database, resources.chain, webhook)
+
+        tick()
+        node.stop()
+        begun = time.monotonic()
+        with pytest.raises(NodeHangsError):
+            tick()
+        assert time.monotonic() - begun + INTERVAL < 30
+        assert webhook.texts()[-1].startswith(
+            f"Trouble: {node.url} hangs: connected, no answer for 12 s; restart the node"
+        )
+        node.go_on()
+        tick()
+        assert webhook.texts()[-1].startswith(f"Recovered: {node.url} hangs")
 
 
 def test_without_a_webhook_incidents_are_kept(database: psycopg.Connection) -> None:

@@ -1,7 +1,12 @@
 """Nodes that misbehave, and servers that are none."""
 
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -110,3 +115,38 @@ def answering(status: int, body: bytes) -> Iterator[tuple[str, list[str | None]]
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{server.server_port}", seen
         server.shutdown()
+
+
+@dataclass(frozen=True, slots=True)
+class Stoppable:
+    """A development chain in a process of its own, which can be made to hang."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def stop(self) -> None:
+        """Leave its connections open, and answer nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def stoppable(*options: str) -> Iterator[Stoppable]:
+    """A small development chain, served by a process until the block is left."""
+    program = [sys.executable, "-m", "operator_prices.devchain", "--port", "0", "--epochs", "6"]
+    process = subprocess.Popen(
+        [*program, "--operators", "3", "--seconds-per-block", "0", *options],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        found = re.search(r"ws://\S+", process.stdout.readline())
+        assert found
+        yield Stoppable(found[0], process)
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.communicate(timeout=30)

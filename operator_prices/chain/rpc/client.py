@@ -21,10 +21,17 @@ from operator_prices.chain.rpc import refusals
 from operator_prices.chain.rpc.connections import Http, WebSocket, connected
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.rpc.messages import Request, genesis_in, payload
+from operator_prices.chain.rpc.patience import Patience, now
 from operator_prices.chain.rpc.refusals import ConnectionLostError
-from operator_prices.chain.rpc.upstreams import Upstream, all_reasons
+from operator_prices.chain.rpc.upstreams import Upstream, all_reasons, out_of_time
 
 MAX_IN_FLIGHT = 32
+
+PATIENCE = 45.0
+"""Seconds without any answer after which whoever waits is told: well below a minute."""
+
+SILENCE = 30.0
+"""Seconds without an answer after which a connection is taken for dead, at most."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +61,9 @@ class Client:
     connections in a row that brought no answer at all; when all are given up, every caller gets
     the reasons as a `ChainError`. A request that one endpoint keeps refusing is asked at the next.
 
+    Nobody waits longer than `patience` seconds in which no answer comes at all, nor than `within`
+    seconds after the client was made; another endpoint, or another connection, is tried in between.
+
     Once the genesis hash has been asked for, every further connection has to show the same one.
     """
 
@@ -63,7 +73,9 @@ class Client:
         *,
         in_flight: int = MAX_IN_FLIGHT,
         requests_per_second: float | None = None,
-        timeout: float = 30.0,
+        patience: float = PATIENCE,
+        within: float | None = None,
+        timeout: float | None = None,
         attempts: int = 6,
         pause: float = 0.25,
     ) -> None:
@@ -75,7 +87,8 @@ class Client:
         self._window = float(self._in_flight_limit)
         self._interval = 1 / requests_per_second if requests_per_second else 0.0
         self._next_send = 0.0
-        self._timeout = timeout
+        self._patience = Patience(patience, within)
+        self._timeout = timeout or min(SILENCE, patience / (len(endpoints) + 1))
         self._attempts = attempts
         self._pause = pause
         self._ids = count(1)
@@ -99,12 +112,27 @@ class Client:
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
         calls = [self._call(request) for request in requests]
+        if not (self._waiting or self._unanswered):
+            self._patience.begin()
         self._waiting.extend(calls)
         self._wake.set()
         try:
-            return await asyncio.gather(*(call.answer for call in calls))
+            await self._all_answered({call.answer for call in calls})
+            return [call.answer.result() for call in calls]
         finally:
             self._forget(calls)
+
+    async def _all_answered(self, answers: set[asyncio.Future[Any]]) -> None:
+        """Wait while answers come; raise the first error, or why none will come in time."""
+        while answers:
+            left = self._patience.left
+            if left <= 0:
+                raise out_of_time(self._patience, self._timeout, self._upstream, self._upstreams)
+            done, answers = await asyncio.wait(
+                answers, timeout=left, return_when=asyncio.FIRST_EXCEPTION
+            )
+            for answer in done:
+                answer.result()
 
     async def close(self) -> None:
         if self._runner is not None:
@@ -224,9 +252,8 @@ class Client:
     async def _pace(self) -> None:
         """Wait until another request may be sent."""
         if self._interval:
-            now = asyncio.get_running_loop().time()
-            self._next_send = max(now, self._next_send + self._interval)
-            await asyncio.sleep(self._next_send - now)
+            self._next_send = max(now(), self._next_send + self._interval)
+            await asyncio.sleep(self._next_send - now())
 
     async def _receive(self, connection: WebSocket | Http) -> None:
         while True:
@@ -245,6 +272,7 @@ class Client:
         call = self._unanswered.pop(number, None) if isinstance(number, int) else None
         if call is None:
             return
+        self._patience.begin()
         if "result" in answer:
             self._answered(call, answer["result"])
         else:
@@ -305,6 +333,8 @@ class Client:
             return
         self._upstream.failures += 1
         self._upstream.loss = error
+        if isinstance(error, TimeoutError) and len(self._usable()) > 1:
+            self._upstream.failures = self._attempts
         if self._upstream.failures >= self._attempts:
             self._move_on()
 

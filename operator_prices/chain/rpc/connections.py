@@ -1,33 +1,93 @@
 """One connection to a node, by WebSocket or HTTP: requests go out, messages come in."""
 
 import asyncio
+import ssl
 from typing import Any
 
 import aiohttp
 import orjson
+from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyType
 
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.rpc.messages import has_id, parsed
-from operator_prices.chain.rpc.refusals import TOO_OFTEN_CODES, ConnectionLostError
+from operator_prices.chain.rpc.proxies import Proxy
+from operator_prices.chain.rpc.refusals import (
+    TOO_OFTEN_CODES,
+    ConnectionLostError,
+    ProxyRefusedError,
+    ProxyUnreachableError,
+)
 
 JSON = "application/json"
 
+KINDS = {
+    "http": ProxyType.HTTP,
+    "https": ProxyType.HTTP,
+    "socks4": ProxyType.SOCKS4,
+    "socks5": ProxyType.SOCKS5,
+    "socks5h": ProxyType.SOCKS5,
+}
+
+CONNECTING = 0.5
+"""Seconds that are left for who connects at the last moment to say so."""
+
+CLOSING = 1.0
+"""Seconds to wait for a goodbye, which a node that hangs never says."""
+
 
 async def connected(endpoint: Endpoint, within: float) -> "WebSocket | Http":
-    """Connect within so many seconds; HTTP connects when something is sent."""
-    headers = {**endpoint.headers, "Content-Type": JSON}
-    limits = aiohttp.ClientTimeout(total=None, sock_connect=within)
-    connector = aiohttp.TCPConnector(limit=0)
-    session = aiohttp.ClientSession(headers=headers, timeout=limits, connector=connector)
+    """Connect within so many seconds; HTTP connects when something is sent.
+
+    Who is connected to and then says nothing makes a `TimeoutError`, who is not connected to an
+    `aiohttp.ConnectionTimeoutError`.
+    """
+    proxy = endpoint.proxy
+    forwarded = proxy is not None and proxy.is_http and endpoint.url.startswith("http:")
+    passed_on = proxy.headers if proxy is not None and forwarded else {}
+    session = aiohttp.ClientSession(
+        headers={**endpoint.headers, **passed_on, "Content-Type": JSON},
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=within),
+        connector=aiohttp.TCPConnector(limit=0) if proxy is None or forwarded else _tunnel(proxy),
+        proxy=proxy.url if proxy is not None and forwarded else None,
+    )
     if endpoint.is_http:
         return Http(session, endpoint.url)
     try:
-        async with asyncio.timeout(within):
-            socket = await session.ws_connect(endpoint.url, max_msg_size=0, compress=0)
-    except BaseException:
+        async with asyncio.timeout(within + CONNECTING):
+            socket = await session.ws_connect(
+                endpoint.url,
+                max_msg_size=0,
+                compress=0,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSING),
+            )
+    except BaseException as error:
         await session.close()
-        raise
+        raise _of_proxy(error) from error
     return WebSocket(session, socket)
+
+
+def _tunnel(proxy: Proxy) -> ProxyConnector:
+    """Connections through a proxy that lets everything pass: by CONNECT, or as SOCKS does."""
+    user, password = proxy.user
+    return ProxyConnector(
+        proxy.host,
+        proxy.port,
+        proxy_type=KINDS[proxy.scheme],
+        username=user,
+        password=password,
+        rdns=True,
+        proxy_ssl=ssl.create_default_context() if proxy.scheme == "https" else None,
+        limit=0,
+    )
+
+
+def _of_proxy(error: BaseException) -> BaseException:
+    """What a proxy's error is to who knows none of `aiohttp_socks`."""
+    if isinstance(error, ProxyError):
+        return ProxyRefusedError(str(error), error.error_code)
+    if isinstance(error, ProxyConnectionError):
+        return ProxyUnreachableError(str(error))
+    return error
 
 
 class WebSocket:
@@ -84,7 +144,7 @@ class Http:
     async def receive(self) -> dict[str, Any]:
         answer = await self._answers.get()
         if isinstance(answer, Exception):
-            raise answer
+            raise _of_proxy(answer) from answer
         return parsed(answer)
 
     async def close(self) -> None:

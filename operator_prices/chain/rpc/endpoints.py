@@ -1,14 +1,12 @@
 """Where a node answers, and how to say so without what is secret in it."""
 
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from operator_prices.chain.errors import (
-    NotASubstrateNodeError,
-)
+from operator_prices.chain.errors import NotASubstrateNodeError
+from operator_prices.chain.rpc.proxies import Proxy, basic_authorization, proxy_before
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -17,10 +15,11 @@ class Endpoint:
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    proxy: Proxy | None = None
 
     @classmethod
     def parse(cls, url: str, authorization: str | None = None) -> Self:
-        """Take user and password out of `url` into an `Authorization` header.
+        """Take user and password out of `url` into an `Authorization` header, and find its proxy.
 
         A text that is no address is not repeated: who knows what of it is a password.
 
@@ -30,10 +29,11 @@ class Endpoint:
         parts = _parts(url)
         headers = {"Authorization": authorization} if authorization else {}
         if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-            headers = {"Authorization": f"Basic {b64encode(pair).decode()}"}
+            pair = unquote(parts.username), unquote(parts.password or "")
+            headers = {"Authorization": basic_authorization(*pair)}
         host = parts.netloc.rpartition("@")[2]
-        return cls(urlunsplit(parts._replace(netloc=host)), headers)
+        address = urlunsplit(parts._replace(netloc=host))
+        return cls(address, headers, proxy_before(address))
 
     @classmethod
     def parse_all(cls, urls: str, authorization: str | None = None) -> list[Self]:

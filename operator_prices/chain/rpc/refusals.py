@@ -3,17 +3,20 @@
 import re
 
 import aiohttp
+from aiohttp_socks import ProxyTimeoutError
 
 from operator_prices.chain.errors import (
     ArchiveNeededError,
     ChainError,
     NodeBehindError,
+    NodeHangsError,
     NodeUnreachableError,
     NotASubstrateNodeError,
     RateLimitedError,
     RefusedError,
 )
 from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.rpc.proxies import Proxy
 
 METHOD_NOT_FOUND = -32601
 FATAL_CODES = {-32600, METHOD_NOT_FOUND, -32602}
@@ -24,6 +27,8 @@ TOO_OFTEN_CODES = {429, 503, -32029, -32005}
 
 NOT_ALLOWED_CODES = {401, 403, 407}
 
+PROXY_ASKS_WHO = 407
+
 
 class ConnectionLostError(Exception):
     """The connection ended, or said something that is no answer."""
@@ -31,6 +36,18 @@ class ConnectionLostError(Exception):
 
 class NoJsonRpcError(ConnectionLostError):
     """What was said is no JSON-RPC."""
+
+
+class ProxyUnreachableError(ConnectionLostError):
+    """The proxy before the node cannot be reached."""
+
+
+class ProxyRefusedError(ConnectionLostError):
+    """The proxy before the node does not let us through."""
+
+    def __init__(self, reason: str, status: int | None) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 _SPEAKING = (
@@ -93,23 +110,15 @@ def of_loss(error: Exception, endpoint: Endpoint) -> ChainError:
     """The typed error for what ended a connection."""
     if isinstance(error, ChainError):
         return error
+    if endpoint.proxy is not None and (refusal := _of_proxy(error, endpoint, endpoint.proxy)):
+        return refusal
     reason = type(error).__name__
     if isinstance(error, _SPEAKING):
         reason = str(error) or reason
     if isinstance(error, aiohttp.ClientResponseError):  # a refused WebSocket is one, too
         reason = f"HTTP {error.status}"
-        if error.status in TOO_OFTEN_CODES:
-            return _rate_limited(endpoint, reason)
-        if error.status in NOT_ALLOWED_CODES:
-            return RefusedError(
-                f"{endpoint} refuses our authorization ({reason}): put user and password into"
-                " ARCHIVE_NODE_URL, or set ARCHIVE_NODE_AUTHORIZATION."
-            )
-        if error.status < 500:  # noqa: PLR2004 - above, it is the server's trouble
-            return NotASubstrateNodeError(
-                f"{endpoint} is no Substrate node (it answered with {reason}): set ARCHIVE_NODE_URL"
-                " to a node's RPC address."
-            )
+        if error.status < 500 or error.status in TOO_OFTEN_CODES:  # noqa: PLR2004
+            return _of_status(error.status, endpoint)
     if isinstance(error, NoJsonRpcError):
         return NotASubstrateNodeError(
             f"{endpoint} does not answer as a Substrate node does ({reason}): set ARCHIVE_NODE_URL"
@@ -117,7 +126,62 @@ def of_loss(error: Exception, endpoint: Endpoint) -> ChainError:
         )
     if isinstance(error, TimeoutError):
         reason = "no answer in time"
+    way = f" through {endpoint.proxy}" if endpoint.proxy else ""
     return NodeUnreachableError(
-        f"{endpoint} cannot be reached ({reason}): start the node, or set ARCHIVE_NODE_URL to one"
-        " that runs."
+        f"{endpoint} cannot be reached{way} ({reason}): start the node, or set ARCHIVE_NODE_URL to"
+        " one that runs."
+    )
+
+
+def _of_status(status: int, endpoint: Endpoint) -> ChainError:
+    """The typed error for an HTTP status that is no trouble within the server."""
+    reason = f"HTTP {status}"
+    if status in TOO_OFTEN_CODES:
+        return _rate_limited(endpoint, reason)
+    if status in NOT_ALLOWED_CODES:
+        return RefusedError(
+            f"{endpoint} refuses our authorization ({reason}): put user and password into"
+            " ARCHIVE_NODE_URL, or set ARCHIVE_NODE_AUTHORIZATION."
+        )
+    return NotASubstrateNodeError(
+        f"{endpoint} is no Substrate node (it answered with {reason}): set ARCHIVE_NODE_URL to a"
+        " node's RPC address."
+    )
+
+
+def _of_proxy(error: Exception, endpoint: Endpoint, proxy: Proxy) -> ChainError | None:
+    """The typed error for what a proxy did, None where it was not the proxy."""
+    if isinstance(error, aiohttp.ClientProxyConnectionError | ProxyUnreachableError):
+        return NodeUnreachableError(
+            f"{endpoint} cannot be reached, since {proxy} does not answer ({error}): start the"
+            " proxy, or name the node's host in NO_PROXY."
+        )
+    status = error.status if isinstance(error, aiohttp.ClientResponseError) else None
+    if isinstance(error, ProxyRefusedError):
+        status = error.status
+    if status == PROXY_ASKS_WHO:
+        return RefusedError(
+            f"{proxy} asks who we are (HTTP {status}): put user and password into"
+            f" {proxy.variable}, as http://user:password@host:port."
+        )
+    if isinstance(error, ProxyRefusedError):
+        return NodeUnreachableError(
+            f"{endpoint} cannot be reached, since {proxy} does not let us through ({error}): allow"
+            " it there, or name the node's host in NO_PROXY."
+        )
+    return None
+
+
+def of_silence(loss: Exception | None, endpoint: Endpoint, seconds: float) -> ChainError:
+    """The typed error for an endpoint from which no answer came in so many seconds.
+
+    `loss` is what ended the last connection to it, None where there was one all the time.
+    """
+    never = (aiohttp.ConnectionTimeoutError, ProxyTimeoutError)
+    if loss is not None and (not isinstance(loss, TimeoutError) or isinstance(loss, never)):
+        return of_loss(loss, endpoint)
+    way = f" through {endpoint.proxy}" if endpoint.proxy else ""
+    return NodeHangsError(
+        f"{endpoint} hangs: connected{way}, no answer for {seconds:.0f} s; restart the node, or set"
+        " ARCHIVE_NODE_URL to one that answers."
     )

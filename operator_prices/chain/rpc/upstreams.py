@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from operator_prices.chain.errors import ChainError
+from operator_prices.chain.errors import ChainError, NodeUnreachableError
 from operator_prices.chain.rpc import refusals
 from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.rpc.patience import Patience
 
 
 @dataclass(slots=True, eq=False)
@@ -30,3 +31,21 @@ def all_reasons(upstreams: Iterable[Upstream]) -> ChainError:
         if upstream.loss is not None:
             reasons.append(refusals.of_loss(upstream.loss, upstream.endpoint))
     return type(reasons[0])(" ".join(str(reason) for reason in reasons))
+
+
+def out_of_time(
+    patience: Patience, one_silence: float, here: Upstream, upstreams: Iterable[Upstream]
+) -> ChainError:
+    """Why nobody is to wait any longer: no endpoint answers, or the one in use too slowly.
+
+    `one_silence` is how long a connection may be without an answer before it is taken for dead.
+    """
+    silent = patience.silent
+    if silent < min(patience.silence, one_silence):
+        return NodeUnreachableError(
+            f"{here.endpoint} answers too slowly: what was asked took longer than"
+            f" {patience.within:.0f} s; see what keeps it busy, or use another node."
+        )
+    reason = refusals.of_silence(here.loss, here.endpoint, silent)
+    others = [one for one in upstreams if one is not here and (one.out or one.loss)]
+    return type(reason)(" ".join([str(reason), *(str(all_reasons([one])) for one in others)]))
