@@ -17,9 +17,7 @@ from operator_prices.postgres.serving import REACH_SECONDS, ServingLine, Way
 from operator_prices.settings import READER
 
 Cursor = AsyncCursor[TupleRow]
-
 Pool = AsyncConnectionPool[ServingLine]
-
 Result = TypeVar("Result")
 
 CONNECTIONS = 6
