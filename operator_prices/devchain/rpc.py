@@ -1,6 +1,7 @@
 """The JSON-RPC methods of a node, as functions of their parameters."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, NoReturn
 
@@ -215,11 +216,9 @@ class Rpc:
 
 
 def _hex(text: Json) -> bytes:
-    try:
-        if text[:2] == "0x":
+    if isinstance(text, str) and text.startswith("0x"):
+        with suppress(ValueError):
             return bytes.fromhex(text[2:])
-    except (TypeError, ValueError):
-        pass
     raise invalid_params(f"{str(text)[:80]!r} is no hexadecimal text that begins with 0x")
 
 
