@@ -1,7 +1,9 @@
 """All that can be set: each variable with its type, its default and what it means, in one table."""
 
 import os
+import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
@@ -83,6 +85,35 @@ def _postgres(text: str, of: ValidationInfo) -> str:
     return understood(text, str(of.field_name).upper())
 
 
+def _origin(text: str) -> str:
+    """An origin as browsers write it: in lower case, without a default port or a slash."""
+    if text == "*":
+        return text
+    parts = urlsplit(text)
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.username is not None:
+        raise ValueError("is no http or https origin")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("is more than an origin")
+    host = parts.hostname.encode("idna").decode() if ":" not in parts.hostname else parts.hostname
+    host = f"[{host}]" if ":" in host else host
+    known = parts.port in {None, DEFAULT_PORTS[parts.scheme]}
+    return f"{parts.scheme}://{host}" + ("" if known else f":{parts.port}")
+
+
+def _root_path(text: str) -> str:
+    """A path that begins with a slash and does not end with one, or nothing."""
+    path = text.rstrip("/")
+    if path and not re.fullmatch(r"(/[\w.~-]+)+", path, re.ASCII):
+        raise ValueError("is no path")
+    return path
+
+
+def _network(text: str) -> str:
+    return str(ip_network(text))
+
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=0)]
 Url = Annotated[str, AfterValidator(_web_address)]
@@ -139,7 +170,9 @@ class Settings(BaseSettings):
         shown="that of `DATABASE_URL`",
         secret=True,
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = setting(
+    cors_origins: Annotated[
+        tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)
+    ] = setting(
         (),
         "Sites whose pages may ask the API, separated by commas.",
         "origins like https://site.example",
@@ -210,6 +243,36 @@ class Settings(BaseSettings):
         24_000_000,
         "What repeated answers of the API may occupy; 0 keeps none.",
         COUNT,
+        option=False,
+    )
+    api_spool_bytes: Annotated[int, Field(ge=1_000_000)] = setting(
+        1_000_000_000,
+        "What large answers and exports of the API may occupy on the disk, below the folder for"
+        " temporary files.",
+        "a whole number of bytes, a million or more",
+        option=False,
+    )
+    api_streams: Annotated[int, Field(ge=1)] = setting(
+        4_000,
+        "Event streams that the API keeps open at a time, as far as its open files allow it.",
+        "a whole number above zero",
+        option=False,
+    )
+    root_path: Annotated[str, AfterValidator(_root_path)] = setting(
+        "",
+        "The path of a reverse proxy below which the API is reached, cut off by it or not.",
+        "a path like /prices",
+        shown="none",
+        option=False,
+    )
+    trusted_proxies: Annotated[
+        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_listed)
+    ] = setting(
+        (),
+        "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` the API believes, separated by"
+        " commas.",
+        "addresses or networks like 10.0.0.0/8",
+        shown="none",
         option=False,
     )
     api_max_lag_seconds: Count | None = setting(

@@ -12,10 +12,13 @@ from operator_prices.postgres import serving
 from operator_prices.settings import READER, SettingError, Settings
 from operator_prices.web.app import create_app
 from operator_prices.web.database import Database
+from operator_prices.web.limits import Room
 
 # Uvicorn would load a megabyte that it watches files with, for a reloader that we never start.
 sys.modules["watchfiles"] = None  # type: ignore[assignment]
 import uvicorn  # noqa: E402
+
+from operator_prices.web.server import Connection, Server, descriptors  # noqa: E402
 
 LOG = logging.getLogger("operator_prices.web")
 
@@ -31,14 +34,6 @@ the heap, since mapping each anew makes an answer twice as slow; what bursts lea
 
 class UnservableDatabaseError(ExplainedError):
     """A database that the API cannot serve from."""
-
-
-class Server(uvicorn.Server):
-    """Sends those who watch the stream away before it waits for everyone to be answered."""
-
-    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        self.config.app.state.service.stream.close()  # type: ignore[union-attr]
-        await super().shutdown(sockets)  # type: ignore[arg-type]
 
 
 def main() -> None:
@@ -59,23 +54,26 @@ def main() -> None:
         print(error, file=sys.stderr)  # noqa: T201
         sys.exit(1)
     _bound_memory()
-    server = Server(
-        uvicorn.Config(
-            create_app(settings),
-            host=settings.api_host,
-            port=settings.api_port,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=STOP_SECONDS,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            backlog=1024,
-        )
+    room = Room.of(descriptors(), settings.api_streams)
+    app = create_app(settings, room)
+    config = uvicorn.Config(
+        app,
+        host=settings.api_host,
+        port=settings.api_port,
+        loop="uvloop",
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        backlog=1024,
     )
+    server = Server(config, app.state.service.stream, room)
     LOG.info("Serving on http://%s:%d", settings.api_host, settings.api_port)
     server.run()
     if not server.started:

@@ -1,24 +1,27 @@
 """Answers: named by the version of the data, read only if neither client nor cache has them."""
 
 import asyncio
+import re
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from hashlib import blake2b
 
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.responses import FileResponse, Response
+from starlette.types import Message, Receive, Scope, Send
 
 from operator_prices.web.cache import Cache
 from operator_prices.web.compression import Parts, compressed, squeezer
-from operator_prices.web.database import Cursor, Database, Version
+from operator_prices.web.database import STREAMS, Cursor, Database, Version
 from operator_prices.web.headers import coding, known_tags, matches
-
-STALL_SECONDS = 30
-"""How long a client may leave us waiting before its answer is given up."""
+from operator_prices.web.limits import Places, Turns, address
+from operator_prices.web.middleware import HEAD_ALONE
+from operator_prices.web.spool import Entry, Spool
 
 ANSWER_SECONDS = 600
-"""How long a client may take over an answer, which holds one of a few connections."""
+"""How long a client may take over a large answer."""
 
 CACHE_CONTROL = "public, max-age=0, must-revalidate"
 """Whoever keeps an answer asks each time whether it still holds, which costs a millisecond."""
@@ -28,6 +31,212 @@ Producer = Callable[[Cursor, Version], Parts]
 
 Missing = Callable[[Cursor], Awaitable[Exception]]
 """What is said when there is no such thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an answer, together with the version of the data, is determined by."""
+
+    key: str
+    media_type: str
+    filename: str | None = None
+
+    def etag(self, version: Version, given: str) -> str:
+        digest = blake2b(self.key.encode(), digest_size=8).hexdigest()
+        return f'"{version.tag}-{digest}-{given}"'
+
+    def headers(self, etag: str, given: str, length: int | None = None) -> dict[str, str]:
+        headers = {
+            "etag": etag,
+            "cache-control": CACHE_CONTROL,
+            "vary": "Accept, Accept-Encoding",
+            "content-type": self.media_type,
+        }
+        if given != "identity":
+            headers["content-encoding"] = given
+        if length is not None:
+            headers["content-length"] = str(length)
+        if self.filename:
+            headers["content-disposition"] = f'attachment; filename="{self.filename}"'
+        return headers
+
+
+class Kitchen:
+    """What answers are made with: the database, what is kept, and how much is made at a time."""
+
+    def __init__(self, database: Database, cache: Cache, spool: Spool, readers: int) -> None:
+        self.database = database
+        self.cache = cache
+        self.spool = spool
+        self.places = Places("large answers", readers)
+        self.large_turns = Turns("large answers", at_once=STREAMS, waiting=100, seconds=10)
+        self.worker_turns = Turns("tables", at_once=2, waiting=60, seconds=60)
+        self.small: dict[str, asyncio.Task[tuple[str, bytes]]] = {}
+
+
+Write = Callable[[Entry, Kitchen, Question, str], Awaitable[None]]
+"""Fills an entry with a table in a coding."""
+
+
+class Answer(Response):
+    """What the answers to questions have in common: an `ETag`, and nothing for who has it."""
+
+    def __init__(self, request: Request, kitchen: Kitchen, question: Question) -> None:
+        self.background = None
+        self.status_code = 200
+        self._request = request
+        self._kitchen = kitchen
+        self._question = question
+        self._coding = self._chosen_coding()
+
+    def _chosen_coding(self) -> str:
+        return coding(self._request.headers.get("accept-encoding", ""))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        version = await self._kitchen.database.version()
+        etag = self._question.etag(version, self._coding)
+        if matches(known_tags(self._request), etag):
+            await not_modified(send, etag)
+        else:
+            await self._give(scope, receive, send, etag)
+
+    async def _give(self, scope: Scope, receive: Receive, send: Send, etag: str) -> None:
+        raise NotImplementedError
+
+
+class SmallAnswer(Answer):
+    """An answer that is put together in memory, once for all who ask for it at the same time."""
+
+    def __init__(
+        self, request: Request, kitchen: Kitchen, question: Question, producer: Producer
+    ) -> None:
+        super().__init__(request, kitchen, question)
+        self._producer = producer
+
+    async def _give(self, _scope: Scope, _receive: Receive, send: Send, etag: str) -> None:
+        body = self._kitchen.cache.get(etag) or b""
+        if not body:  # no answer is empty
+            making = self._kitchen.small.get(etag)
+            if making is None:
+                making = asyncio.create_task(self._made())
+                self._kitchen.small[etag] = making
+                making.add_done_callback(lambda task: self._over(etag, task))
+            etag, body = await asyncio.shield(making)
+        await start(send, self._question.headers(etag, self._coding, len(body)))
+        await send({"type": "http.response.body", "body": body})
+
+    async def _made(self) -> tuple[str, bytes]:
+        async with (
+            self._kitchen.database.snapshot(large=False) as (cursor, seen),
+            aclosing(self._producer(cursor, seen)) as parts,
+        ):
+            body = b"".join([part async for part in compressed(parts, self._coding)])
+        etag = self._question.etag(seen, self._coding)
+        self._kitchen.cache.keep(etag, body)
+        return etag, body
+
+    def _over(self, etag: str, task: asyncio.Task[tuple[str, bytes]]) -> None:
+        del self._kitchen.small[etag]
+        if not task.cancelled():
+            task.exception()  # whoever asked may have gone
+
+
+class SpooledAnswer(Answer):
+    """An answer that is read into a file by one, at the speed of Postgres, and sent from there."""
+
+    async def _make(self, entry: Entry) -> None:
+        raise NotImplementedError
+
+    async def _give(self, scope: Scope, receive: Receive, send: Send, etag: str) -> None:
+        with (
+            self._kitchen.places.taken(address(scope)),
+            self._kitchen.spool.reading(etag, self._make) as (entry, reader),
+        ):
+
+            async def noted(message: Message) -> None:
+                await send(message)
+                reader.moved = time.monotonic()
+
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._read(scope, receive, noted, entry)
+
+    async def _read(self, scope: Scope, receive: Receive, send: Send, entry: Entry) -> None:
+        raise NotImplementedError
+
+
+class LargeAnswer(SpooledAnswer):
+    """A large answer, sent while it is still being made."""
+
+    def __init__(
+        self, request: Request, kitchen: Kitchen, question: Question, producer: Producer
+    ) -> None:
+        super().__init__(request, kitchen, question)
+        self._producer = producer
+
+    async def _make(self, entry: Entry) -> None:
+        async with (
+            self._kitchen.large_turns.turn(),
+            self._kitchen.database.snapshot(large=True) as (cursor, seen),
+            aclosing(self._producer(cursor, seen)) as parts,
+        ):
+            entry.named(self._question.etag(seen, self._coding))
+            async for part in compressed(parts, self._coding):
+                entry.write(part)
+
+    async def _read(self, scope: Scope, _receive: Receive, send: Send, entry: Entry) -> None:
+        await entry.begun()
+        length = entry.size if entry.done else None
+        await start(send, self._question.headers(entry.etag, self._coding, length))
+        if not scope.get(HEAD_ALONE):
+            async with aclosing(entry.parts()) as parts:
+                async for part in parts:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+class TableAnswer(SpooledAnswer):
+    """A table for tools: its length is known, and any part of it can be asked for."""
+
+    def __init__(
+        self, request: Request, kitchen: Kitchen, question: Question, write: Write
+    ) -> None:
+        super().__init__(request, kitchen, question)
+        self._write = write
+
+    async def _make(self, entry: Entry) -> None:
+        await self._write(entry, self._kitchen, self._question, self._coding)
+
+    def _chosen_coding(self) -> str:
+        """None for whoever asks for a range; a Parquet file is compressed within."""
+        if "range" in self._request.headers or "parquet" in self._question.media_type:
+            return "identity"
+        return super()._chosen_coding()
+
+    async def _read(self, scope: Scope, receive: Receive, send: Send, entry: Entry) -> None:
+        await entry.completed()
+        headers = self._question.headers(entry.etag, self._coding)
+        if self._coding != "identity":
+            headers["accept-ranges"] = "none"
+        response = FileResponse(
+            entry.path,
+            headers=headers,
+            media_type=self._question.media_type,
+            stat_result=entry.path.stat(),
+        )
+        del response.headers["last-modified"]  # of the file, not of the data
+        method = "HEAD" if scope.get(HEAD_ALONE) else "GET"
+        asked = [pair for pair in scope["headers"] if pair[0] not in {b"range", b"if-range"}]
+        if (wanted := self._range(entry.etag)) is not None:
+            asked.append((b"range", wanted.encode("latin-1")))
+        await response({**scope, "method": method, "headers": asked}, receive, send)
+
+    def _range(self, etag: str) -> str | None:
+        """The part that is asked for, None for all: ranges of what the client has no more."""
+        headers = self._request.headers
+        wanted = headers.get("range", "")
+        if headers.get("if-range", etag) != etag or not re.match(r"bytes\s*=", wanted):
+            return None
+        return wanted
 
 
 class EpochAnswer(Response):
@@ -57,118 +266,22 @@ class EpochAnswer(Response):
         given = coding(self._request.headers.get("accept-encoding", ""))
         etag = f'"{version.tag}-{given}"'
         if matches(known_tags(self._request), etag):
-            await _start(send, 304, etag, "application/json", given)
-            await send({"type": "http.response.body", "body": b""})
+            await not_modified(send, etag)
             return
         squeeze, finish = squeezer(given)
         body = squeeze(text.encode()) + finish()
         self._counted()
-        await _start(send, 200, etag, "application/json", given, len(body))
-        await _patiently(send, body, more=False)
+        question = Question("", "application/json")
+        await start(send, question.headers(etag, given, len(body)))
+        await send({"type": "http.response.body", "body": body})
 
 
-class Answer(Response):
-    """An answer that is read from the database only if neither client nor cache has it already."""
-
-    def __init__(
-        self,
-        request: Request,
-        database: Database,
-        cache: Cache,
-        source: Producer,
-        *,
-        key: str,
-        media_type: str,
-        large: bool = False,
-        filename: str | None = None,
-    ) -> None:
-        self.background = None
-        self.status_code = 200
-        self._request = request
-        self._database = database
-        self._cache = cache
-        self._source = source
-        self._key = key
-        self._type = media_type
-        self._large = large
-        self._filename = filename
-        self._coding = coding(request.headers.get("accept-encoding", ""))
-
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        version = await self._database.version()
-        etag = self._etag(version)
-        if matches(known_tags(self._request), etag):
-            await self._start(send, 304, etag)
-            await send({"type": "http.response.body", "body": b""})
-        elif (parts := self._cache.get(etag)) is not None:
-            await self._start(send, 200, etag, sum(map(len, parts)))
-            for part in parts:
-                await _patiently(send, part, more=True)
-            await _patiently(send, b"", more=False)
-        else:
-            # Whoever leaves us in the middle of a COPY would keep its connection for ever, were the
-            # source not closed before its transaction.
-            async with (
-                self._database.snapshot(large=self._large) as (cursor, seen),
-                aclosing(self._source(cursor, seen)) as source,
-            ):
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    await self._give(send, self._etag(seen), source)
-
-    async def _give(self, send: Send, etag: str, source: Parts) -> None:
-        collector = self._cache.collect(etag)
-        try:
-            parts = compressed(source, self._coding)
-            before = await anext(parts, b"")
-            started = False
-            async for part in parts:
-                if not started:
-                    await self._start(send, 200, etag)
-                    started = True
-                if collector:
-                    collector.add(before)
-                await _patiently(send, before, more=True)
-                before = part
-            if not started:
-                await self._start(send, 200, etag, len(before))
-            if collector:
-                collector.add(before)
-                collector.keep()
-            await _patiently(send, before, more=False)
-        finally:
-            if collector:
-                collector.abandon()
-
-    async def _start(self, send: Send, status: int, etag: str, length: int | None = None) -> None:
-        await _start(send, status, etag, self._type, self._coding, length, self._filename)
-
-    def _etag(self, version: Version) -> str:
-        digest = blake2b(self._key.encode(), digest_size=8).hexdigest()
-        return f'"{version.tag}-{digest}-{self._coding}"'
-
-
-async def _start(  # noqa: PLR0917
-    send: Send,
-    status: int,
-    etag: str,
-    media_type: str,
-    given: str,
-    length: int | None = None,
-    filename: str | None = None,
-) -> None:
-    headers = {"etag": etag, "cache-control": CACHE_CONTROL, "vary": "Accept, Accept-Encoding"}
-    if status == 200:  # noqa: PLR2004
-        headers["content-type"] = media_type
-        if given != "identity":
-            headers["content-encoding"] = given
-        if length is not None:
-            headers["content-length"] = str(length)
-        if filename:
-            headers["content-disposition"] = f'attachment; filename="{filename}"'
+async def start(send: Send, headers: dict[str, str], status: int = 200) -> None:
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
 
 
-async def _patiently(send: Send, body: bytes, *, more: bool) -> None:
-    async with asyncio.timeout(STALL_SECONDS):
-        await send({"type": "http.response.body", "body": body, "more_body": more})
+async def not_modified(send: Send, etag: str) -> None:
+    headers = {"etag": etag, "cache-control": CACHE_CONTROL, "vary": "Accept, Accept-Encoding"}
+    await start(send, headers, 304)
+    await send({"type": "http.response.body", "body": b""})

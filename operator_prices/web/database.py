@@ -312,7 +312,9 @@ async def _shared(asked: asyncio.Future[Result]) -> Result:
 
 async def _alive(connection: ServingLine) -> None:
     """Raise for a connection that the server has ended; one that is silent costs no question."""
-    if select.select([connection.fileno()], [], [], 0)[0]:
+    ready = select.poll()  # select() cannot look at descriptors above 1023
+    ready.register(connection.fileno(), select.POLLIN)
+    if ready.poll(0):
         await AsyncConnectionPool.check_connection(connection)
 
 

@@ -12,9 +12,10 @@ from fastapi import APIRouter, Request, Response
 from operator_prices.epochs.windows import between
 from operator_prices.web import parameters as given
 from operator_prices.web.database import Cursor, Version
-from operator_prices.web.parameters import documented
+from operator_prices.web.documented import documented
 from operator_prices.web.queries.documents import documents, health_row, latest, steps
 from operator_prices.web.queries.spans import CAP, Served, Span, bounds
+from operator_prices.web.schemas import EXAMPLES, Epoch, Health, Summary
 from operator_prices.web.service import service
 
 SMALL = 10
@@ -23,7 +24,7 @@ SMALL = 10
 router = APIRouter(tags=["as of old"])
 
 
-@router.get("/api/epochs", responses=documented())
+@router.get("/api/epochs", responses=documented(list[Epoch] | Health, [EXAMPLES[Epoch]]))
 async def epochs(  # noqa: PLR0917
     request: Request,
     limit: given.Limit = None,
@@ -37,7 +38,7 @@ async def epochs(  # noqa: PLR0917
     """Epochs in the shape of the old API, in ascending order."""
     api = service(request)
     if health == "1":
-        return api.answer(request, _health, key="health")
+        return api.small(request, _health, "health")
     from_epoch, to_epoch = given.span(first, last)
     span = Span(from_epoch, to_epoch, given.limited(limit, CAP), sample)
     chosen = given.listed(operators)
@@ -58,13 +59,14 @@ async def epochs(  # noqa: PLR0917
             api.counted("/api/epochs", served)
 
     small = span.last - span.first < SMALL or (span.limit or CAP) <= SMALL
-    return api.answer(request, source, key=f"epochs {way} {span} {chosen}", large=not small)
+    give = api.small if small else api.large
+    return give(request, source, f"epochs {way} {span} {chosen}")
 
 
-@router.get("/api/summary", responses=documented())
+@router.get("/api/summary", responses=documented(Summary | None, EXAMPLES[Summary]))
 async def summary(request: Request) -> Response:
     """The latest epoch, or null."""
-    return service(request).answer(request, _summary, key="summary")
+    return service(request).small(request, _summary, "summary")
 
 
 async def _health(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:

@@ -13,8 +13,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from operator_prices.postgres.keeping import SilentDatabaseError
+from operator_prices.web.documented import text
 from operator_prices.web.freshness import Situation, judged
 from operator_prices.web.queries.status import situation
+from operator_prices.web.schemas import EXAMPLES, Alive, Ready
 from operator_prices.web.service import Service, service
 
 Result = TypeVar("Result")
@@ -27,11 +29,26 @@ PROBE_SECONDS, PROBED_SECONDS = 2, 4
 UNAVAILABLE = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
 """What is raised while the database does not answer."""
 
+ALIVE: dict[int | str, dict[str, Any]] = {
+    200: {"model": Alive, "content": {"application/json": {"example": EXAMPLES[Alive]}}}
+}
+READY: dict[int | str, dict[str, Any]] = {
+    200: {"model": Ready, "content": {"application/json": {"example": EXAMPLES[Ready]}}},
+    503: {
+        "model": Ready,
+        "description": "Not ready, with why.",
+        "content": {
+            "application/json": {"example": {"ready": False, "database": "connection refused"}}
+        },
+    },
+}
+METRICS = text("text/plain", "operator_prices_last_epoch 1234.0\n")
 
-@router.get("/healthz")
-async def healthz() -> dict[str, str]:
+
+@router.get("/healthz", responses=ALIVE)
+async def healthz() -> JSONResponse:
     """The process is alive."""
-    return {"status": "ok"}
+    return JSONResponse({"status": "ok"})
 
 
 async def _freshness(api: Service) -> tuple[Situation, float | None]:
@@ -54,7 +71,7 @@ async def _soon(asking: Coroutine[Any, Any, Result]) -> Result:
     raise SilentDatabaseError(f"the database has been silent for {PROBED_SECONDS} s")
 
 
-@router.get("/readyz", responses={503: {"description": "Not ready, with why."}})
+@router.get("/readyz", responses=READY)
 async def readyz(request: Request) -> JSONResponse:
     """Whether the database answers, how old its last epoch is, why, and if our role only reads."""
     api = service(request)
@@ -85,7 +102,7 @@ async def readyz(request: Request) -> JSONResponse:
     )
 
 
-@router.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
+@router.get("/metrics", responses=METRICS)
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
     api = service(request)

@@ -35,6 +35,8 @@ AMOUNTS = {
     "sharePricePerq",
     "stakePerShare",
 }
+IN_AI3 = ("minimumNominatorStake", "stake", "activeStake", "reward", "stakePerShare")
+DIGITS = 18
 INTEGERS = {"operatorId", "nominationTax", "firstSeenEpoch", "lastSeenEpoch", "epoch"}
 
 
@@ -68,16 +70,24 @@ def _told(earned: Return) -> dict[str, Any]:
     }
 
 
-def columns() -> list[tuple[str, str]]:
+def columns(*, ai3_too: bool = False) -> list[tuple[str, str]]:
     """The columns of `flat`, each with its kind."""
     named = [(snake(name), "integer" if name in INTEGERS else "text") for name in NAMES]
     earned = [
-        (f"{kind}_{days}d", "text") for days in DAYS for kind in ("return", "annualized_return")
+        (f"{name}_{days}d", kind)
+        for days in DAYS
+        for name, kind in (
+            ("return", "text"),
+            ("annualized_return", "text"),
+            ("from_epoch", "integer"),
+            ("to_epoch", "integer"),
+        )
     ]
-    return named + earned
+    converted = [(f"{snake(name)}_ai3", "text") for name in IN_AI3 if ai3_too]
+    return named + earned + converted
 
 
-def flat(operator: dict[str, Any]) -> list[Any]:
+def flat(operator: dict[str, Any], *, ai3_too: bool = False) -> list[Any]:
     """An operator as one row of a table; what is unknown is null."""
     row: list[Any] = []
     for name in NAMES:
@@ -85,8 +95,21 @@ def flat(operator: dict[str, Any]) -> list[Any]:
         row.append(str(value).lower() if isinstance(value, bool) else value)
     for days in DAYS:
         earned = operator["returns"].get(f"{days}d", {})
-        row += [earned.get("return"), earned.get("annualized")]
-    return row
+        row += [earned.get(name) for name in ("return", "annualized", "fromEpoch", "toEpoch")]
+    return row + [ai3(operator[name]) for name in IN_AI3 if ai3_too]
+
+
+def ai3(shannons: str | None) -> str | None:
+    """Shannons as AI3, exactly.
+
+    >>> ai3("1500000000000000000"), ai3("1"), ai3("0"), ai3(None)
+    ('1.5', '0.000000000000000001', '0', None)
+    """
+    if shannons is None:
+        return None
+    digits = shannons.zfill(DIGITS + 1)
+    whole, rest = digits[:-DIGITS], digits[-DIGITS:].rstrip("0")
+    return f"{whole}.{rest}" if rest else whole
 
 
 def snake(name: str) -> str:

@@ -1,12 +1,14 @@
 """What may be asked: the parameters of the routes, and a sentence for whatever is none."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from operator_prices.web.headers import media_type
+from operator_prices.web.refusals import RefusedRequestError
+from operator_prices.web.tables import Form
 
 LAST_EPOCH = 2**32 - 1
 LAST_OPERATOR = 2**31 - 1
@@ -19,21 +21,6 @@ FORMATS = {
     "parquet": "application/vnd.apache.parquet",
     "arrow": "application/vnd.apache.arrow.stream",
 }
-
-
-class Sentence(BaseModel):
-    """Why a request cannot be answered."""
-
-    detail: str
-
-
-class RefusedRequestError(Exception):
-    """A request that cannot be answered as it is; the sentence says why."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.sentence = sentence
 
 
 def _plain(text: object) -> object:
@@ -95,6 +82,15 @@ Format = Annotated[
     Query(description="The form of the answer; without it, `Accept` decides."),
 ]
 
+Mark = Annotated[
+    Literal["0", "1"] | None,
+    Query(alias="bom", description="`1` begins CSV with a byte order mark, for spreadsheets."),
+]
+Ai3 = Annotated[
+    Literal["0", "1"] | None,
+    Query(description="`1` adds columns in AI3 to a table, exact decimals with a point."),
+]
+
 EXPECTED = {
     "limit": "`all` or a whole number from 1 on",
     "sample": "a whole number from 1 to 1000000",
@@ -105,6 +101,8 @@ EXPECTED = {
     "operators": "ids of operators between commas, like 0,5",
     "path": "`tables` or `json`",
     "health": "`1`",
+    "bom": "`1`",
+    "ai3": "`1`",
     "format": "`json`, `csv`, `parquet` or `arrow`",
     "last-event-id": f"an epoch, a whole number from 0 to {LAST_EPOCH}",
 }
@@ -151,27 +149,21 @@ def span(first: int | None, last: int | None) -> tuple[int, int]:
     return 0 if first is None else first, LAST_EPOCH if last is None else last
 
 
-def form(request: Request, asked: str | None) -> str:
-    """The form of the answer: what `format` says, else the first that `Accept` names."""
-    if asked is not None:
-        return asked
+async def form(
+    request: Request,
+    format: Format = None,  # noqa: A002 - the name of the parameter
+    bom: Mark = None,
+    ai3: Ai3 = None,
+) -> Form:
+    """How the answer is wanted: as `format` says, else the first form that `Accept` likes best."""
     media = {kind.split(";")[0]: name for name, kind in FORMATS.items()}
     liked = media_type(request.headers.get("accept", ""), media)
-    return "json" if liked is None else media[liked]
+    chosen = Form(format or (media[liked] if liked else "json"), bom == "1", ai3 == "1")
+    if chosen.bom and chosen.name != "csv":
+        raise RefusedRequestError(422, f"bom must go with format=csv, and this is {chosen.name}")
+    if chosen.ai3 and chosen.name == "json":
+        raise RefusedRequestError(422, "ai3 must go with format=csv, parquet or arrow")
+    return chosen
 
 
-def documented(*statuses: int, media: tuple[str, ...] = ("application/json",)) -> dict[Any, Any]:
-    """The answers of a route, for the OpenAPI document."""
-    said = {
-        404: "There is no such thing.",
-        422: "A parameter is none; the sentence says which.",
-        503: "The database does not answer.",
-    }
-    return {
-        200: {"content": {kind: {} for kind in media}},
-        304: {"description": "What the client has still holds."},
-        **{
-            status: {"model": Sentence, "description": said[status]}
-            for status in (*statuses, 422, 503)
-        },
-    }
+AsForm = Annotated[Form, Depends(form)]

@@ -1,7 +1,5 @@
 """The routes of epochs, operators and share prices."""
 
-import csv
-import io
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
@@ -11,148 +9,139 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from operator_prices.web import parameters as given
-from operator_prices.web import worker
 from operator_prices.web.answers import EpochAnswer
 from operator_prices.web.database import Cursor, Version
+from operator_prices.web.documented import documented
 from operator_prices.web.operators import columns, flat, published
-from operator_prices.web.parameters import FORMATS, RefusedRequestError, documented
 from operator_prices.web.queries.operators import last_operator, operator_exists, operator_rows
-from operator_prices.web.queries.points import POINT_KINDS, point_table, points, snapshot
+from operator_prices.web.queries.points import AI3_COLUMNS, COLUMNS, lines, points
 from operator_prices.web.queries.spans import Served, Span, bounds
 from operator_prices.web.queries.status import epoch_exists, skipped
+from operator_prices.web.refusals import RefusedRequestError
 from operator_prices.web.returns import DAYS
-from operator_prices.web.service import service
-
-TABLES = tuple(FORMATS.values())
+from operator_prices.web.schemas import EXAMPLES, EpochFacts, Operator, SharePrice
+from operator_prices.web.service import Service, service
+from operator_prices.web.tables import Form, Table, example, line
 
 router = APIRouter()
+
+Exists = Callable[[Cursor], Awaitable[None]]
+"""Raises `RefusedRequestError` if there is no such thing."""
+
+POINTS_CSV = example([name for name, _, _ in COLUMNS], EXAMPLES[SharePrice])
+OPERATORS_CSV = example([name for name, _ in columns()], EXAMPLES[Operator])
 
 
 def _points(
     request: Request,
-    *,
-    form: str,
-    epochs: tuple[int | None, int | None],
+    form: Form,
+    span: Span,
     operators: tuple[int, ...] | None,
-    route: str,
-    exists: Callable[[Cursor], Awaitable[None]] | None = None,
+    exists: Exists | None = None,
 ) -> Response:
-    """Share prices of some operators over some epochs; `exists` raises if that is no question."""
+    """Share prices of some operators over some epochs."""
     api = service(request)
-    span = Span(*given.span(*epochs))
+    chosen = (*COLUMNS, *AI3_COLUMNS) if form.ai3 else COLUMNS
     served = Served()
 
-    async def source(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
+    async def producer(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
         if exists:
             await exists(cursor)
-        if form in ("parquet", "arrow"):
-            rows = worker.written(
-                {
-                    "format": form,
-                    "snapshot": await snapshot(cursor),
-                    "copy": await point_table(cursor, span, operators),
-                    "columns": POINT_KINDS,
-                },
-                api.database_url,
-            )
-        else:
-            rows = points(cursor, span, operators, csv=form == "csv", served=served)
+        rows = (
+            points(cursor, span, operators, served)
+            if form.name == "json"
+            else lines(cursor, span, operators, chosen, served)
+        )
         try:
             async with aclosing(rows):
                 async for part in rows:
                     yield part
         finally:
-            api.counted(route, served)
+            api.counted(request.scope["route"].path, served)
 
-    return api.answer(
-        request,
-        source,
-        key=f"points {span} {operators} {exists is not None}",
-        form=form,
-        large=True,
-        name="share-prices",
-    )
+    key = f"points {span} {operators} {exists is not None}"
+    if form.name == "json":
+        return api.large(request, producer, key)
+    table = Table(form, [(name, kind) for name, kind, _ in chosen], producer)
+    return api.table(request, table, key, "share-prices")
 
 
-def _operator_table(request: Request, form: str, chosen: tuple[int, ...] | None) -> Response:
-    api = service(request)
-
-    async def source(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
-        told = await _operators(cursor, chosen)
+def _operators(request: Request, form: Form, chosen: tuple[int, ...] | None) -> Response:
+    async def found(cursor: Cursor) -> list[dict[str, Any]]:
+        told = [published(row) for row in await operator_rows(cursor, chosen, DAYS)]
         if chosen is not None and not told:
             raise RefusedRequestError(404, await _no_operator(cursor, chosen[0]))
-        if form == "json":
-            yield orjson.dumps(told if chosen is None else told[0])
-            return
-        rows = [flat(operator) for operator in told]
-        named = columns()
-        if form == "csv":
-            yield _csv([[name for name, _ in named], *rows])
-            return
-        task = {"format": form, "rows": rows, "columns": named}
-        async with aclosing(worker.written(task, api.database_url)) as parts:
-            async for part in parts:
-                yield part
+        return told
 
-    return api.answer(request, source, key=f"operators {chosen}", form=form, name="operators")
+    async def told(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
+        operators = await found(cursor)
+        yield orjson.dumps(operators if chosen is None else operators[0])
+
+    async def rows(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
+        defused = form.name == "csv"
+        for operator in await found(cursor):
+            yield line(flat(operator, ai3_too=form.ai3), defused=defused)
+
+    api: Service = service(request)
+    key = f"operators {chosen}"
+    if form.name == "json":
+        return api.small(request, told, key)
+    return api.table(request, Table(form, columns(ai3_too=form.ai3), rows), key, "operators")
 
 
-@router.get("/api/epochs/{epoch}", tags=["epochs"], responses=documented(404, media=TABLES))
-async def one_epoch(request: Request, epoch: given.Epoch, format: given.Format = None) -> Response:  # noqa: A002
+@router.get(
+    "/api/epochs/{epoch}",
+    tags=["epochs"],
+    responses=documented(EpochFacts, EXAMPLES[EpochFacts], 404, table=POINTS_CSV),
+)
+async def one_epoch(request: Request, epoch: given.Epoch, form: given.AsForm) -> Response:
     """Everything about one epoch; as a table, its operators."""
-    form = given.form(request, format)
-
-    async def exists(cursor: Cursor) -> None:
-        if not await epoch_exists(cursor, epoch):
-            raise RefusedRequestError(404, await _no_epoch(cursor, epoch))
-
-    if form != "json":
-        return _points(
-            request,
-            form=form,
-            epochs=(epoch, epoch),
-            operators=None,
-            route="/api/epochs/{epoch}",
-            exists=exists,
-        )
 
     async def missing(cursor: Cursor) -> RefusedRequestError:
         return RefusedRequestError(404, await _no_epoch(cursor, epoch))
 
+    async def exists(cursor: Cursor) -> None:
+        if not await epoch_exists(cursor, epoch):
+            raise await missing(cursor)
+
+    if form.name != "json":
+        return _points(request, form, Span(epoch, epoch), None, exists)
     api = service(request)
     count = partial(api.counted, "/api/epochs/{epoch}", Served(1))
     return EpochAnswer(request, api.database, epoch, missing, count)
 
 
-@router.get("/api/operators", tags=["operators"], responses=documented(media=TABLES))
-async def all_operators(request: Request, format: given.Format = None) -> Response:  # noqa: A002
+@router.get(
+    "/api/operators",
+    tags=["operators"],
+    responses=documented(list[Operator], [EXAMPLES[Operator]], table=OPERATORS_CSV),
+)
+async def all_operators(request: Request, form: given.AsForm) -> Response:
     """Every operator ever seen: what it is now, and its returns over 1, 7 and 30 days."""
-    return _operator_table(request, given.form(request, format), None)
+    return _operators(request, form, None)
 
 
 @router.get(
-    "/api/operators/{operator}", tags=["operators"], responses=documented(404, media=TABLES)
+    "/api/operators/{operator}",
+    tags=["operators"],
+    responses=documented(Operator, EXAMPLES[Operator], 404, table=OPERATORS_CSV),
 )
-async def one_operator(
-    request: Request,
-    operator: given.Operator,
-    format: given.Format = None,  # noqa: A002
-) -> Response:
+async def one_operator(request: Request, operator: given.Operator, form: given.AsForm) -> Response:
     """One operator."""
-    return _operator_table(request, given.form(request, format), (operator,))
+    return _operators(request, form, (operator,))
 
 
 @router.get(
     "/api/operators/{operator}/share-prices",
     tags=["operators"],
-    responses=documented(404, media=TABLES),
+    responses=documented(list[SharePrice], [EXAMPLES[SharePrice]], 404, table=POINTS_CSV),
 )
 async def history(
     request: Request,
     operator: given.Operator,
+    form: given.AsForm,
     first: given.From = None,
     last: given.To = None,
-    format: given.Format = None,  # noqa: A002
 ) -> Response:
     """An operator's share price, what a share was worth, and its rewards, epoch by epoch."""
 
@@ -160,35 +149,23 @@ async def history(
         if not await operator_exists(cursor, operator):
             raise RefusedRequestError(404, await _no_operator(cursor, operator))
 
-    route = "/api/operators/{operator}/share-prices"
-    form = given.form(request, format)
-    return _points(
-        request,
-        form=form,
-        epochs=(first, last),
-        operators=(operator,),
-        route=route,
-        exists=exists,
-    )
+    return _points(request, form, Span(*given.span(first, last)), (operator,), exists)
 
 
-@router.get("/api/share-prices", tags=["operators"], responses=documented(media=TABLES))
+@router.get(
+    "/api/share-prices",
+    tags=["operators"],
+    responses=documented(list[SharePrice], [EXAMPLES[SharePrice]], table=POINTS_CSV),
+)
 async def share_prices(
     request: Request,
+    form: given.AsForm,
     first: given.From = None,
     last: given.To = None,
     operators: given.Operators = None,
-    format: given.Format = None,  # noqa: A002
 ) -> Response:
     """The same for several operators, ordered by epoch and operator."""
-    form, chosen = given.form(request, format), given.listed(operators)
-    return _points(
-        request, form=form, epochs=(first, last), operators=chosen, route="/api/share-prices"
-    )
-
-
-async def _operators(cursor: Cursor, chosen: tuple[int, ...] | None) -> list[dict[str, Any]]:
-    return [published(row) for row in await operator_rows(cursor, chosen, DAYS)]
+    return _points(request, form, Span(*given.span(first, last)), given.listed(operators))
 
 
 async def _no_epoch(cursor: Cursor, epoch: int) -> str:
@@ -203,9 +180,3 @@ async def _no_operator(cursor: Cursor, operator: int) -> str:
     last = await last_operator(cursor)
     known = "no operator is" if last is None else f"operators up to {last} are"
     return f"Operator {operator} is in no stored epoch: {known} known."
-
-
-def _csv(rows: list[list[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()

@@ -9,11 +9,15 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import psycopg
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from operator_prices.postgres import serving
 from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.postgres.pooling import Pooling, pooling
 from operator_prices.web.database import Database
+from operator_prices.web.limits import Places, address
+from operator_prices.web.middleware import HEAD_ALONE
 from operator_prices.web.queries.status import answered, freshness, listen, new_epochs
 
 LOG = logging.getLogger(__name__)
@@ -30,6 +34,24 @@ BEHIND = 1_000
 """As many events wait for a slow client, or are caught up on by one that comes back."""
 
 CONTENT_TYPE = "text/event-stream"
+
+
+HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+class EventStream(StreamingResponse):
+    """Events for one client, who has one of the places for that while it lasts."""
+
+    def __init__(self, events: AsyncIterator[bytes], places: Places) -> None:
+        super().__init__(events, media_type=CONTENT_TYPE, headers=HEADERS)
+        self._places = places
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get(HEAD_ALONE):  # the events have no end, and nobody wants them
+            await Response(media_type=CONTENT_TYPE, headers=HEADERS)(scope, receive, send)
+            return
+        with self._places.taken(address(scope)):
+            await super().__call__(scope, receive, send)
 
 
 @dataclass(slots=True, eq=False)

@@ -3,115 +3,99 @@
 import asyncio
 import json
 import os
-import signal
 import sys
-from collections.abc import AsyncGenerator
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import psycopg
-
-from operator_prices.postgres import working
+from operator_prices.web.compression import squeezer
+from operator_prices.web.refusals import RefusedRequestError
 
 if TYPE_CHECKING:
     import polars as pl
 
-PART = 256 * 2**10
+SECONDS = 60
+"""How long a worker may take."""
+
+POLITE = 5
+"""How much less of the processors a worker gets than whoever serves."""
 
 ERROR_BYTES = 2_000
-
-
-LOST = 75
-"""The exit code of a worker that lost the database: the same may go well later."""
 
 
 class WorkerError(Exception):
     """The worker's last words."""
 
 
-async def written(task: dict[str, Any], dsn: str) -> AsyncGenerator[bytes, None]:
-    """The file that a worker of its own writes for `task`, in parts.
+async def write(task: dict[str, Any]) -> None:
+    """Have a process of its own write the file that `task` describes.
 
-    `task` names the `format`, and either the `rows` or the `copy` statement to read them and the
-    statement for the `snapshot` to read them in; `columns` are pairs of a name and one of `integer`
-    and `text`. Raises `WorkerError`, and `psycopg.OperationalError` for a database that was lost.
+    `task` names the `format`, the `target`, its `coding`, and either the `rows` or the `source`, a
+    CSV file with them; `columns` are pairs of a name and one of `integer` and `text`. Raises
+    `WorkerError`, or `RefusedRequestError` for what takes too long.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "operator_prices.web.worker"),
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "API_DATABASE_URL": dsn},
-        limit=2 * PART,
+        env={**os.environ, "POLARS_MAX_THREADS": "2"},
     )
-    if not (process.stdin and process.stdout and process.stderr):
-        raise WorkerError("the worker has no pipes")
     try:
-        process.stdin.write(json.dumps(task).encode())
-        process.stdin.close()
-        while part := await process.stdout.read(PART):
-            yield part
-        if code := await process.wait():
-            said = (await process.stderr.read(ERROR_BYTES)).decode(errors="replace")
-            if code == LOST:
-                raise psycopg.OperationalError(said.strip())
-            raise WorkerError(f"the worker ended with {code}: {said}")
+        async with asyncio.timeout(SECONDS):
+            _, said = await process.communicate(json.dumps(task).encode())
+    except TimeoutError:
+        raise RefusedRequestError(
+            503, f"The table was not written within {SECONDS} s: ask for fewer epochs or operators."
+        ) from None
     finally:
         if process.returncode is None:
-            process.terminate()
+            process.kill()
             await process.wait()
+    if process.returncode:
+        last = said[-ERROR_BYTES:].decode(errors="replace")
+        raise WorkerError(f"the worker ended with {process.returncode}: {last}")
 
 
 def main() -> None:
-    """Do the task on standard input; the file goes to standard output once it is whole."""
-    import polars as pl  # noqa: PLC0415
+    """Do the task on standard input."""
+    os.nice(POLITE)
+    import polars as pl  # noqa: PLC0415 - after the nice, and not where we serve
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what lies on the disk is removed first
     task = json.loads(sys.stdin.buffer.read())
     kinds = {"integer": pl.Int64(), "text": pl.String()}
     schema = pl.Schema({name: kinds[kind] for name, kind in task["columns"]})
-    with TemporaryDirectory() as folder:
-        if "rows" in task:
-            frame = pl.DataFrame(task["rows"], schema=schema, orient="row")
-        else:
-            path = os.path.join(folder, "rows.csv")  # noqa: PTH118
-            try:
-                _read(task, path)
-            except psycopg.OperationalError as error:
-                print(error, file=sys.stderr)  # noqa: T201
-                sys.exit(LOST)
-            frame = pl.read_csv(path, has_header=False, schema=schema, raise_if_empty=False)
-        target = os.path.join(folder, "table")  # noqa: PTH118
-        with open(target, "wb") as file:  # noqa: PTH123
-            _write(frame, task["format"], file)
-        with open(target, "rb") as file:  # noqa: PTH123
-            while part := file.read(PART):
-                sys.stdout.buffer.write(part)
-
-
-def _read(task: dict[str, Any], path: str) -> None:
-    connection = working.connect(
-        os.environ["API_DATABASE_URL"],
-        application_name="operator-prices worker",
-        prepare_threshold=None,  # a pooler may have another session for each statement
-    )
-    with (
-        connection,
-        connection.transaction(),
-        connection.cursor() as cursor,
-        open(path, "wb") as file,  # noqa: PTH123
-    ):
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        cursor.execute(task["snapshot"])
-        with cursor.copy(task["copy"]) as rows:
-            file.writelines(rows)
-
-
-def _write(frame: "pl.DataFrame", form: str, file: BinaryIO) -> None:
-    if form == "parquet":
-        frame.write_parquet(file, compression="zstd")
+    if "rows" in task:
+        frame = pl.DataFrame(task["rows"], schema=schema, orient="row")
     else:
-        frame.write_ipc_stream(file, compression="uncompressed")
+        frame = pl.read_csv(task["source"], has_header=False, schema=schema, raise_if_empty=False)
+    _write(frame, task["format"], Path(task["target"]), task["coding"])
+
+
+def _write(frame: "pl.DataFrame", form: str, target: Path, coding: str) -> None:
+    import polars as pl  # noqa: PLC0415
+
+    if form == "parquet":
+        frame.write_parquet(target, compression="zstd")
+        return
+    # Readers of other languages do not know the views that Polars keeps text in.
+    plain = pl.CompatLevel.oldest()
+    if coding == "identity":
+        frame.write_ipc_stream(target, compression="uncompressed", compat_level=plain)
+        return
+    whole = target.with_suffix(".arrow")
+    try:
+        frame.write_ipc_stream(whole, compression="uncompressed", compat_level=plain)
+        _squeeze(whole, target, coding)
+    finally:
+        whole.unlink(missing_ok=True)
+
+
+def _squeeze(source: Path, target: Path, coding: str) -> None:
+    squeeze, finish = squeezer(coding)
+    with source.open("rb") as plain, target.open("wb") as squeezed:
+        while part := plain.read(2**20):
+            squeezed.write(squeeze(part))
+        squeezed.write(finish())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Share prices: a point for each operator at each epoch, as JSON, CSV or rows for a worker."""
+"""Share prices: a point for each operator at each epoch, as JSON or as lines of CSV."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from psycopg import sql
@@ -24,7 +24,7 @@ POINTS = sql.SQL(
 READY_POINTS = sql.SQL(
     "SELECT point FROM operator_points WHERE epoch BETWEEN {start} AND {end} AND {chosen}"
 )
-CSV_POINTS = sql.SQL("SELECT {point} AS point FROM {facts} AS fact")
+LINES = sql.SQL("SELECT concat_ws(',', {columns}) AS point FROM {facts} AS fact")
 FACTS = sql.SQL(
     "(SELECT epoch, operator_id, share_price_perq, stake_raw, shares_raw, reward_raw,"
     " nomination_tax, status, price.source, timestamp,"
@@ -38,43 +38,30 @@ FACTS = sql.SQL(
 )
 """Every operator at every epoch, priced or not: its end block, and the price at its close."""
 
-POINT_COLUMNS = (
-    "epoch",
-    "operator_id",
-    "timestamp",
-    "share_price_perq",
-    "stake_per_share",
-    "stake",
-    "shares",
-    "reward",
-    "nomination_tax",
-    "status",
-    "source",
+Column = tuple[str, str, sql.SQL]
+"""A column of a table: its name, whether it is `integer` or `text`, and where it is read."""
+
+COLUMNS: tuple[Column, ...] = (
+    ("epoch", "integer", sql.SQL("epoch")),
+    ("operator_id", "integer", sql.SQL("operator_id")),
+    ("timestamp", "integer", sql.SQL("timestamp")),
+    ("share_price_perq", "integer", sql.SQL("share_price_perq")),
+    ("stake_per_share", "text", sql.SQL("stake_per_share")),
+    ("stake", "text", sql.SQL("stake_raw")),
+    ("shares", "text", sql.SQL("shares_raw")),
+    ("reward", "text", sql.SQL("reward_raw")),
+    ("nomination_tax", "integer", sql.SQL("nomination_tax")),
+    ("status", "text", sql.SQL("status")),
+    ("source", "text", sql.SQL("fact.source")),
 )
-POINT_KINDS = [
-    ("epoch", "integer"),
-    ("operator_id", "integer"),
-    ("timestamp", "integer"),
-    ("share_price_perq", "integer"),
-    *((name, "text") for name in ("stake_per_share", "stake", "shares", "reward")),
-    ("nomination_tax", "integer"),
-    ("status", "text"),
-    ("source", "text"),
-]
 """A price fits 64 bits; amounts of 128 bits are decimal text, which every reader takes exactly."""
 
-TABLE = sql.SQL(
-    "COPY (SELECT epoch, operator_id, timestamp, share_price_perq, stake_per_share, stake_raw,"
-    " shares_raw, reward_raw, nomination_tax, status, source FROM {facts} AS fact"
-    " ORDER BY epoch, operator_id) TO STDOUT (FORMAT csv)"
+AI3_COLUMNS: tuple[Column, ...] = (
+    ("stake_per_share_ai3", "text", sql.SQL("trim_scale(stake_per_share * 1e-18)")),
+    ("stake_ai3", "text", sql.SQL("trim_scale(stake_raw * 1e-18)")),
+    ("reward_ai3", "text", sql.SQL("trim_scale(reward_raw * 1e-18)")),
 )
-CSV_POINT = sql.SQL(
-    "concat_ws(',', epoch, operator_id, coalesce(timestamp::text, ''),"
-    " coalesce(share_price_perq::text, ''), coalesce(stake_per_share::text, ''),"
-    " coalesce(stake_raw::text, ''), coalesce(shares_raw::text, ''),"
-    " coalesce(reward_raw::text, ''),"
-    " coalesce(nomination_tax::text, ''), coalesce(status, ''), coalesce(fact.source, ''))"
-)
+"""Multiplied, since a division of numerics rounds."""
 
 
 async def ends(cursor: Cursor, span: Span) -> tuple[int, int, int]:
@@ -86,9 +73,38 @@ async def ends(cursor: Cursor, span: Span) -> tuple[int, int, int]:
 
 
 async def points(
-    cursor: Cursor, span: Span, operators: tuple[int, ...] | None, *, csv: bool, served: Served
+    cursor: Cursor, span: Span, operators: tuple[int, ...] | None, served: Served
 ) -> AsyncGenerator[bytes, None]:
-    """Operators' share prices over a span, by epoch and operator, as a JSON array or as CSV."""
+    """Operators' share prices over a span, by epoch and operator, as a JSON array."""
+    separator = b"["
+    async with aclosing(_chunks(cursor, span, operators, None, served)) as parts:
+        async for chunk in parts:
+            yield separator + chunk
+            separator = b","
+    yield b"]" if separator == b"," else b"[]"
+
+
+async def lines(
+    cursor: Cursor,
+    span: Span,
+    operators: tuple[int, ...] | None,
+    columns: Sequence[Column],
+    served: Served,
+) -> AsyncGenerator[bytes, None]:
+    """The same as lines of CSV, without the names of the columns."""
+    async with aclosing(_chunks(cursor, span, operators, columns, served)) as parts:
+        async for chunk in parts:
+            yield chunk + b"\n"
+
+
+async def _chunks(
+    cursor: Cursor,
+    span: Span,
+    operators: tuple[int, ...] | None,
+    columns: Sequence[Column] | None,
+    served: Served,
+) -> AsyncGenerator[bytes, None]:
+    """Some epochs each, as prepared JSON without `columns`, else as lines of these."""
     first, last, operators_ever = await ends(cursor, span)
     width = operators_ever if operators is None else len(operators)
     size = max(1, CHUNK // (POINT_BYTES * max(1, width)))
@@ -97,40 +113,18 @@ async def points(
         "end": sql.SQL("least(start + {} - 1, {})").format(sql.Literal(size), sql.Literal(last)),
         "chosen": chosen(operators),
     }
-    rows = (
-        CSV_POINTS.format(point=CSV_POINT, facts=FACTS.format(**names))
-        if csv
-        else READY_POINTS.format(**names)
-    )
+    if columns is None:
+        rows = READY_POINTS.format(**names)
+    else:
+        fields = [sql.SQL("coalesce({}::text, '')").format(column) for _, _, column in columns]
+        rows = LINES.format(columns=sql.SQL(", ").join(fields), facts=FACTS.format(**names))
     copy = POINTS.format(
         first=sql.Literal(first),
         last=sql.Literal(last),
         size=sql.Literal(size),
-        separator=sql.Literal("\n" if csv else ","),
+        separator=sql.Literal("," if columns is None else "\n"),
         points=rows,
     )
-    separator, between = (b"", b"\n") if csv else (b"[", b",")
-    if csv:
-        yield ",".join(POINT_COLUMNS).encode() + b"\n"
     async with aclosing(chunks(cursor, copy, served)) as parts:
         async for chunk in parts:
-            yield separator + chunk
-            separator = between
-    if csv:
-        yield b"\n" if separator else b""
-    else:
-        yield b"]" if separator == b"," else b"[]"
-
-
-async def snapshot(cursor: Cursor) -> str:
-    """The statement by which another connection sees what this one sees."""
-    await cursor.execute("SELECT pg_export_snapshot()")
-    row = await cursor.fetchone()
-    return sql.SQL("SET TRANSACTION SNAPSHOT {}").format(row[0] if row else "").as_string(cursor)
-
-
-async def point_table(cursor: Cursor, span: Span, operators: tuple[int, ...] | None) -> str:
-    """The statement by which a worker reads the same rows, with the columns of `POINT_KINDS`."""
-    first, last, _ = await ends(cursor, span)
-    facts = FACTS.format(start=sql.Literal(first), end=sql.Literal(last), chosen=chosen(operators))
-    return TABLE.format(facts=facts).as_string(cursor)
+            yield chunk

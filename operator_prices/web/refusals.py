@@ -1,0 +1,25 @@
+"""Requests that are not answered: why, in one sentence, and with what may be done instead."""
+
+from pydantic import BaseModel
+
+RETRY_SECONDS = 2
+"""When whoever was sent away for others' sake should come again."""
+
+
+class Sentence(BaseModel):
+    """Why a request cannot be answered."""
+
+    detail: str
+
+
+class RefusedRequestError(Exception):
+    """A request that cannot be answered as it is; the sentence says why."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"retry-after": str(RETRY_SECONDS)} if self.status == 503 else {}  # noqa: PLR2004

@@ -1,0 +1,374 @@
+"""The shapes of the answers, each with an example, as the OpenAPI document tells them."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from operator_prices.web.freshness import State
+
+Source = Literal["chain", "derived", "legacy"]
+Amounts = dict[str, str | None]
+"""By the id of the operator."""
+
+PRICE = "991080278490000000"
+WORTH = "1009000000000000000"
+STAKE = "100900000000000000000"
+SHARES = "100000000000000000000"
+HASH = "0x" + "7f" * 32
+
+
+class Shape(BaseModel):
+    """An object with these keys and no other."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", populate_by_name=True)
+
+
+class EpochMeta(Shape):
+    rewards_has_any: bool
+    share_prices_has_any: bool
+    sample_applied: bool
+    share_prices_defaulted: list[str]
+
+
+class Epoch(Shape):
+    """An epoch in the shape of the old API."""
+
+    domain_id: int
+    epoch: int
+    end_block: int
+    timestamp: int
+    total_stake: str | None
+    storage_fees: str | None
+    operator_stakes: Amounts
+    rewards: Amounts
+    operator_share_prices: Amounts
+    operators: int | None
+    meta: EpochMeta
+
+
+class Health(Shape):
+    """How many of the newest 500 epochs there are, and how many of them have rewards."""
+
+    sample: int
+    rewards_available: int
+    normalized_data_available: bool
+
+
+class SummaryMeta(Shape):
+    share_prices_defaulted: list[str]
+
+
+class Summary(Shape):
+    """The latest epoch in short."""
+
+    epoch: int
+    end_block: int
+    timestamp: int
+    total_stake: str | None
+    storage_fees: str | None
+    rewards_total: str | None
+    operator_share_prices: Amounts
+    meta: SummaryMeta
+
+
+class Misfit(Shape):
+    """A value that could not be understood."""
+
+    item: str
+    storage_key: str | None
+    reason: str
+    source: str
+
+
+class EpochFacts(Shape):
+    """Everything about one epoch."""
+
+    epoch: int
+    domain_id: int | None
+    end_block: int
+    end_hash: str | None
+    timestamp: int
+    timestamp_from_chain: bool
+    transition_block: int | None
+    transition_hash: str | None
+    spec_version: int | None
+    source: str
+    complete: bool
+    total_stake: str | None
+    total_shares: str | None
+    network_stake_per_share: str | None
+    storage_fees: str | None
+    treasury_funds: str | None
+    chain_rewards: str | None
+    operator_count: int | None
+    deposits: int | None
+    withdrawals: int | None
+    bundles: int | None
+    operator_stakes: Amounts
+    operator_active_stakes: Amounts
+    operator_shares: Amounts
+    rewards: Amounts
+    share_prices_perq: Amounts
+    stake_per_share: Amounts
+    price_sources: dict[str, str | None]
+    statuses: dict[str, str | None]
+    quarantined: list[Misfit]
+    previous: int | None
+    next: int | None
+
+
+class SharePrice(Shape):
+    """An operator at an epoch: its end block, and the price at its close."""
+
+    epoch: int
+    operator_id: int
+    timestamp: int | None
+    share_price_perq: str | None
+    stake_per_share: str | None
+    stake: str | None
+    shares: str | None
+    reward: str | None
+    nomination_tax: int | None
+    status: str | None
+    source: Source | None
+
+
+class Earned(Shape):
+    """What a stake has earned over a span of chain time."""
+
+    earned: str = Field(alias="return")
+    annualized: str
+    from_epoch: int
+    to_epoch: int
+    milliseconds: int
+
+
+class Operator(Shape):
+    """What an operator is now, and its returns over 1, 7 and 30 days."""
+
+    operator_id: int
+    name: str | None
+    color: str | None
+    status: str | None
+    is_active: bool | None
+    owner: str | None
+    signing_key: str | None
+    nomination_tax: int | None
+    minimum_nominator_stake: str | None
+    first_seen_epoch: int | None
+    last_seen_epoch: int | None
+    epoch: int | None
+    stake: str | None
+    active_stake: str | None
+    shares: str | None
+    reward: str | None
+    share_price_perq: str | None
+    source: Source | None
+    stake_per_share: str | None
+    returns: dict[str, Earned]
+
+
+class Quarantined(Shape):
+    epoch: int | None
+    values: int
+
+
+class Status(Shape):
+    """What is stored, how old it is, and what of it could not be understood."""
+
+    version: int
+    changed_at: str
+    genesis_hash: str | None
+    domain_id: int | None
+    epochs: int
+    first_epoch: int | None
+    last_epoch: int | None
+    last_timestamp: int | None
+    last_timestamp_from_chain: bool | None
+    operators: int
+    gaps: list[list[int]]
+    skipped: list[int]
+    incomplete: list[int]
+    quarantined: list[Quarantined]
+
+
+class Freshness(Shape):
+    """Whether the newest epoch is as new as the source."""
+
+    state: State
+    sentence: str
+    missing: int
+    last_epoch: int | None
+    last_timestamp: int | None
+    age_milliseconds: int | None
+    epoch_milliseconds: int | None
+    completed_epoch: int | None
+
+
+class SourceState(Shape):
+    state: State
+    sentence: str
+    advice: str | None
+
+
+class Alive(Shape):
+    status: Literal["ok"]
+
+
+class Ready(Shape):
+    """Whether the database answers, and how old its last epoch is."""
+
+    ready: bool
+    database: str
+    last_epoch: int | None = None
+    lag_seconds: float | None = None
+    fresh: bool | None = None
+    warning: str | None = None
+    source: SourceState | None = None
+
+
+EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
+    Epoch: {
+        "domainId": 0,
+        "epoch": 1234,
+        "endBlock": 3993000,
+        "timestamp": 1756259880862,
+        "totalStake": STAKE,
+        "storageFees": "25000000000000000000",
+        "operatorStakes": {"0": STAKE},
+        "rewards": {"0": "0"},
+        "operatorSharePrices": {"0": PRICE},
+        "operators": 1,
+        "meta": {
+            "rewardsHasAny": False,
+            "sharePricesHasAny": True,
+            "sampleApplied": False,
+            "sharePricesDefaulted": [],
+        },
+    },
+    Health: {"sample": 500, "rewardsAvailable": 500, "normalizedDataAvailable": True},
+    Summary: {
+        "epoch": 1234,
+        "endBlock": 3993000,
+        "timestamp": 1756259880862,
+        "totalStake": STAKE,
+        "storageFees": "25000000000000000000",
+        "rewardsTotal": "0",
+        "operatorSharePrices": {"0": PRICE},
+        "meta": {"sharePricesDefaulted": []},
+    },
+    EpochFacts: {
+        "epoch": 1234,
+        "domainId": 0,
+        "endBlock": 3993000,
+        "endHash": HASH,
+        "timestamp": 1756259880862,
+        "timestampFromChain": True,
+        "transitionBlock": 3993001,
+        "transitionHash": HASH,
+        "specVersion": 6,
+        "source": "chain",
+        "complete": True,
+        "totalStake": STAKE,
+        "totalShares": SHARES,
+        "networkStakePerShare": WORTH,
+        "storageFees": "25000000000000000000",
+        "treasuryFunds": "1000",
+        "chainRewards": "2000",
+        "operatorCount": 1,
+        "deposits": None,
+        "withdrawals": None,
+        "bundles": None,
+        "operatorStakes": {"0": STAKE},
+        "operatorActiveStakes": {"0": STAKE},
+        "operatorShares": {"0": SHARES},
+        "rewards": {"0": "0"},
+        "sharePricesPerq": {"0": PRICE},
+        "stakePerShare": {"0": WORTH},
+        "priceSources": {"0": "derived"},
+        "statuses": {"0": "Registered"},
+        "quarantined": [],
+        "previous": 1233,
+        "next": 1235,
+    },
+    SharePrice: {
+        "epoch": 1234,
+        "operatorId": 0,
+        "timestamp": 1756259880862,
+        "sharePricePerq": PRICE,
+        "stakePerShare": WORTH,
+        "stake": STAKE,
+        "shares": SHARES,
+        "reward": "0",
+        "nominationTax": 5,
+        "status": "Registered",
+        "source": "derived",
+    },
+    Operator: {
+        "operatorId": 0,
+        "name": None,
+        "color": None,
+        "status": "Registered",
+        "isActive": True,
+        "owner": "sufAKdVMWpL5cQQvtAB3ry3Jhv3hRvBHgGxw5Mz3hhVUWtTnv",
+        "signingKey": HASH,
+        "nominationTax": 5,
+        "minimumNominatorStake": "1000000000000000000",
+        "firstSeenEpoch": 0,
+        "lastSeenEpoch": 1234,
+        "epoch": 1234,
+        "stake": STAKE,
+        "activeStake": STAKE,
+        "shares": SHARES,
+        "reward": "0",
+        "sharePricePerq": PRICE,
+        "source": "derived",
+        "stakePerShare": WORTH,
+        "returns": {
+            "1d": {
+                "return": "0.000100000000000000",
+                "annualized": "0.036864000000000000",
+                "fromEpoch": 1109,
+                "toEpoch": 1234,
+                "milliseconds": 86250000,
+            }
+        },
+    },
+    Status: {
+        "version": 4711,
+        "changedAt": "2026-01-02T03:04:05.678901+00:00",
+        "genesisHash": HASH,
+        "domainId": 0,
+        "epochs": 1235,
+        "firstEpoch": 0,
+        "lastEpoch": 1234,
+        "lastTimestamp": 1756259880862,
+        "lastTimestampFromChain": True,
+        "operators": 1,
+        "gaps": [],
+        "skipped": [],
+        "incomplete": [],
+        "quarantined": [],
+    },
+    Freshness: {
+        "state": "current",
+        "sentence": "Current: the newest epoch ended 5 minutes ago",
+        "missing": 0,
+        "lastEpoch": 1234,
+        "lastTimestamp": 1756259880862,
+        "ageMilliseconds": 300000,
+        "epochMilliseconds": 690000,
+        "completedEpoch": 1234,
+    },
+    Alive: {"status": "ok"},
+    Ready: {
+        "ready": True,
+        "database": "ok",
+        "lastEpoch": 1234,
+        "lagSeconds": 412.5,
+        "fresh": True,
+        "warning": None,
+        "source": {"state": "current", "sentence": "Current", "advice": None},
+    },
+}
