@@ -21,7 +21,7 @@ EPOCHS = 40
 
 ASKED = (
     *("/api/summary", "/api/epochs?limit=5", "/api/epochs/7", "/api/operators"),
-    *("/api/epochs", "/api/share-prices?limit=50", "/api/operators/1", "/readyz"),
+    *("/api/epochs", "/api/share-prices?from=30&to=39", "/api/operators/1", "/readyz"),
     *("/api/epochs?format=parquet", "/api/status"),
 )
 
