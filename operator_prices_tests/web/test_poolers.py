@@ -22,7 +22,7 @@ EPOCHS = 40
 ASKED = (
     *("/api/summary", "/api/epochs?limit=5", "/api/epochs/7", "/api/operators"),
     *("/api/epochs", "/api/share-prices?from=30&to=39", "/api/operators/1", "/readyz"),
-    *("/api/epochs?format=parquet", "/api/status"),
+    *("/api/operators?format=parquet", "/api/status"),
 )
 
 
