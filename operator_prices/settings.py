@@ -1,15 +1,20 @@
 """All that can be set: each variable with its type, its default and what it means, in one table."""
 
 import os
-import re
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    IPvAnyNetwork,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -98,18 +103,6 @@ def _origin(text: str) -> str:
     host = f"[{host}]" if ":" in host else host
     known = parts.port in {None, DEFAULT_PORTS[parts.scheme]}
     return f"{parts.scheme}://{host}" + ("" if known else f":{parts.port}")
-
-
-def _root_path(text: str) -> str:
-    """A path that begins with a slash and does not end with one, or nothing."""
-    path = text.rstrip("/")
-    if path and not re.fullmatch(r"(/[\w.~-]+)+", path, re.ASCII):
-        raise ValueError("is no path")
-    return path
-
-
-def _network(text: str) -> str:
-    return str(ip_network(text))
 
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -258,22 +251,22 @@ class Settings(BaseSettings):
         "a whole number above zero",
         option=False,
     )
-    root_path: Annotated[str, AfterValidator(_root_path)] = setting(
+    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*/?$")] = setting(
         "",
         "The path of a reverse proxy below which the API is reached, cut off by it or not.",
         "a path like /prices",
         shown="none",
         option=False,
     )
-    trusted_proxies: Annotated[
-        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_listed)
-    ] = setting(
-        (),
-        "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` the API believes, separated by"
-        " commas.",
-        "addresses or networks like 10.0.0.0/8",
-        shown="none",
-        option=False,
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)] = (
+        setting(
+            (),
+            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` the API believes, separated by"
+            " commas.",
+            "addresses or networks like 10.0.0.0/8",
+            shown="none",
+            option=False,
+        )
     )
     api_max_lag_seconds: Count | None = setting(
         None,

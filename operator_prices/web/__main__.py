@@ -68,7 +68,7 @@ def main() -> None:
         log_level="warning",
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        forwarded_allow_ips=list(map(str, settings.trusted_proxies)),
         timeout_graceful_shutdown=STOP_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=1024,

@@ -266,16 +266,11 @@ class Database:
         connection.reachable = self._way.open
         await _read_only(connection)
 
-    async def rights(self, seconds: float = PATIENCE_SECONDS) -> tuple[str, str]:
-        """The role, and which tables beside ours it may write to."""
-        async with self.cursor(seconds) as cursor:
-            await cursor.execute(RIGHTS)
-            row = await cursor.fetchone()
-        return (row[0], row[1]) if row else ("", "")
-
     async def complaint(self, seconds: float = PATIENCE_SECONDS) -> str | None:
         """What is wrong with the role we were given, in a sentence with the fix."""
-        role, writable = await self.rights(seconds)
+        async with self.cursor(seconds) as cursor:
+            await cursor.execute(RIGHTS)
+            role, writable = await cursor.fetchone() or ("", "")
         if not writable:
             return None
         return (

@@ -9,9 +9,10 @@ from fastapi.responses import JSONResponse
 from operator_prices.web import freshness
 from operator_prices.web.database import Cursor, Version
 from operator_prices.web.documented import documented, text
+from operator_prices.web.examples import EXAMPLES
 from operator_prices.web.queries.status import situation
 from operator_prices.web.queries.status import status as stored
-from operator_prices.web.schemas import EXAMPLES, Freshness, Status
+from operator_prices.web.schemas import Freshness, Status
 from operator_prices.web.service import service
 from operator_prices.web.stream import CONTENT_TYPE, EventStream, event
 

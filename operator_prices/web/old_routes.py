@@ -13,9 +13,10 @@ from operator_prices.epochs.windows import between
 from operator_prices.web import parameters as given
 from operator_prices.web.database import Cursor, Version
 from operator_prices.web.documented import documented
+from operator_prices.web.examples import EXAMPLES
 from operator_prices.web.queries.documents import documents, health_row, latest, steps
 from operator_prices.web.queries.spans import CAP, Served, Span, bounds
-from operator_prices.web.schemas import EXAMPLES, Epoch, Health, Summary
+from operator_prices.web.schemas import Epoch, Health, Summary
 from operator_prices.web.service import service
 
 SMALL = 10

@@ -14,9 +14,10 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.web.documented import text
+from operator_prices.web.examples import EXAMPLES
 from operator_prices.web.freshness import Situation, judged
 from operator_prices.web.queries.status import situation
-from operator_prices.web.schemas import EXAMPLES, Alive, Ready
+from operator_prices.web.schemas import Alive, Ready
 from operator_prices.web.service import Service, service
 
 Result = TypeVar("Result")

@@ -12,6 +12,7 @@ from operator_prices.web import parameters as given
 from operator_prices.web.answers import EpochAnswer
 from operator_prices.web.database import Cursor, Version
 from operator_prices.web.documented import documented
+from operator_prices.web.examples import EXAMPLES
 from operator_prices.web.operators import columns, flat, published
 from operator_prices.web.queries.operators import last_operator, operator_exists, operator_rows
 from operator_prices.web.queries.points import AI3_COLUMNS, COLUMNS, lines, points
@@ -19,7 +20,7 @@ from operator_prices.web.queries.spans import Served, Span, bounds
 from operator_prices.web.queries.status import epoch_exists, skipped
 from operator_prices.web.refusals import RefusedRequestError
 from operator_prices.web.returns import DAYS
-from operator_prices.web.schemas import EXAMPLES, EpochFacts, Operator, SharePrice
+from operator_prices.web.schemas import EpochFacts, Operator, SharePrice
 from operator_prices.web.service import Service, service
 from operator_prices.web.tables import Form, Table, example, line
 

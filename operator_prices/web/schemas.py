@@ -1,6 +1,6 @@
-"""The shapes of the answers, each with an example, as the OpenAPI document tells them."""
+"""The shapes of the answers, as the OpenAPI document tells them."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -10,12 +10,6 @@ from operator_prices.web.freshness import State
 Source = Literal["chain", "derived", "legacy"]
 Amounts = dict[str, str | None]
 """By the id of the operator."""
-
-PRICE = "991080278490000000"
-WORTH = "1009000000000000000"
-STAKE = "100900000000000000000"
-SHARES = "100000000000000000000"
-HASH = "0x" + "7f" * 32
 
 
 class Shape(BaseModel):
@@ -226,149 +220,3 @@ class Ready(Shape):
     fresh: bool | None = None
     warning: str | None = None
     source: SourceState | None = None
-
-
-EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
-    Epoch: {
-        "domainId": 0,
-        "epoch": 1234,
-        "endBlock": 3993000,
-        "timestamp": 1756259880862,
-        "totalStake": STAKE,
-        "storageFees": "25000000000000000000",
-        "operatorStakes": {"0": STAKE},
-        "rewards": {"0": "0"},
-        "operatorSharePrices": {"0": PRICE},
-        "operators": 1,
-        "meta": {
-            "rewardsHasAny": False,
-            "sharePricesHasAny": True,
-            "sampleApplied": False,
-            "sharePricesDefaulted": [],
-        },
-    },
-    Health: {"sample": 500, "rewardsAvailable": 500, "normalizedDataAvailable": True},
-    Summary: {
-        "epoch": 1234,
-        "endBlock": 3993000,
-        "timestamp": 1756259880862,
-        "totalStake": STAKE,
-        "storageFees": "25000000000000000000",
-        "rewardsTotal": "0",
-        "operatorSharePrices": {"0": PRICE},
-        "meta": {"sharePricesDefaulted": []},
-    },
-    EpochFacts: {
-        "epoch": 1234,
-        "domainId": 0,
-        "endBlock": 3993000,
-        "endHash": HASH,
-        "timestamp": 1756259880862,
-        "timestampFromChain": True,
-        "transitionBlock": 3993001,
-        "transitionHash": HASH,
-        "specVersion": 6,
-        "source": "chain",
-        "complete": True,
-        "totalStake": STAKE,
-        "totalShares": SHARES,
-        "networkStakePerShare": WORTH,
-        "storageFees": "25000000000000000000",
-        "treasuryFunds": "1000",
-        "chainRewards": "2000",
-        "operatorCount": 1,
-        "deposits": None,
-        "withdrawals": None,
-        "bundles": None,
-        "operatorStakes": {"0": STAKE},
-        "operatorActiveStakes": {"0": STAKE},
-        "operatorShares": {"0": SHARES},
-        "rewards": {"0": "0"},
-        "sharePricesPerq": {"0": PRICE},
-        "stakePerShare": {"0": WORTH},
-        "priceSources": {"0": "derived"},
-        "statuses": {"0": "Registered"},
-        "quarantined": [],
-        "previous": 1233,
-        "next": 1235,
-    },
-    SharePrice: {
-        "epoch": 1234,
-        "operatorId": 0,
-        "timestamp": 1756259880862,
-        "sharePricePerq": PRICE,
-        "stakePerShare": WORTH,
-        "stake": STAKE,
-        "shares": SHARES,
-        "reward": "0",
-        "nominationTax": 5,
-        "status": "Registered",
-        "source": "derived",
-    },
-    Operator: {
-        "operatorId": 0,
-        "name": None,
-        "color": None,
-        "status": "Registered",
-        "isActive": True,
-        "owner": "sufAKdVMWpL5cQQvtAB3ry3Jhv3hRvBHgGxw5Mz3hhVUWtTnv",
-        "signingKey": HASH,
-        "nominationTax": 5,
-        "minimumNominatorStake": "1000000000000000000",
-        "firstSeenEpoch": 0,
-        "lastSeenEpoch": 1234,
-        "epoch": 1234,
-        "stake": STAKE,
-        "activeStake": STAKE,
-        "shares": SHARES,
-        "reward": "0",
-        "sharePricePerq": PRICE,
-        "source": "derived",
-        "stakePerShare": WORTH,
-        "returns": {
-            "1d": {
-                "return": "0.000100000000000000",
-                "annualized": "0.036864000000000000",
-                "fromEpoch": 1109,
-                "toEpoch": 1234,
-                "milliseconds": 86250000,
-            }
-        },
-    },
-    Status: {
-        "version": 4711,
-        "changedAt": "2026-01-02T03:04:05.678901+00:00",
-        "genesisHash": HASH,
-        "domainId": 0,
-        "epochs": 1235,
-        "firstEpoch": 0,
-        "lastEpoch": 1234,
-        "lastTimestamp": 1756259880862,
-        "lastTimestampFromChain": True,
-        "operators": 1,
-        "gaps": [],
-        "skipped": [],
-        "incomplete": [],
-        "quarantined": [],
-    },
-    Freshness: {
-        "state": "current",
-        "sentence": "Current: the newest epoch ended 5 minutes ago",
-        "missing": 0,
-        "lastEpoch": 1234,
-        "lastTimestamp": 1756259880862,
-        "ageMilliseconds": 300000,
-        "epochMilliseconds": 690000,
-        "completedEpoch": 1234,
-    },
-    Alive: {"status": "ok"},
-    Ready: {
-        "ready": True,
-        "database": "ok",
-        "lastEpoch": 1234,
-        "lagSeconds": 412.5,
-        "fresh": True,
-        "warning": None,
-        "source": {"state": "current", "sentence": "Current", "advice": None},
-    },
-}
