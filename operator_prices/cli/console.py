@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from operator_prices.chain import Head
     from operator_prices.epochs.windows import EpochWindow
     from operator_prices.legacy.read_paths import Difference
+    from operator_prices.local.database import Upgraded
     from operator_prices.runs.backfill import Backfilled
     from operator_prices.runs.legacy import ImportedSource
     from operator_prices.runs.windows import WindowRun
@@ -62,6 +63,20 @@ class Console:
         task, read = bar.add_task("", total=len(windows), epochs=0), count_from(0)
         with bar:
             yield lambda run: bar.update(task, advance=1, epochs=read(run.epochs_read))
+
+    def upgraded(self, done: "Upgraded", *, quiet: bool = False) -> None:
+        """Which migrations were applied, and what of rights and row security was not right."""
+        if done.applied or not quiet:
+            self.say(f"Applied: {', '.join(done.applied) or 'nothing, the database is up to date'}")
+        for finding in done.put_right:
+            self.say(f"Put right: {finding}")
+        for finding in done.not_right:
+            self.say(f"Not right: {finding}; the tables' owner or an administrator can change it")
+
+    def unprotected(self, findings: Sequence[str]) -> None:
+        """What of rights and row-level security is not as it should be."""
+        for finding in findings:
+            self.say(f"Not right: {finding}; `operator-prices migrate` puts it right")
 
     def backfilled(self, done: "Backfilled") -> None:
         """What a backfill did, and what it could not understand."""

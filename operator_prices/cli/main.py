@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from operator_prices import store
-from operator_prices.cli import configured, moving, naming
+from operator_prices.cli import configured, moving, naming, publishing
 from operator_prices.cli.console import Console
 from operator_prices.cli.options import (
     INCOMPLETE,
@@ -21,6 +21,7 @@ from operator_prices.cli.options import (
     DomainId,
     FirstEpoch,
     LastEpoch,
+    NoBackup,
     NodeUrl,
     ReadPath,
     UiPort,
@@ -58,6 +59,7 @@ only with `--strict`), **130** interrupted.
 app.add_typer(naming.app, name="operators")
 app.add_typer(moving.app)
 app.add_typer(configured.app)
+app.add_typer(publishing.app)
 
 
 @app.command()
@@ -73,6 +75,7 @@ def up(
     cors_origins: CorsOrigins = None,
     read_path: ReadPath = None,
     once: Annotated[bool, typer.Option("--once", help="Exit after the summary.")] = False,
+    no_backup: NoBackup = False,
 ) -> None:
     """Start everything, fill the tables, serve the Dagster UI and the dashboard until Ctrl-C."""
     from operator_prices.cli import up as everything  # noqa: PLC0415
@@ -88,7 +91,7 @@ def up(
         cors_origins=cors_origins,
         read_path=read_path,
     )
-    if not everything.up(settings, Console(), once=once):
+    if not everything.up(settings, Console(), once=once, backup=not no_backup):
         raise typer.Exit(INCOMPLETE)
 
 
@@ -125,14 +128,12 @@ def migrate(
     *,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
-    no_backup: Annotated[
-        bool, typer.Option("--no-backup", help="Do not write a backup of the data first.")
-    ] = False,
+    no_backup: NoBackup = False,
 ) -> None:
     """Apply the migrations that the database lacks; readers of old tables are not stopped."""
     with usable_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings:
-        applied = upgrade(settings, backup=not no_backup)
-    Console().say(f"Applied: {', '.join(applied) or 'nothing, the database is up to date'}")
+        done = upgrade(settings, backup=not no_backup)
+    Console().upgraded(done)
 
 
 @app.command()
@@ -166,6 +167,7 @@ def backfill(
             show_default="all",
         ),
     ] = None,
+    no_backup: NoBackup = False,
 ) -> None:
     """Run the windows that hold these epochs; only missing or incomplete epochs are read."""
     from operator_prices.runs.backfill import backfill_range, count_entries  # noqa: PLC0415
@@ -179,7 +181,7 @@ def backfill(
         domain_id=domain_id,
     )
     with usable_database(asked) as stored:
-        upgrade(stored)
+        console.upgraded(upgrade(stored, backup=not no_backup), quiet=True)
         with usable_node(stored) as settings:
             done = backfill_range(
                 settings, first, final, _assets(assets), progress=console.progress
@@ -242,7 +244,9 @@ def status(
         usable_node(stored) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
-        Console().status(chain_head(settings), store.summary(connection))
+        console = Console()
+        console.status(chain_head(settings), store.summary(connection))
+        console.unprotected(migrations.unprotected(str(settings.database_url)))
 
 
 @app.command()

@@ -27,6 +27,11 @@ ApiDatabaseUrl = Annotated[str | None, of_setting("api_database_url")]
 CorsOrigins = Annotated[str | None, of_setting("cors_origins")]
 ReadPath = Annotated[str | None, of_setting("read_path")]
 
+NoBackup = Annotated[
+    bool,
+    typer.Option("--no-backup", help="Write no backup of the data before migrations are applied."),
+]
+
 FirstEpoch = Annotated[int, typer.Option("--from", min=0, help="The first epoch.")]
 LastEpoch = Annotated[str, typer.Option("--to", help="The last epoch, or `latest`.")]
 

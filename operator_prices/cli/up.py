@@ -23,7 +23,7 @@ from operator_prices.settings import PROJECT, Settings
 CODE_SERVER = "code-server"
 
 
-def up(settings: Settings, console: Console, *, once: bool) -> bool:
+def up(settings: Settings, console: Console, *, once: bool, backup: bool = True) -> bool:
     """Bring everything up and serve it until Ctrl-C, or only to the summary with `once`.
 
     True if every epoch could be understood. Raises what its parts raise, after stopping whatever
@@ -40,8 +40,7 @@ def up(settings: Settings, console: Console, *, once: bool) -> bool:
             console.say(f"Stopped {process}, left over from an `up` that was killed.")
         settings = stack.enter_context(usable_database(settings))
         console.say(f"Database: {described(str(settings.database_url))}")
-        for name in upgrade(settings):
-            console.say(f"Migrated: {name}")
+        console.upgraded(upgrade(settings, backup=backup), quiet=True)
         children = stack.enter_context(
             Supervisor(settings.data_dir, on_death=lambda death: console.say(str(death)))
         )

@@ -58,6 +58,7 @@ class Database(dg.ConfigurableResource[psycopg.Connection]):
     @contextmanager
     def yield_for_execution(self, _: dg.InitResourceContext) -> Iterator[psycopg.Connection]:
         with store.connect(understood(self.dsn)) as connection:
+            store.refuse_hidden(connection)
             yield connection
 
 

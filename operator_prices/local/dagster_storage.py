@@ -26,7 +26,7 @@ from operator_prices.local.dagster_home import storage_url
 from operator_prices.local.own_services import storage_address
 from operator_prices.postgres.address import understood
 from operator_prices.postgres.pooling import require_session
-from operator_prices.store import dagster_tables
+from operator_prices.store import dagster_tables, protection
 
 PLUGIN = "operator_prices_schema"
 
@@ -57,6 +57,8 @@ class OwnSchemaStorage(DagsterPostgresStorage):
         super().__init__(
             url.render_as_string(hide_password=False), should_autocreate_tables, inst_data
         )
+        with store.connect(dsn) as connection:  # whoever gets rights by default has them by now
+            protection.close_dagster(connection)
 
     @classmethod
     def config_type(cls) -> Mapping[str, Field]:

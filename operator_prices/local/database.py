@@ -1,7 +1,8 @@
 """The database of a command: the one that the settings name, else the embedded one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import psycopg
 
@@ -42,12 +43,34 @@ def usable_database(settings: Settings, *, session: bool = True) -> Iterator[Set
     yield settings
 
 
-def upgrade(settings: Settings, *, backup: bool = True) -> list[str]:
-    """Apply the migrations that the database lacks, after a backup of what it holds."""
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """What an upgrade did and saw."""
+
+    applied: Sequence[str]
+    put_right: Sequence[str]
+    """What somebody had opened, switched off or taken away since the last time."""
+    not_right: Sequence[str]
+    """What of it this role cannot change."""
+
+
+def upgrade(settings: Settings, *, backup: bool = True) -> Upgraded:
+    """Apply the migrations that the database lacks, after a backup of what it holds.
+
+    Then rights and row-level security are as they should be.
+    """
     dsn = str(settings.database_url)
     if backup and (kept := backups.before_migration(dsn, settings.data_dir)):
         print(f"Backup before the migrations: {kept}")  # noqa: T201
-    return migrations.migrate(dsn)
+    lacking = migrations.pending(dsn)
+    found: list[str] = []
+    if not lacking:
+        found, _ = migrations.protect(dsn)
+    applied = migrations.migrate(dsn)
+    still = migrations.unprotected(dsn)
+    with store.connect(dsn) as connection:
+        store.refuse_hidden(connection)
+    return Upgraded(applied, [one for one in found if one not in still], still)
 
 
 @contextmanager
@@ -61,4 +84,6 @@ def migrated_database(settings: Settings, *, session: bool = True) -> Iterator[S
                 f"The database lacks {len(lacking)} of our migrations ({', '.join(lacking)}): run"
                 " `operator-prices migrate` first."
             )
+        with store.connect(str(ready.database_url)) as connection:
+            store.refuse_hidden(connection)
         yield ready

@@ -1,6 +1,11 @@
 """Postgres: the schema, and whatever is asked of it or written to it."""
 
-from operator_prices.store.database import connect, pinned_chain, refuse_other_chain
+from operator_prices.store.database import (
+    connect,
+    pinned_chain,
+    refuse_hidden,
+    refuse_other_chain,
+)
 from operator_prices.store.epochs import blocks, doubt, keep_counts, keep_epochs, uncounted
 from operator_prices.store.offenders import offenders
 from operator_prices.store.operators import merge_operators, name_operator
@@ -36,6 +41,7 @@ __all__ = [
     "pinned_chain",
     "read",
     "refresh_analytics",
+    "refuse_hidden",
     "refuse_other_chain",
     "summary",
     "uncounted",

@@ -3,11 +3,26 @@
 from psycopg import Connection
 
 from operator_prices.chain import WrongChainError
+from operator_prices.errors import ExplainedError
 
 
 def connect(dsn: str) -> Connection:
     """A connection that commits each statement, unless a transaction is opened."""
     return Connection.connect(dsn, autocommit=True, connect_timeout=10)
+
+
+class HiddenRowsError(ExplainedError):
+    """A role that is shown less than there is."""
+
+
+def refuse_hidden(connection: Connection) -> None:
+    """Raise `HiddenRowsError` where row-level security hides rows, which then read like none."""
+    row = connection.execute("SELECT hidden_tables(), current_user").fetchone()
+    if row is not None and row[0] is not None:
+        raise HiddenRowsError(
+            f"Row-level security hides the rows of {row[0]} from the role {row[1]}: run"
+            " `operator-prices migrate` as the tables' owner, which puts its policies back."
+        )
 
 
 def refuse_other_chain(connection: Connection, genesis_hash: str, domain_id: int) -> None:

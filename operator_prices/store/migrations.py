@@ -2,30 +2,25 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from glob import escape
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
-from yoyo.migrations import MigrationList, default_migration_table, read_migrations
+from yoyo.migrations import default_migration_table
 
 from operator_prices.errors import ExplainedError
 from operator_prices.postgres.pooling import Pooling, require_session
-from operator_prices.settings import PROJECT
-
-SQL = PROJECT / "sql"
-QUERIES = {"05_verify_migration"}
-"""Numbered files that are no migrations."""
+from operator_prices.store import objects, protection
+from operator_prices.store.database import connect
+from operator_prices.store.objects import read
+from operator_prices.store.row_security import LOCK_TIMEOUT
 
 LOCK = 0x6F705F6D69677261
 """The advisory lock of whoever migrates: the server lets go of it when that process dies."""
 
 PATIENCE = "60s"
 """How long to wait for another process that migrates."""
-
-LOCK_TIMEOUT = "2s"
-"""How long a migration waits for a busy table, and so how long it may hold up those behind it."""
 
 
 class MigrationError(ExplainedError):
@@ -44,15 +39,50 @@ def pending(dsn: str) -> list[str]:
 def migrate(dsn: str) -> list[str]:
     """Apply what the database lacks, each migration in one transaction; return their names.
 
+    What a migration makes is closed to all but its owner in the same transaction; in the end rights
+    and row-level security are as they should be, whether anything was applied or not.
+
     Raises `MigrationError`, and `psycopg.OperationalError` if no server answers.
     """
+    if not pending(dsn) and not _owns_tables(dsn):
+        return []
     with _alone(dsn) as backend:
+        seen = [migration.id for migration in backend.to_rollback(read())]
         lacking = backend.to_apply(read())
         for migration in lacking:
+            seen.append(migration.id)
             with _whole(backend, migration.id):
                 migration.process_steps(backend, "apply")
+                protection.close(backend.connection, objects.ours(backend.connection, seen))
                 backend.mark_one(migration, log=False)
+        put_right(backend.connection)
         return [migration.id for migration in lacking]
+
+
+def protect(dsn: str) -> tuple[list[str], list[str]]:
+    """Put rights and row-level security right; return what was not, and what still is not.
+
+    Nothing is changed where all is as it should be, nor where the role does not own our tables.
+    Raises `MigrationError`.
+    """
+    with connect(dsn) as connection:
+        found = protection.findings(connection)
+        if not found or not _is_owner(connection):
+            return found, found
+        put_right(connection)
+        return found, protection.findings(connection)
+
+
+def put_right(connection: psycopg.Connection) -> None:
+    """Put rights and row-level security right as their owner. Raises `MigrationError`."""
+    with _sentence("Putting rights and row-level security right"):
+        protection.settle(connection)
+
+
+def unprotected(dsn: str) -> list[str]:
+    """What of rights and row-level security is not as it should be; changes nothing."""
+    with connect(dsn) as connection:
+        return protection.findings(connection)
 
 
 def rollback(dsn: str) -> list[str]:
@@ -63,6 +93,8 @@ def rollback(dsn: str) -> list[str]:
     """
     with _alone(dsn) as backend:
         applied = backend.to_rollback(read())
+        with _sentence("Giving rights back"):
+            protection.give_back(backend.connection)
         for migration in applied:
             with _whole(backend, migration.id):
                 migration.process_steps(backend, "rollback")
@@ -73,8 +105,18 @@ def rollback(dsn: str) -> list[str]:
         return [migration.id for migration in applied]
 
 
-def read() -> MigrationList:
-    return read_migrations(escape(str(SQL))).filter(lambda found: found.id not in QUERIES)
+def _owns_tables(dsn: str) -> bool:
+    with connect(dsn) as connection:
+        return _is_owner(connection)
+
+
+def _is_owner(connection: psycopg.Connection) -> bool:
+    """Whether the role may change our tables, and not only what is in them."""
+    row = connection.execute(
+        "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass(%s)",
+        [default_migration_table],
+    ).fetchone()
+    return row is None or bool(row[0])
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from psycopg import Connection
 
-from operator_prices.store.migrations import SQL
+from operator_prices.store.objects import SQL
 
 QUERIES = SQL / "05_verify_migration.sql"
 

@@ -11,7 +11,7 @@ from operator_prices.errors import ExplainedError
 from operator_prices.postgres import serving
 from operator_prices.settings import READER, SettingError, Settings
 from operator_prices.web.app import create_app
-from operator_prices.web.database import Database
+from operator_prices.web.database import LACKING, Database, UnservableDatabaseError, unservable
 from operator_prices.web.limits import Room
 
 # Uvicorn would load a megabyte that it watches files with, for a reloader that we never start.
@@ -32,8 +32,6 @@ MALLOC_LIMITS = {-1: 2 * 2**20, -3: 4 * 2**20, -8: 1}
 the heap, since mapping each anew makes an answer twice as slow; what bursts leave is returned."""
 
 
-class UnservableDatabaseError(ExplainedError):
-    """A database that the API cannot serve from."""
 
 
 def main() -> None:
@@ -96,16 +94,8 @@ async def _checked(database_url: str) -> str | None:
         async with Database(database_url) as database:
             await database.version()
             return await database.complaint()
-    except psycopg.errors.UndefinedTable as error:
-        raise UnservableDatabaseError(
-            "The database of API_DATABASE_URL lacks our migrations: run `operator-prices migrate`"
-            " first."
-        ) from error
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise UnservableDatabaseError(
-            f"The role of API_DATABASE_URL may not read what is published"
-            f" ({error.diag.message_primary}): use operator_prices_reader, or grant it the same."
-        ) from error
+    except (psycopg.errors.InsufficientPrivilege, *LACKING) as error:
+        raise UnservableDatabaseError(unservable(error)) from error
     except psycopg.Error as error:
         said = " ".join(str(error).split())
         raise UnservableDatabaseError(

@@ -8,10 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+import psycopg
 from psycopg import AsyncCursor, IsolationLevel, sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from operator_prices.errors import ExplainedError
 from operator_prices.postgres.keeping import SilentDatabaseError, parameters
 from operator_prices.postgres.serving import REACH_SECONDS, ServingLine, Way
 from operator_prices.settings import READER
@@ -46,11 +48,12 @@ READERS, BATCH = 2, 16
 
 VERSION = sql.SQL(
     "SELECT lineage::text, version, coalesce((SELECT octet_length(document) FROM epoch_documents"
-    " ORDER BY epoch DESC LIMIT 1), 0) FROM data_version"
+    " ORDER BY epoch DESC LIMIT 1), 0), hidden_tables()"
+    " FROM (SELECT) AS always LEFT JOIN data_version ON true"
 )
 EPOCHS = sql.SQL(
-    "SELECT wanted, lineage::text, version, 0, (SELECT json_build_object('epoch', fact.epoch,"
-    " 'domainId', fact.domain_id,"
+    "SELECT wanted, lineage::text, version, 0, hidden,"
+    " (SELECT json_build_object('epoch', fact.epoch, 'domainId', fact.domain_id,"
     " 'endBlock', fact.end_block, 'endHash', kept.end_hash, 'timestamp', fact.timestamp,"
     " 'timestampFromChain', coalesce(kept.source = 'chain', false),"
     " 'transitionBlock', kept.transition_block, 'transitionHash', kept.transition_hash,"
@@ -76,9 +79,16 @@ EPOCHS = sql.SQL(
     " 'previous', (SELECT max(epoch) FROM epoch_documents WHERE epoch < wanted),"
     " 'next', (SELECT min(epoch) FROM epoch_documents WHERE epoch > wanted))::text"
     " FROM epoch_analytics AS fact JOIN epochs AS kept ON kept.epoch = fact.epoch"
-    " WHERE fact.epoch = wanted) FROM data_version, unnest(%s::bigint[]) AS wanted"
+    " WHERE fact.epoch = wanted) FROM unnest(%s::bigint[]) AS wanted,"
+    " (SELECT hidden_tables() AS hidden OFFSET 0) AS told LEFT JOIN data_version ON true"
 )
 """Everything about some epochs, each as JSON, with the version that they are all of."""
+
+LACKING = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
 
 RIGHTS = sql.SQL(
     "SELECT current_user, coalesce(string_agg(relname, ', ' ORDER BY relname), '') FROM pg_class"
@@ -107,7 +117,15 @@ class Version:
 
 Told = tuple[Version, str | None]
 
-NO_VERSION = "table data_version is empty: roll the migrations back and apply them"
+
+NO_VERSION = (
+    "The table data_version has lost its one row: run INSERT INTO data_version DEFAULT VALUES as"
+    " the tables' owner; no data is lost, and answers are cached anew."
+)
+
+
+class UnservableDatabaseError(ExplainedError):
+    """A database that the API cannot serve from."""
 
 
 class Database:
@@ -282,18 +300,48 @@ class Database:
 
 async def epochs_of(cursor: Cursor, wanted: list[int]) -> list[tuple[int, Told]]:
     await cursor.execute(EPOCHS, [wanted], prepare=True)
-    rows = await cursor.fetchall()
-    if not rows:
-        raise LookupError(NO_VERSION)
-    return [(epoch, (Version(*version), text)) for epoch, *version, text in rows]
+    return [
+        (epoch, (_version(cursor, *version), text))
+        for epoch, *version, text in await cursor.fetchall()
+    ]
 
 
 async def version_of(cursor: Cursor) -> Version:
+    """The version of the data. Raises `UnservableDatabaseError` where not all of it is seen."""
     await cursor.execute(VERSION, prepare=True)
     row = await cursor.fetchone()
-    if row is None:
-        raise LookupError(NO_VERSION)
-    return Version(*row)
+    return _version(cursor, *(row or (None, None, 0, None)))
+
+
+def _version(
+    cursor: Cursor, lineage: str | None, number: int | None, size: int, hidden: str | None
+) -> Version:
+    """What is hidden would read like an empty table: it is an error before it is an answer."""
+    if hidden is not None:
+        raise UnservableDatabaseError(
+            f"Row-level security hides the rows of {hidden} from the role"
+            f" {cursor.connection.info.user}: run `operator-prices migrate` as the tables' owner,"
+            " which puts its policies back."
+        )
+    if lineage is None or number is None:
+        raise UnservableDatabaseError(NO_VERSION)
+    return Version(lineage, number, size)
+
+
+def unservable(error: psycopg.Error) -> str | None:
+    """What keeps the database from serving until somebody mends it, None for anything else."""
+    if isinstance(error, LACKING):
+        return (
+            "The database of API_DATABASE_URL lacks our migrations"
+            f" ({error.diag.message_primary}): run `operator-prices migrate` first."
+        )
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return (
+            "The role of API_DATABASE_URL may not read what is published"
+            f" ({error.diag.message_primary}): use {READER}, and run `operator-prices migrate` as"
+            " the tables' owner, which grants it what it needs."
+        )
+    return None
 
 
 async def _shared(asked: asyncio.Future[Result]) -> Result:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.web import meant
 from operator_prices.web import parameters as given
+from operator_prices.web.database import LACKING, UnservableDatabaseError, unservable
 from operator_prices.web.documented import document
 from operator_prices.web.middleware import SAFETY
 from operator_prices.web.refusals import RETRY_SECONDS, RefusedRequestError
@@ -32,6 +33,8 @@ def add_failures(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_no_route)
     for kind in (psycopg.OperationalError, PoolTimeout, PoolClosed, TooManyRequests):
         app.exception_handler(kind)(_unavailable)
+    for lack in (UnservableDatabaseError, psycopg.errors.InsufficientPrivilege, *LACKING):
+        app.exception_handler(lack)(_lasting)
     app.exception_handler(psycopg.errors.QueryCanceled)(_slow)
     app.exception_handler(Exception)(_failed)
 
@@ -65,6 +68,15 @@ async def _unavailable(_: Request, error: Exception) -> JSONResponse:
         _logged["at"] = time.monotonic()
         LOG.warning("The database does not answer: %s", error)
     return JSONResponse({"detail": f"{why(error)}: try again."}, 503, LATER)
+
+
+async def _lasting(_: Request, error: Exception) -> JSONResponse:
+    """What stays until somebody mends the database says how."""
+    sentence = (unservable(error) if isinstance(error, psycopg.Error) else None) or str(error)
+    if time.monotonic() - _logged["at"] >= QUIET_SECONDS:
+        _logged["at"] = time.monotonic()
+        LOG.warning(sentence)
+    return JSONResponse({"detail": sentence}, 503, LATER)
 
 
 async def _slow(_: Request, __: Exception) -> JSONResponse:

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from operator_prices.postgres.keeping import SilentDatabaseError
+from operator_prices.web.database import UnservableDatabaseError, unservable
 from operator_prices.web.documented import text
 from operator_prices.web.examples import EXAMPLES
 from operator_prices.web.freshness import Situation, judged
@@ -27,7 +28,13 @@ router = APIRouter(tags=["operations"])
 PROBE_SECONDS, PROBED_SECONDS = 2, 4
 """How long whoever looks if we are ready waits for a connection, and for all there is to know."""
 
-UNAVAILABLE = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
+UNAVAILABLE = (
+    psycopg.Error,
+    PoolTimeout,
+    PoolClosed,
+    TooManyRequests,
+    UnservableDatabaseError,
+)
 """What is raised while the database does not answer."""
 
 ALIVE: dict[int | str, dict[str, Any]] = {
@@ -81,7 +88,8 @@ async def readyz(request: Request) -> JSONResponse:
         seen, lag = await _soon(_freshness(api))
         complaint = await _soon(api.database.complaint(PROBE_SECONDS))
     except UNAVAILABLE as error:
-        said = " ".join(str(error).split())
+        lasting = unservable(error) if isinstance(error, psycopg.Error) else None
+        said = lasting or " ".join(str(error).split())
         return JSONResponse({"ready": False, "database": said}, 503)
     fresh = limit is None or (lag is not None and lag <= limit)
     verdict = judged(seen)

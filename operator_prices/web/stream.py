@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from operator_prices.postgres import serving
 from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.postgres.pooling import Pooling, pooling
-from operator_prices.web.database import Database
+from operator_prices.web.database import Database, UnservableDatabaseError
 from operator_prices.web.limits import Places, address
 from operator_prices.web.middleware import HEAD_ALONE
 from operator_prices.web.queries.status import answered, freshness, listen, new_epochs
@@ -144,7 +144,7 @@ class Stream:
                                 await self._heed(int(notice.payload))
                         await answered(connection)  # a silent line tells no notices
                         await self._look()
-            except (psycopg.Error, OSError, TimeoutError) as error:
+            except (psycopg.Error, OSError, TimeoutError, UnservableDatabaseError) as error:
                 if not lost:  # told once, and not every two seconds until it is back
                     LOG.warning("The stream lost the database (%s); trying again.", error)
                 lost = True

@@ -3,7 +3,7 @@
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
-from operator_prices.web.database import NO_VERSION, Cursor
+from operator_prices.web.database import NO_VERSION, Cursor, UnservableDatabaseError, version_of
 from operator_prices.web.freshness import Situation
 
 FRESHNESS = sql.SQL("SELECT epoch, timestamp FROM epoch_documents ORDER BY epoch DESC LIMIT 1")
@@ -51,6 +51,7 @@ EPOCH = sql.SQL("SELECT FROM epoch_documents WHERE epoch = {epoch}")
 
 async def freshness(cursor: Cursor) -> tuple[int, int] | None:
     """The last stored epoch and its time stamp in ms, None without any."""
+    await version_of(cursor)  # what is hidden is not nothing
     await cursor.execute(FRESHNESS)
     row = await cursor.fetchone()
     return None if row is None or row[0] is None else (row[0], row[1])
@@ -58,6 +59,7 @@ async def freshness(cursor: Cursor) -> tuple[int, int] | None:
 
 async def situation(cursor: Cursor) -> Situation:
     """The newest epoch, the chain's pace, and how far the source was when it last answered."""
+    await version_of(cursor)  # what is hidden is not nothing
     await cursor.execute(SITUATION)
     row = await cursor.fetchone()
     if row is None:
@@ -70,7 +72,7 @@ async def status(cursor: Cursor) -> str:
     await cursor.execute(STATUS)
     row = await cursor.fetchone()
     if row is None:
-        raise LookupError(NO_VERSION)
+        raise UnservableDatabaseError(NO_VERSION)
     return str(row[0])
 
 
