@@ -80,12 +80,15 @@ def import_legacy(
 def backup(
     file: Annotated[Path, typer.Argument(help="Where to; a file of that name is replaced.")],
     *,
+    with_runs: Annotated[
+        bool, typer.Option("--with-runs", help="Dagster's history of runs, too.")
+    ] = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Write the whole database to FILE, as pg_dump does in its custom format."""
+    """Write what is ours in the database to FILE: tables, views, functions, nothing of others."""
     with usable_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings:
-        size = backups.backup(str(settings.database_url), file)
+        size = backups.backup(str(settings.database_url), file, with_runs=with_runs)
     Console().say(f"Backup: {file} ({size:,} bytes)")
 
 
@@ -94,18 +97,20 @@ def restore(
     file: Annotated[Path, typer.Argument(help="What `backup` or `migrate` wrote.")],
     *,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace what the database holds.")
+        bool, typer.Option("--replace", help="Replace our tables where they are.")
     ] = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Make the database hold what FILE holds, in one transaction."""
+    """Put back what FILE holds, in one transaction; what is not ours is not touched."""
     with usable_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings:
-        strangers = backups.restore(str(settings.database_url), file, replace=replace)
-    Console().say(f"Restored: {file}")
-    if strangers:
+        done = backups.restore(str(settings.database_url), file, replace=replace)
+    checked = f"{done.tables} tables compared row by row" if done.tables else "an old backup, which"
+    checked += "" if done.tables else " has no digests to compare with"
+    Console().say(f"Restored: {file} ({checked})")
+    if done.strangers:
         Console().say(
-            f"Left out: the rights of {', '.join(strangers)}, whom this server does not have"
+            f"Left out: the rights of {', '.join(done.strangers)}, whom this server does not have"
         )
 
 

@@ -1,194 +1,264 @@
-"""Backups: the whole database into one file and back, by Postgres's own programs."""
+"""Backups: what is ours in a database into one file and back, and nothing of anybody else."""
 
-import os
-import re
-import shutil
-import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from subprocess import PIPE
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg import IsolationLevel
 
+from operator_prices import store
 from operator_prices.errors import ExplainedError
-from operator_prices.local.postgres import programs
-from operator_prices.settings import READER
-from operator_prices.store import migrations
-
-DEBIAN = "/usr/lib/postgresql/{}/bin"
-"""Where Debian keeps the programs of each version."""
-
-ROLE = re.compile(r' (?:TO|FROM|FOR ROLE) ("(?:[^"]|"")+"|\w+)')
-
-TIMEOUTS = b"SET transaction_timeout = 0;\n"
-"""What a newer `pg_restore` says, and a server before 17 does not understand."""
-
-EMPTY = """
-DO $$
-DECLARE
-  commands TEXT[];
-  command TEXT;
-BEGIN
-  -- All of them first: a function that goes with a table has no name afterwards.
-  SELECT array_agg(told) INTO commands FROM (
-    SELECT format('DROP SCHEMA %I CASCADE', nspname) AS told
-      FROM pg_namespace AS schema
-      WHERE nspname <> 'public' AND nspname <> 'information_schema' AND nspname !~ '^pg_'
-        AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = schema.oid AND deptype = 'e')
-        AND pg_has_role(nspowner, 'USAGE')
-    UNION ALL
-    SELECT format('DROP %s IF EXISTS public.%I CASCADE',
-                  CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
-                               WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, relname)
-      FROM pg_class
-      WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
-        AND NOT EXISTS (  -- of an extension, or a sequence that goes with its column
-          SELECT FROM pg_depend
-          WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
-            AND (deptype = 'e' OR relkind = 'S' AND deptype IN ('a', 'i')))
-    UNION ALL
-    SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', oid::regprocedure::text)
-      FROM pg_proc
-      WHERE pronamespace = 'public'::regnamespace
-        AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
-  ) AS listed;
-  FOREACH command IN ARRAY coalesce(commands, '{}') LOOP
-    EXECUTE command;
-  END LOOP;
-END
-$$;
-"""
-"""Remove what a dump brings: our relations and functions, and every schema but public."""
-
-
-CREATE_READER = """
-DO $$
-BEGIN
-  IF to_regrole('operator_prices_reader') IS NULL THEN
-    CREATE ROLE operator_prices_reader LOGIN;
-    COMMENT ON ROLE operator_prices_reader IS 'created by operator-prices';
-  END IF;
-EXCEPTION WHEN insufficient_privilege OR duplicate_object THEN
-  NULL;  -- then its rights are left out as those of any role that is missing
-END
-$$
-"""
-"""What the migrations do to have their role on a server."""
+from operator_prices.local import archive, client_programs, scripts
+from operator_prices.local.archive import Entry, Manifest, Opened
+from operator_prices.store import contents, grants, migrations, protection
+from operator_prices.store.dagster_tables import SCHEMA as DAGSTER
+from operator_prices.store.objects import (
+    BOOKKEEPING,
+    OLD_FUNCTIONS,
+    OLD_RELATIONS,
+    Ours,
+    Relation,
+    applied,
+    made_by,
+    ours,
+    read,
+)
 
 
 class BackupError(ExplainedError):
     """A backup that could not be made or restored, said in one sentence with the fix."""
 
 
-def backup(dsn: str, file: Path) -> int:
-    """Write everything in the database to `file`; return its size in bytes.
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did."""
 
-    The file appears when it is whole. Raises `BackupError`.
+    strangers: Sequence[str]
+    """Roles whose rights were left out because this server does not have them."""
+    tables: int
+    """How many tables were compared with the backup, row by row; 0 where it tells nothing."""
+
+
+def backup(dsn: str, file: Path, *, with_runs: bool = False) -> int:
+    """Write what is ours in the database to `file`; return its size in bytes.
+
+    Dagster's history of runs is part of it on demand. All is of one moment, and the file appears
+    when it is whole. Raises `BackupError` and `ClientProgramError`.
     """
-    program = _program("pg_dump", _server_version(dsn))
     file = file.resolve()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.part")
-    try:
-        told, secrets = _apart(dsn)
-        arguments = ["--format=custom", "--no-password", "--file", str(part), "--dbname", told]
-        _run([str(program), *arguments], f"The backup to {file} failed", secrets)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with store.connect(dsn) as connection:
+        version = connection.info.server_version // 10_000
+        program = client_programs.fitting("pg_dump", version)
+        connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+        with connection.transaction():
+            known = contents.present(connection)
+            tables = [*known.tables, *(_of_dagster(known) if with_runs else ())]
+            if not tables:
+                raise BackupError(
+                    "The database holds none of our tables, so there is nothing to back up:"
+                    " correct DATABASE_URL."
+                )
+            contents.refuse_hidden(connection, known)
+            manifest = Manifest(
+                schema=known.schema,
+                migrations=applied(connection),
+                with_runs=with_runs,
+                digests=contents.digests(connection, tables),
+                given=contents.given(connection, known),
+                relations=[one.name for one in known.relations],
+            )
+            row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+            functions = contents.definitions(connection, known)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
+                dump, part = Path(folder, archive.DUMP), Path(folder, "part")
+                views = [one for one in known.relations if one.kind in "vm"]
+                _dump(dsn, str(program), str(row[0]) if row else "", [*tables, *views], dump)
+                archive.write(part, dump, manifest, functions)
+                part.replace(file)
     return file.stat().st_size
 
 
-def restore(dsn: str, file: Path, *, replace: bool = False) -> list[str]:
-    """Make the database hold what `file` holds, in one transaction.
+def _of_dagster(known: Ours) -> list[Relation]:
+    return [one for one in known.dagster_relations if one.is_table]
 
-    A database that holds anything is refused unless it is to be replaced. Roles are no part of a
-    backup: ours is made where it is missing, and the rights of others that are missing are left
-    out. Returns their names. Raises `BackupError`.
+
+def _dump(dsn: str, program: str, snapshot: str, relations: Iterable[Relation], file: Path) -> None:
+    told, secrets = client_programs.apart(dsn)
+    arguments = ["--format=custom", "--no-password", f"--snapshot={snapshot}", "--strict-names"]
+    arguments += ["--enable-row-security"]  # that it hides nothing is known by now
+    arguments += [f'--table="{one.schema}"."{one.name}"' for one in relations]
+    arguments += ["--file", str(file), "--dbname", told]
+    client_programs.run([program, *arguments], "The backup failed", secrets)
+
+
+def restore(dsn: str, file: Path, *, replace: bool = False) -> Restored:
+    """Make what is ours in the database what `file` holds, in one transaction.
+
+    Tables of ours that are there are refused unless they are to be replaced; what is not ours is
+    never touched. Rights and row-level security are as after a migration, and each table is
+    compared with what was backed up. Raises `BackupError`, `ArchiveError`, `ClientProgramError`,
+    `ForeignObjectError`, with nothing changed.
     """
-    if not file.is_file():
-        raise BackupError(f"There is no backup {file}: name a file that `backup` wrote.")
-    server = _server_version(dsn)
-    if not replace and (found := _relations(dsn)):
-        raise BackupError(
-            f"The database holds {found} tables already: restore into an empty one, or say"
-            " --replace to have them replaced."
-        )
-    reader = str(_program("pg_restore", server))
-    rights, strangers = _rights(dsn, reader, file)
-    psql = [str(_program("psql", server)), "--no-psqlrc", "--quiet", "--single-transaction"]
-    psql += ["--set=ON_ERROR_STOP=1", "--no-password", "--output", os.devnull]
-    told, secrets = _apart(dsn)
-    with (
-        subprocess.Popen(  # noqa: S603
-            [*psql, "--dbname", told], stdin=PIPE, stderr=PIPE, env=secrets
-        ) as writing,
-        subprocess.Popen(  # noqa: S603
-            [reader, "--no-owner", "--no-privileges", "--file=-", str(file)],
-            stdout=PIPE,
-            stderr=PIPE,
-            env=_environment(),
-        ) as reading,
-    ):
-        if not (writing.stdin and reading.stdout and reading.stderr and writing.stderr):
-            raise BackupError(f"Restoring {file} failed: there are no pipes to its programs.")
+    with archive.opened(file) as opened, store.connect(dsn) as connection:
+        reader = str(client_programs.newest("pg_restore"))
+        entries = _entries(reader, opened, file)
         try:
-            with suppress(BrokenPipeError), writing.stdin as script:
-                script.write(EMPTY.encode())
-                for line in reading.stdout:
-                    script.write(_adapted(line, server))
-                if reading.wait():
-                    writing.kill()  # which takes its transaction back
-                script.write(rights)
-        except BaseException:
-            writing.kill()
-            raise
-        finally:
-            reading.stdout.close()
-        complaints = [writing.stderr.read(), reading.stderr.read()]
-    if writing.returncode:
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [migrations.LOCK])
+                return _restored(connection, opened, reader, entries, replace=replace)
+        except psycopg.Error as error:
+            fact = " ".join((error.diag.message_primary or str(error)).split()).rstrip(".")
+            raise BackupError(
+                f"Restoring {file} failed, and nothing of it was kept: {fact}."
+            ) from error
+
+
+def _restored(
+    connection: psycopg.Connection,
+    opened: Opened,
+    reader: str,
+    entries: Sequence[Entry],
+    *,
+    replace: bool,
+) -> Restored:
+    connection.execute("SELECT set_config('statement_timeout', '0', true)")
+    home = connection.execute("SELECT current_schema()").fetchone()
+    known = contents.present(connection)
+    runs = any(entry.schema == DAGSTER for entry in entries)
+    schema = next((one.schema for one in entries if one.schema not in (DAGSTER, "-")), "public")
+    _refuse_occupied(connection, known, entries, schema, replace=replace)
+    # Before the migrations there was no schema of Dagster's, as after a rollback.
+    undone = contents.made_dagster_schema(connection, known) and not _migrated(entries)
+    contents.remove(connection, known, dagster=runs or undone)
+    if undone:
+        contents.drop_dagster_schema(connection)
+    elif runs or _migrated(entries):
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {DAGSTER}".encode())
+    grants.create_roles(connection)
+    _run(connection, opened, reader, entries)
+    connection.execute(
+        "SELECT set_config('search_path', quote_ident(%s), true)", [home[0] if home else "public"]
+    )
+    strangers: list[str] = []
+    now = ours(connection)
+    if opened.manifest is not None:
+        strangers = contents.give(connection, now, opened.manifest.given)
+    protection.settle(connection)
+    if opened.manifest is None:
+        return Restored(strangers, 0)
+    return Restored(strangers, _compare(connection, now, opened.manifest))
+
+
+def _migrated(entries: Iterable[Entry]) -> bool:
+    return any(entry.relation == BOOKKEEPING[0] for entry in entries)
+
+
+def _compare(connection: psycopg.Connection, now: Ours, manifest: Manifest) -> int:
+    """Compare what is stored with what was backed up; return how many tables that were."""
+    tables = [*now.tables, *(_of_dagster(now) if manifest.with_runs else ())]
+    stored = contents.digests(connection, tables)
+    differing = sorted(
+        name for name, digest in manifest.digests.items() if stored.get(name) != digest
+    )
+    if differing:
         raise BackupError(
-            f"Restoring {file} failed, and nothing of it was kept: {_reason(*complaints)}."
+            f"What was restored differs from what was backed up in {', '.join(differing)}, and"
+            " nothing of it was kept: the file is damaged, so take another backup."
         )
-    return strangers
+    return len(manifest.digests)
 
 
-def _adapted(line: bytes, server: int) -> bytes:
-    """A line of a dump as this server takes it."""
-    if line == TIMEOUTS and server < 17:  # noqa: PLR2004 - the version that introduced it
-        return b""
-    return line.replace(b"CREATE SCHEMA public;", b"CREATE SCHEMA IF NOT EXISTS public;", 1)
-
-
-def _rights(dsn: str, reader: str, file: Path) -> tuple[bytes, list[str]]:
-    """The statements of a dump that grant rights to roles that are there; and who is not there."""
-    listed = _run([reader, "--list", str(file)], f"The backup {file} cannot be read")
-    with NamedTemporaryFile() as chosen:
-        chosen.writelines(
-            line for line in listed.splitlines(keepends=True) if re.search(rb" ACL ", line)
+def _refuse_occupied(
+    connection: psycopg.Connection,
+    known: Ours,
+    entries: Iterable[Entry],
+    schema: str,
+    *,
+    replace: bool,
+) -> None:
+    """Refuse to replace unasked, and to put a table where somebody else's of that name is."""
+    if known.tables and not replace:
+        raise BackupError(
+            f"The database holds {len(known.tables)} of our tables already: restore into another"
+            " one, or say --replace to have them replaced."
         )
-        chosen.flush()
-        script = _run(
-            [reader, "--no-owner", f"--use-list={chosen.name}", "--file=-", str(file)],
-            f"The backup {file} cannot be read",
+    wanted = {one.relation for one in entries if one.kind in ("TABLE", "VIEW", "MATERIALIZED VIEW")}
+    there = connection.execute(
+        "SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+        " WHERE nspname = %s AND relname = ANY (%s) AND NOT pg_class.oid = ANY (%s)"
+        " ORDER BY relname",
+        [schema, list(wanted), [one.oid for one in known.relations]],
+    ).fetchall()
+    if there:
+        raise BackupError(
+            f"The database has {', '.join(name for (name,) in there)}, which is not ours but has"
+            " the name of one of our tables: rename it, or restore into another database."
         )
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        if READER.encode() in script:
-            connection.execute(CREATE_READER)
-        there = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
-    kept, strangers = [], set()
-    for line in script.decode().splitlines():
-        if line.startswith(("GRANT ", "REVOKE ", "ALTER DEFAULT PRIVILEGES ")):
-            named = {one.strip('"').replace('""', '"') for one in ROLE.findall(line)}
-            missing = named - there - {"PUBLIC"}
-            strangers |= missing
-            if not missing:
-                kept.append(line)
-    return "\n".join([*kept, ""]).encode(), sorted(strangers)
+
+
+def _entries(reader: str, opened: Opened, file: Path) -> list[Entry]:
+    """What of a dump is to be restored: all of ours, and of a whole database what is ours in it."""
+    failed = f"The backup {file} cannot be read"
+    listed = client_programs.run([reader, "--list", str(opened.dump)], failed).decode()
+    found = archive.entries(listed)
+    if opened.manifest is not None:
+        return found
+    names, signatures = set(OLD_RELATIONS), set(OLD_FUNCTIONS)
+    if _migrated(found):
+        names, signatures = made_by(one.id for one in read())
+        names |= set(BOOKKEEPING)
+    with _chosen([one for one in found if one.kind == "INDEX"], opened.dump, reader) as command:
+        indexes = scripts.indexed(client_programs.run(command, failed).decode())
+    return [one for one in found if _is_ours(one, names, signatures, indexes)]
+
+
+def _is_ours(entry: Entry, names: set[str], signatures: set[str], indexes: dict[str, str]) -> bool:
+    if entry.schema == DAGSTER:
+        return True
+    if entry.kind == "INDEX":
+        return indexes.get(entry.relation) in names
+    subject = entry.tag
+    if entry.of_comment is not None:
+        subject = subject.removeprefix(entry.of_comment).strip()
+    if "(" in subject:
+        return subject.replace(f"{entry.schema}.", "") in signatures
+    if entry.kind.startswith("SEQUENCE"):  # of an identity: named after its table and column
+        return any(entry.relation.startswith(f"{name}_") for name in names)
+    return entry.relation in names
+
+
+def _chosen(entries: Sequence[Entry], dump: Path, reader: str) -> AbstractContextManager[list[str]]:
+    return scripts.chosen([entry.line for entry in entries], dump, reader)
+
+
+def _run(
+    connection: psycopg.Connection, opened: Opened, reader: str, entries: Sequence[Entry]
+) -> None:
+    """Tables, then functions, then views and rows: each may need those before it."""
+
+    def run(section: str, part: Sequence[Entry]) -> None:
+        with (
+            _chosen(part, opened.dump, reader) as command,
+            client_programs.running(
+                [*command, f"--section={section}"], "The backup cannot be read"
+            ) as script,
+        ):
+            scripts.execute(connection, script)
+
+    if opened.manifest is None:  # functions and all, in the order that they need each other
+        run("pre-data", entries)
+    else:
+        run("pre-data", [one for one in entries if not one.of_a_view])
+        for definition in opened.functions:  # never in the place of somebody else's
+            connection.execute(definition.replace("CREATE OR REPLACE", "CREATE", 1).encode())
+        run("pre-data", [one for one in entries if one.of_a_view])
+    run("data", entries)
+    run("post-data", entries)
 
 
 def before_migration(dsn: str, data_dir: Path) -> Path | None:
@@ -196,82 +266,20 @@ def before_migration(dsn: str, data_dir: Path) -> Path | None:
     if not migrations.pending(dsn) or not _holds_epochs(dsn):
         return None
     now = datetime.now(UTC)
-    file = data_dir / "backups" / f"{now:%Y%m%dT%H%M%S.%fZ}.dump"
-    backup(dsn, file)
+    file = data_dir / "backups" / f"{now:%Y%m%dT%H%M%S.%fZ}.backup"
+    try:
+        backup(dsn, file)
+    except ExplainedError as error:
+        raise BackupError(
+            f"The backup before the migrations could not be made ({str(error).rstrip('.')}): mend"
+            " that, or run `operator-prices migrate --no-backup`."
+        ) from error
     return file
 
 
 def _holds_epochs(dsn: str) -> bool:
-    with psycopg.connect(dsn) as connection:
+    with store.connect(dsn) as connection:
         there = connection.execute("SELECT to_regclass('epochs') IS NOT NULL").fetchone()
         if there is None or not there[0]:
             return False
         return connection.execute("SELECT FROM epochs LIMIT 1").fetchone() is not None
-
-
-def _relations(dsn: str) -> int:
-    with psycopg.connect(dsn) as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
-            " WHERE relkind IN ('r', 'p', 'm') AND nspname IN ('public', 'dagster')"
-        ).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _server_version(dsn: str) -> int:
-    with psycopg.connect(dsn) as connection:
-        return connection.info.server_version // 10_000
-
-
-def _program(name: str, server: int) -> Path:
-    """The program of the server's own version if it is installed, else one that is newer."""
-    places = [DEBIAN.format(server), os.environ.get("PATH", os.defpath)]
-    candidates = [Path(found) for place in places if (found := shutil.which(name, path=place))]
-    candidates.append(programs.binaries() / name)
-    versions = {candidate: _version(candidate) for candidate in candidates}
-    for candidate, version in versions.items():
-        if version == server:
-            return candidate
-    newer = [candidate for candidate, version in versions.items() if version > server]
-    if newer:
-        return newer[-1]
-    raise BackupError(
-        f"The server is Postgres {server} and no {name} here is as new: install the client"
-        f" programs of Postgres {server} and put them on PATH."
-    )
-
-
-def _version(program: Path) -> int:
-    said = _run([str(program), "--version"], f"{program} does not run").decode()
-    found = re.search(r"\(PostgreSQL\) (\d+)", said)
-    return int(found[1]) if found else 0
-
-
-def _run(command: list[str], failed: str, environment: Mapping[str, str] | None = None) -> bytes:
-    done = subprocess.run(  # noqa: S603
-        command, capture_output=True, check=False, env=environment or _environment()
-    )
-    if done.returncode:
-        raise BackupError(f"{failed}: {_reason(done.stderr)}.")
-    return done.stdout
-
-
-def _reason(*said: bytes) -> str:
-    """The first error that a program speaks of, or the first thing it says."""
-    text = b"\n".join(said).decode(errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()] or lines
-    return errors[0].rstrip(".") if errors else "it does not say why"
-
-
-def _apart(dsn: str) -> tuple[str, Mapping[str, str]]:
-    """How a program is told of a database: all but the password, which everyone could see there."""
-    known = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
-    password = known.pop("password", None)
-    secrets = {} if password is None else {"PGPASSWORD": password}
-    return make_conninfo("", **known), _environment() | secrets
-
-
-def _environment() -> dict[str, str]:
-    """Passwords and certificates may come from the environment, messages are in English."""
-    return os.environ | {"LC_ALL": "C"}
