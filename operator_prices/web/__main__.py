@@ -32,8 +32,6 @@ MALLOC_LIMITS = {-1: 2 * 2**20, -3: 4 * 2**20, -8: 1}
 the heap, since mapping each anew makes an answer twice as slow; what bursts leave is returned."""
 
 
-
-
 def main() -> None:
     """Serve until a signal ends it; what cannot be served ends in one sentence and exit code 1."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
