@@ -11,8 +11,9 @@ from operator_prices.errors import ExplainedError
 from operator_prices.postgres import serving
 from operator_prices.settings import READER, SettingError, Settings
 from operator_prices.web.app import create_app
-from operator_prices.web.database import LACKING, Database, UnservableDatabaseError, unservable
+from operator_prices.web.database import Database
 from operator_prices.web.limits import Room
+from operator_prices.web.unservable import LACKING, UnservableDatabaseError, unservable
 
 # Uvicorn would load a megabyte that it watches files with, for a reloader that we never start.
 sys.modules["watchfiles"] = None  # type: ignore[assignment]

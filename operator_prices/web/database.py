@@ -8,15 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-import psycopg
 from psycopg import AsyncCursor, IsolationLevel, sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from operator_prices.errors import ExplainedError
 from operator_prices.postgres.keeping import SilentDatabaseError, parameters
 from operator_prices.postgres.serving import REACH_SECONDS, ServingLine, Way
 from operator_prices.settings import READER
+from operator_prices.web.unservable import NO_VERSION, UnservableDatabaseError
 
 Cursor = AsyncCursor[TupleRow]
 Pool = AsyncConnectionPool[ServingLine]
@@ -84,12 +83,6 @@ EPOCHS = sql.SQL(
 )
 """Everything about some epochs, each as JSON, with the version that they are all of."""
 
-LACKING = (
-    psycopg.errors.UndefinedTable,
-    psycopg.errors.UndefinedColumn,
-    psycopg.errors.UndefinedFunction,
-)
-
 RIGHTS = sql.SQL(
     "SELECT current_user, coalesce(string_agg(relname, ', ' ORDER BY relname), '') FROM pg_class"
     " WHERE relkind IN ('r', 'p', 'v', 'm')"
@@ -116,16 +109,6 @@ class Version:
 
 
 Told = tuple[Version, str | None]
-
-
-NO_VERSION = (
-    "The table data_version has lost its one row: run INSERT INTO data_version DEFAULT VALUES as"
-    " the tables' owner; no data is lost, and answers are cached anew."
-)
-
-
-class UnservableDatabaseError(ExplainedError):
-    """A database that the API cannot serve from."""
 
 
 class Database:
@@ -326,22 +309,6 @@ def _version(
     if lineage is None or number is None:
         raise UnservableDatabaseError(NO_VERSION)
     return Version(lineage, number, size)
-
-
-def unservable(error: psycopg.Error) -> str | None:
-    """What keeps the database from serving until somebody mends it, None for anything else."""
-    if isinstance(error, LACKING):
-        return (
-            "The database of API_DATABASE_URL lacks our migrations"
-            f" ({error.diag.message_primary}): run `operator-prices migrate` first."
-        )
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return (
-            "The role of API_DATABASE_URL may not read what is published"
-            f" ({error.diag.message_primary}): use {READER}, and run `operator-prices migrate` as"
-            " the tables' owner, which grants it what it needs."
-        )
-    return None
 
 
 async def _shared(asked: asyncio.Future[Result]) -> Result:

@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.web import meant
 from operator_prices.web import parameters as given
-from operator_prices.web.database import LACKING, UnservableDatabaseError, unservable
 from operator_prices.web.documented import document
 from operator_prices.web.middleware import SAFETY
 from operator_prices.web.refusals import RETRY_SECONDS, RefusedRequestError
+from operator_prices.web.unservable import LACKING, UnservableDatabaseError, unservable
 
 LOG = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from operator_prices.postgres.keeping import SilentDatabaseError
-from operator_prices.web.database import UnservableDatabaseError, unservable
 from operator_prices.web.documented import text
 from operator_prices.web.examples import EXAMPLES
 from operator_prices.web.freshness import Situation, judged
 from operator_prices.web.queries.status import situation
 from operator_prices.web.schemas import Alive, Ready
 from operator_prices.web.service import Service, service
+from operator_prices.web.unservable import UnservableDatabaseError, unservable
 
 Result = TypeVar("Result")
 

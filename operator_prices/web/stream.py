@@ -15,10 +15,11 @@ from starlette.types import Receive, Scope, Send
 from operator_prices.postgres import serving
 from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.postgres.pooling import Pooling, pooling
-from operator_prices.web.database import Database, UnservableDatabaseError
+from operator_prices.web.database import Database
 from operator_prices.web.limits import Places, address
 from operator_prices.web.middleware import HEAD_ALONE
 from operator_prices.web.queries.status import answered, freshness, listen, new_epochs
+from operator_prices.web.unservable import UnservableDatabaseError
 
 LOG = logging.getLogger(__name__)
 

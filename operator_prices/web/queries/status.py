@@ -3,8 +3,9 @@
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
-from operator_prices.web.database import NO_VERSION, Cursor, UnservableDatabaseError, version_of
+from operator_prices.web.database import Cursor, version_of
 from operator_prices.web.freshness import Situation
+from operator_prices.web.unservable import NO_VERSION, UnservableDatabaseError
 
 FRESHNESS = sql.SQL("SELECT epoch, timestamp FROM epoch_documents ORDER BY epoch DESC LIMIT 1")
 SITUATION = sql.SQL(
