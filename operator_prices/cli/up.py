@@ -17,6 +17,7 @@ from operator_prices.local.ports import LOOPBACK
 from operator_prices.local.postgres import embedded
 from operator_prices.local.supervisor import Child, Supervisor
 from operator_prices.postgres.address import described
+from operator_prices.postgres.parts import WEBSERVER_MORE
 from operator_prices.runs import backfill
 from operator_prices.settings import PROJECT, Settings
 
@@ -83,6 +84,7 @@ def _serve(children: Supervisor, settings: Settings) -> None:
     code = ["api", "grpc", "-h", host, "-p", str(code_port), "-m", dagster_home.CODE]
     code += ["--location-name", dagster_home.LOCATION, "-d", str(PROJECT)]
     webserver = ["-h", host, "-p", str(port), "-w", workspace]
+    webserver += ["--db-pool-max-overflow", str(WEBSERVER_MORE)]
     for name, program, arguments, ready in (
         (CODE_SERVER, "dagster", code, ports.listening(host, code_port)),
         (

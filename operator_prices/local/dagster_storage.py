@@ -3,9 +3,11 @@
 `dagster.yaml` names the class.
 """
 
-import sys
+import multiprocessing
+import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from dagster_postgres.run_storage import run_storage
 from dagster_postgres.schedule_storage.schedule_storage import ScheduleStorageSqlMetadata
 from dagster_postgres.storage import ConfigurableClassData
 from dagster_postgres.utils import pg_alembic_config
-from sqlalchemy import URL, Engine, event, make_url
+from sqlalchemy import URL, Dialect, Engine, NullPool, event, make_url
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import CreateEnginePlugin
 
@@ -25,13 +27,19 @@ from operator_prices import store
 from operator_prices.local.dagster_home import storage_url
 from operator_prices.local.own_services import storage_address
 from operator_prices.postgres.address import understood
+from operator_prices.postgres.parts import STORAGE, application_name
 from operator_prices.postgres.pooling import require_session
+from operator_prices.postgres.turns import Turns
+from operator_prices.settings import default_data_dir
 from operator_prices.store import dagster_tables, protection
 
 PLUGIN = "operator_prices_schema"
 
 POOLED = "operator-prices pooled"
 """Marks a connection whose session lives on at a pooler."""
+
+TURN = "operator-prices turn"
+"""Whose turn a connection is."""
 
 
 class OwnSchemaStorage(DagsterPostgresStorage):
@@ -48,17 +56,14 @@ class OwnSchemaStorage(DagsterPostgresStorage):
         inst_data: ConfigurableClassData | None = None,
     ) -> None:
         dsn = understood(postgres_url, "DAGSTER_PG_URL")
-        require_session(dsn)
-        with store.connect(dsn) as connection:
-            dagster_tables.require_schema(connection)
-            if dagster_tables.strays(connection, tables()):
-                dagster_tables.gather(connection, tables(), revisions())
+        prepare(dsn)
         url = make_url(storage_url(dsn)).update_query_dict({"plugin": PLUGIN})
         super().__init__(
             url.render_as_string(hide_password=False), should_autocreate_tables, inst_data
         )
-        with store.connect(dsn) as connection:  # whoever gets rights by default has them by now
-            protection.close_dagster(connection)
+        if not _is_spawned():
+            with store.connect(dsn) as connection:  # who gets rights by default has them by now
+                protection.close_dagster(connection)
 
     @classmethod
     def config_type(cls) -> Mapping[str, Field]:
@@ -82,12 +87,30 @@ class OwnSchema(CreateEnginePlugin):
         return url
 
     def engine_created(self, engine: Engine) -> None:
-        event.listen(engine, "do_connect", _named)
+        taking = _turned if isinstance(engine.pool, NullPool) else _named
+        event.listen(engine, "do_connect", taking)
         event.listen(engine, "connect", _entered, insert=True)  # before SQLAlchemy asks where it is
         event.listen(engine, "close", _left)
 
 
 plugins.register(PLUGIN, __name__, OwnSchema.__name__)
+
+
+@cache
+def prepare(dsn: str) -> None:
+    """See that Dagster's tables can be where they belong, once in a process and all it spawns."""
+    if _is_spawned():
+        return
+    require_session(dsn, "DAGSTER_PG_URL")
+    with store.connect(dsn) as connection:
+        dagster_tables.require_schema(connection)
+        if dagster_tables.strays(connection, tables()):
+            dagster_tables.gather(connection, tables(), revisions())
+
+
+def _is_spawned() -> bool:
+    """Whether this is a run's process, whose parent has seen to everything."""
+    return multiprocessing.parent_process() is not None
 
 
 def tables() -> dict[str, frozenset[str]]:
@@ -109,22 +132,49 @@ def revisions() -> frozenset[str]:
     return frozenset(script.revision for script in scripts.walk_revisions())
 
 
+TURNS = Turns(Path(os.environ.get("DATA_DIR") or default_data_dir(), "dagster", "turns"), STORAGE)
+
+
 def _named(_: object, __: object, ___: object, parameters: dict[str, Any]) -> None:
-    parameters.setdefault("application_name", f"operator-prices {Path(sys.argv[0]).name}")
+    parameters.setdefault("application_name", application_name())
+
+
+def _turned(dialect: Dialect, record: Any, given: Any, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Connect when it is this thread's turn, where no pool of the engine's own limits them."""
+    _named(dialect, record, given, parameters)
+    turn = TURNS.take()
+    try:
+        connection = dialect.connect(*given, **parameters)
+    except BaseException:
+        TURNS.give(turn)
+        raise
+    record.info[TURN] = turn
+    return connection
 
 
 def _entered(connection: Any, record: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
+    try:
+        process = _enter(connection)
+    except BaseException:
+        connection.close()
+        _give_turn(record)
+        raise
+    record.info[POOLED] = process != connection.info.backend_pid
+
+
+def _enter(connection: Any) -> int:  # noqa: ANN401
+    """Have a connection work in the schema; which process serves it."""
     before, connection.autocommit = connection.autocommit, True  # a rollback must not undo it
     with connection.cursor() as cursor:
         cursor.execute(dagster_tables.ENTER)
         _, schema, process = cursor.fetchone()
     connection.autocommit = before
-    record.info[POOLED] = process != connection.info.backend_pid
     if schema != dagster_tables.SCHEMA:
         raise dagster_tables.SchemaError(
             f"A connection of Dagster's is in the schema {schema}, not in {dagster_tables.SCHEMA}:"
             f" run `operator-prices migrate`, and let the role {connection.info.user} use it."
         )
+    return int(process)
 
 
 def _left(connection: Any, record: Any) -> None:  # noqa: ANN401
@@ -134,3 +184,10 @@ def _left(connection: Any, record: Any) -> None:  # noqa: ANN401
             connection.rollback()
             connection.autocommit = True
             cursor.execute(dagster_tables.LEAVE)
+    if record is not None:
+        _give_turn(record)
+
+
+def _give_turn(record: Any) -> None:  # noqa: ANN401
+    if (turn := record.info.pop(TURN, None)) is not None:
+        TURNS.give(turn)

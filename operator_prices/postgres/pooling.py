@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from operator_prices.errors import ExplainedError
 from operator_prices.postgres import working
+from operator_prices.postgres.parts import application_name
 
 TRANSACTION_PORT = "6543"
 """Where Supabase and others offer transaction pooling."""
@@ -77,7 +78,7 @@ def _exchanged(dsn: str, first: Connection, process: int, probes: int) -> bool:
 
 def _connected(dsn: str) -> Connection:
     connection = working.connect(
-        dsn, application_name="operator-prices probe", prepare_threshold=None
+        dsn, application_name=application_name("probe"), prepare_threshold=None
     )
     connection.patience = PROBE_SECONDS
     return connection

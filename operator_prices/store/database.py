@@ -4,11 +4,14 @@ from psycopg import Connection
 
 from operator_prices.chain import WrongChainError
 from operator_prices.errors import ExplainedError
+from operator_prices.postgres.parts import application_name
 
 
 def connect(dsn: str) -> Connection:
     """A connection that commits each statement, unless a transaction is opened."""
-    return Connection.connect(dsn, autocommit=True, connect_timeout=10)
+    return Connection.connect(
+        dsn, autocommit=True, connect_timeout=10, application_name=application_name()
+    )
 
 
 class HiddenRowsError(ExplainedError):

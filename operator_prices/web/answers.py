@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from operator_prices.postgres.parts import API_LARGE
 from operator_prices.web.cache import Cache
 from operator_prices.web.compression import Parts, compressed, squeezer
-from operator_prices.web.database import STREAMS, Cursor, Database, Version
+from operator_prices.web.database import Cursor, Database, Version
 from operator_prices.web.headers import coding, known_tags, matches
 from operator_prices.web.limits import Places, Turns, address
 from operator_prices.web.middleware import HEAD_ALONE
@@ -69,7 +70,7 @@ class Kitchen:
         self.cache = cache
         self.spool = spool
         self.places = Places("large answers", readers)
-        self.large_turns = Turns("large answers", at_once=STREAMS, waiting=100, seconds=10)
+        self.large_turns = Turns("large answers", at_once=API_LARGE, waiting=100, seconds=10)
         self.worker_turns = Turns("tables", at_once=2, waiting=60, seconds=60)
         self.small: dict[str, asyncio.Task[tuple[str, bytes]]] = {}
 

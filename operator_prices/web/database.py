@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from operator_prices.postgres.keeping import SilentDatabaseError, parameters
+from operator_prices.postgres.parts import API_LARGE, API_SMALL, application_name
 from operator_prices.postgres.serving import REACH_SECONDS, ServingLine, Way
 from operator_prices.settings import READER
 from operator_prices.web.queries.versioned import EPOCHS, VERSION
@@ -21,12 +22,6 @@ from operator_prices.web.unservable import NO_VERSION, UnservableDatabaseError
 Cursor = AsyncCursor[TupleRow]
 Pool = AsyncConnectionPool[ServingLine]
 Result = TypeVar("Result")
-
-CONNECTIONS = 6
-"""For small answers, which hold one for about a millisecond."""
-
-STREAMS = 3
-"""For large answers, which hold one for as long as the client takes to read."""
 
 STATEMENT_SECONDS, ANSWER_SECONDS = 55, 60
 """When the server gives up an answer; and when we do, if it has not told us by then."""
@@ -81,7 +76,7 @@ class Database:
         options = {
             **parameters(url),
             "autocommit": True,
-            "application_name": "operator-prices api",
+            "application_name": application_name("api"),
             "connect_timeout": REACH_SECONDS,
         }
         self._way = Way(url)
@@ -101,7 +96,7 @@ class Database:
                 reconnect_timeout=RECONNECT_SECONDS,
                 name=name,
             )
-            for name, size in (("small", CONNECTIONS), ("large", STREAMS))
+            for name, size in (("small", API_SMALL), ("large", API_LARGE))
         )
         self.url = url
         self._wanted: asyncio.Future[Version] | None = None

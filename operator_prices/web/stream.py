@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from operator_prices.postgres import serving
 from operator_prices.postgres.keeping import SilentDatabaseError
+from operator_prices.postgres.parts import application_name
 from operator_prices.postgres.pooling import Pooling, pooling
 from operator_prices.web.database import Database
 from operator_prices.web.limits import Places, address
@@ -133,7 +134,7 @@ class Stream:
                     lost = False
                     await self._poll()
                 async with await serving.connect(
-                    self._database.url, application_name="operator-prices stream"
+                    self._database.url, application_name=application_name("stream")
                 ) as connection:
                     await listen(connection)
                     lost = False

@@ -1,0 +1,73 @@
+"""Threads and processes take turns at connections, and none waits for ever."""
+
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import sleep
+
+import pytest
+
+from operator_prices.postgres import parts
+from operator_prices.postgres.turns import NoTurnError, Turns
+from operator_prices.settings import PROJECT
+
+
+def test_no_more_threads_than_the_share_are_connected_at_a_time(tmp_path: Path) -> None:
+    turns, lock, now, most = Turns(tmp_path, 2), threading.Lock(), [0], [0]
+
+    def work(_: int) -> None:
+        turn = turns.take()
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        inner = turns.take()
+        sleep(0.002)
+        turns.give(inner)
+        with lock:
+            now[0] -= 1
+        turns.give(turn)
+
+    with ThreadPoolExecutor(8) as many:
+        list(many.map(work, range(80)))
+    assert most == [2]
+
+
+def test_a_turn_can_be_given_back_by_another_thread(tmp_path: Path) -> None:
+    turns = Turns(tmp_path, 1, seconds=5)
+    turn = turns.take()
+    threading.Thread(target=turns.give, args=[turn]).start()
+    with ThreadPoolExecutor(1) as other:
+        other.submit(lambda: turns.give(turns.take())).result(10)
+
+
+def test_another_process_waits_too_and_a_dead_one_holds_nothing(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from operator_prices.postgres.turns import"
+        " Turns; Turns(Path(sys.argv[1]), 1).take(); print('taken', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "taken\n"
+        with pytest.raises(NoTurnError):
+            Turns(tmp_path, 1, seconds=0.1).take()
+        other.kill()
+    Turns(tmp_path, 1, seconds=5).take()
+
+
+def test_who_waits_too_long_is_told_for_what(tmp_path: Path) -> None:
+    Turns(tmp_path, 1).take()
+    with pytest.raises(NoTurnError, match="one of the 1 connections to Dagster"):
+        Turns(tmp_path, 1, seconds=0.05).take()
+
+
+def test_all_shares_together_are_what_a_small_pooler_gives() -> None:
+    runs = re.search(r"max_concurrent_runs: (\d+)", (PROJECT / "dagster.yaml").read_text())
+    assert runs is not None
+    assert int(runs[1]) == parts.RUNS
+    api = parts.API_SMALL + parts.API_LARGE + parts.API_STREAM
+    assert api + parts.WEBSERVER + parts.STORAGE + parts.RUNS + parts.SENSORS <= 15
