@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import socket
@@ -15,9 +16,11 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.request import urlopen
 
 import psycopg
 import uvloop
@@ -297,18 +300,71 @@ def measured(url: str, figures: Figures, *, quick: bool) -> None:
         figures.say("64 clients, one epoch, p50", percentile(found["one"], 0.5), "ms")
         figures.say("64 clients, one epoch, p99", percentile(found["one"], 0.99), "ms", 100)
         figures.say("64 clients, All, p50", percentile(found["all"], 0.5), "ms")
-        figures.say("64 clients, peak memory", server.peak(), "MB", 100)
-    with served(url, API_CACHE_BYTES="0") as server:
-        for form in ("parquet", "arrow", "csv"):
-            replies = repeated(server.port, f"/api/share-prices?format={form}", 1)
-            figures.say(f"320,000 share prices as {form}", replies[0].last_byte, "s")
-        figures.say("peak memory after Parquet, Arrow, CSV", server.peak(), "MB", 100)
+        figures.say("64 clients, peak memory", server.peak(), "MB", 85)
     with served(url, READ_PATH="json", API_CACHE_BYTES="0") as server:
         replies = repeated(server.port, "/api/epochs", 1 if quick else 3)
         old = milliseconds([reply.last_byte for reply in replies])
         figures.say("the old way, All, last byte", old, "ms")
         figures.say("the old way, peak memory", server.peak(), "MB")
         figures.at_least("All, times faster than the old way", old / new, "", 30)
+
+
+FILTERS = {
+    "operators": "7",
+    "from": str(EPOCHS - 200),
+    "to": "199",
+    "limit": "200",
+    "sample": "500",
+}
+"""What a filter is given; `from` and `to` together would leave nothing."""
+
+PLACES = {"{epoch}": "2500", "{operator}": "7"}
+WITHOUT_END = "/api/stream"
+ROUTE_MILLISECONDS = 15
+
+
+def questions(document: dict[str, Any]) -> Iterator[str]:
+    """Every route of the OpenAPI document, bare, with each of its filters and with each pair."""
+    for path, operations in document["paths"].items():
+        if path == WITHOUT_END:
+            continue
+        asked = path
+        for place, value in PLACES.items():
+            asked = asked.replace(place, value)
+        taken = [told["name"] for told in operations["get"].get("parameters", [])]
+        filters = [name for name in FILTERS if name in taken]
+        for number in range(3):
+            for chosen in combinations(filters, number):
+                if set(chosen) != {"from", "to"}:
+                    query = "&".join(f"{name}={FILTERS[name]}" for name in chosen)
+                    yield f"{asked}?{query}" if query else asked
+
+
+def walked(url: str, figures: Figures, *, quick: bool) -> None:
+    """Each route and filter, read anew each time."""
+    with served(url, API_CACHE_BYTES="0") as server:
+        with urlopen(f"http://{HOST}:{server.port}/openapi.json") as answer:
+            document = json.load(answer)
+        for path in questions(document):
+            replies = repeated(server.port, path, 3 if quick else 15)
+            took = milliseconds([reply.last_byte for reply in replies])
+            figures.say(path, took, "ms", ROUTE_MILLISECONDS)
+
+
+def exported(url: str, figures: Figures) -> None:
+    """Files of all share prices: made, had again, told by their heads, and had in part."""
+    with served(url) as server:
+        for form in ("parquet", "arrow", "csv"):
+            path = f"/api/share-prices?format={form}"
+            first = asked(server.port, path, {})()
+            figures.say(f"320,000 share prices as {form}, made", first.last_byte * 1000, "ms")
+            again = milliseconds([r.last_byte for r in repeated(server.port, path, 3)])
+            figures.say(f"320,000 share prices as {form}, again", again, "ms")
+            part = asked(server.port, path, {"range": "bytes=-65536"})
+            parts = [part() for _ in range(20)]
+            took = milliseconds([reply.last_byte for reply in parts])
+            figures.say(f"320,000 share prices as {form}, last 64 kB", took, "ms", 15)
+        figures.say("peak memory after Parquet, Arrow, CSV", server.peak(), "MB", 85)
 
 
 def grown(url: str, figures: Figures) -> None:
@@ -340,6 +396,8 @@ def main() -> int:
                 history.write(connection, 0, EPOCHS - 1, OPERATORS)
                 history.settle(connection)
         reader = make_conninfo(url, user=READER)
+        walked(reader, figures, quick=asked.quick)
+        exported(reader, figures)
         measured(reader, figures, quick=asked.quick)
         if asked.large:
             with psycopg.connect(url, autocommit=True) as connection:

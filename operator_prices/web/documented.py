@@ -70,6 +70,7 @@ def document(app: FastAPI) -> dict[str, Any]:
                 openapi_version=app.openapi_version,
                 description=app.description,
                 routes=app.routes,
+                servers=[{"url": "./"}],  # from the document on, below whatever path
             )
         )
     return app.openapi_schema
@@ -92,6 +93,8 @@ def _older(part: Any) -> Any:  # noqa: ANN401
         del told["anyOf"]
         if len(others) == 1 and "$ref" not in others[0]:
             told = {**others[0], **told}
+            if "enum" in told:
+                told["enum"] = [*told["enum"], None]
         else:
             told["anyOf"] = others
         told["nullable"] = True

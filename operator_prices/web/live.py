@@ -19,7 +19,11 @@ from operator_prices.web.stream import CONTENT_TYPE, EventStream, event
 router = APIRouter(tags=["live"])
 
 
-@router.get("/api/stream", responses=text(CONTENT_TYPE, event(1234, 1756259880862).decode()))
+@router.get(
+    "/api/stream",
+    response_class=EventStream,
+    responses=text(CONTENT_TYPE, event(1234, 1756259880862).decode()),
+)
 async def stream(
     request: Request,
     last_event_id: Annotated[str | None, Header(description="The last epoch seen.")] = None,

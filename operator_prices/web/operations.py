@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
@@ -111,7 +111,7 @@ async def readyz(request: Request) -> JSONResponse:
     )
 
 
-@router.get("/metrics", responses=METRICS)
+@router.get("/metrics", response_class=PlainTextResponse, responses=METRICS)
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
     api = service(request)

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BeforeValidator, Field
 
 from operator_prices.web.headers import media_type
+from operator_prices.web.meant import nearest
 from operator_prices.web.refusals import RefusedRequestError
 from operator_prices.web.tables import Form
 
@@ -108,10 +109,15 @@ EXPECTED = {
 }
 
 
+VALUES = {"format": tuple(FORMATS), "path": ("tables", "json"), "limit": ("all",)}
+"""What is written as a word."""
+
+
 def sentence(error: RequestValidationError) -> str:
     """What is wrong with a request, by parameter."""
     return "; ".join(
         f"{name} must be {EXPECTED.get(name, 'given')}, and is {str(wrong['input'])[:100]!r}"
+        f"{nearest(str(wrong['input']), VALUES.get(name, ()))}"
         for wrong in error.errors()
         for name in [str(wrong["loc"][-1])]
     )

@@ -22,4 +22,7 @@ class RefusedRequestError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"retry-after": str(RETRY_SECONDS)} if self.status == 503 else {}  # noqa: PLR2004
+        """Who is sent away for others' sake does not keep a connection, either."""
+        if self.status != 503:  # noqa: PLR2004
+            return {}
+        return {"retry-after": str(RETRY_SECONDS), "connection": "close"}

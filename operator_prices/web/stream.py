@@ -44,8 +44,10 @@ HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 class EventStream(StreamingResponse):
     """Events for one client, who has one of the places for that while it lasts."""
 
+    media_type = CONTENT_TYPE
+
     def __init__(self, events: AsyncIterator[bytes], places: Places) -> None:
-        super().__init__(events, media_type=CONTENT_TYPE, headers=HEADERS)
+        super().__init__(events, headers=HEADERS)
         self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

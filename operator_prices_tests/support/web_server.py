@@ -77,8 +77,16 @@ def database(server: str, template: str) -> Iterator[str]:
 
 
 @contextmanager
-def serving(dsn: str, url: str | None = None, **settings: str) -> Iterator[Served]:
-    """The API over `dsn`, with the role that only reads unless it is given another `url`."""
+def serving(
+    dsn: str, url: str | None = None, *, descriptors: int | None = None, **settings: str
+) -> Iterator[Served]:
+    """The API over `dsn`, with the role that only reads unless it is given another `url`.
+
+    It may open only so many `descriptors`.
+    """
+    argv = [sys.executable, "-m", "operator_prices.web"]
+    if descriptors is not None:
+        argv = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *argv]
     port = free_port()
     environment = {
         **os.environ,
@@ -87,7 +95,7 @@ def serving(dsn: str, url: str | None = None, **settings: str) -> Iterator[Serve
         **settings,
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "operator_prices.web"],
+        argv,
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
