@@ -14,7 +14,7 @@ from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.web import meant
 from operator_prices.web import parameters as given
 from operator_prices.web.documented import document
-from operator_prices.web.middleware import SAFETY
+from operator_prices.web.middleware import SAFETY, UNTRUSTED
 from operator_prices.web.refusals import RETRY_SECONDS, RefusedRequestError
 from operator_prices.web.unservable import LACKING, UnservableDatabaseError, unservable
 
@@ -84,7 +84,7 @@ async def _slow(_: Request, __: Exception) -> JSONResponse:
 
 
 async def _failed(_: Request, __: Exception) -> JSONResponse:
-    headers = {name.decode(): value.decode() for name, value in SAFETY}
+    headers = {name.decode(): value.decode() for name, value in (*SAFETY, UNTRUSTED)}
     return JSONResponse({"detail": "That failed here: the log of the API says why."}, 500, headers)
 
 

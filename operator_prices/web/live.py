@@ -21,6 +21,7 @@ router = APIRouter(tags=["live"])
 
 @router.get(
     "/api/stream",
+    status_code=200,
     response_class=EventStream,
     responses=text(CONTENT_TYPE, event(1234, 1756259880862).decode()),
 )

@@ -17,7 +17,7 @@ ABORT: Final = "operator_prices.abort"
 STALL_SECONDS = 30
 """How long a client may leave us waiting before its answer is given up."""
 
-POLICY = b"default-src 'none'; frame-ancestors 'none'"
+UNTRUSTED = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 """What an answer that is no page may load, should anybody take it for one."""
 
 SAFETY = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
@@ -82,8 +82,8 @@ class Manners:
 def _mannered(headers: list[tuple[bytes, bytes]], *, closing: bool) -> list[tuple[bytes, bytes]]:
     known = {name for name, _ in headers}
     added = [pair for pair in SAFETY if pair[0] not in known]
-    if b"content-security-policy" not in known:
-        added.append((b"content-security-policy", POLICY))
+    if UNTRUSTED[0] not in known:
+        added.append(UNTRUSTED)
     if closing:  # what is still to come of its body is not waited for
         added.append((b"connection", b"close"))
     return [*headers, *added]

@@ -44,7 +44,8 @@ def test_addresses_are_those_that_a_named_proxy_tells_and_nobody_else(
     ):
         assert b" 200 " in first.recv(4096)
         with closing(watched(api, "192.0.2.1")) as same:
-            said = same.makefile("rb").read()
+            with same.makefile("rb") as answer:
+                said = answer.read()
             assert b" 503 " in said
             assert b"Your address" in said
         with closing(watched(api, "192.0.2.2")) as other:
