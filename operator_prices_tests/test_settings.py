@@ -140,3 +140,31 @@ def test_the_command_tells_value_and_origin_of_each_setting_and_no_secret(tmp_pa
     assert "4000" in lines["UI_PORT"]
     assert lines["UI_PORT"].rstrip().endswith("option")
     assert lines["DOMAIN_ID"].rstrip().endswith("default")
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    [
+        ("https://Site.Example/", "https://site.example"),
+        ("HTTPS://site.example:443", "https://site.example"),
+        ("http://site.example:8080", "http://site.example:8080"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("*", "*"),
+    ],
+)
+def test_an_origin_is_taken_as_browsers_write_it(
+    bare: pytest.MonkeyPatch, given: str, origin: str
+) -> None:
+    bare.setenv("CORS_ORIGINS", given)
+    assert Settings.read().cors_origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["site.example", "ftp://site.example", "https://site.example/page", "https://a@b.example"],
+)
+def test_what_is_no_origin_is_refused_at_the_start(bare: pytest.MonkeyPatch, given: str) -> None:
+    bare.setenv("CORS_ORIGINS", given)
+    with pytest.raises(SettingError, match="CORS_ORIGINS"):
+        Settings.read()
