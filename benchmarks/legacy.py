@@ -1,12 +1,17 @@
 """Import a legacy database of 5,000 epochs x 64 operators: seconds, rows a second, peak memory.
 
-    python -m benchmarks.legacy [--epochs 5000] [--operators 64]
+    python -m benchmarks.legacy [--epochs 5000] [--operators 64] [--forms]
 
 Beside it, in the same run: the floors (reading the file, decoding its JSON), the rate at which
-snapshots are understood, and the old way (one statement per row) over the first epochs.
+snapshots are understood, and the old way (one statement per row) over the first epochs. With
+`--forms` the same rows in every form instead: rows a second and peak memory of reading each into a
+staged file.
 """
 
 import argparse
+import csv
+import gzip
+import io
 import json
 import os
 import random
@@ -14,22 +19,28 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO, cast
 
 import orjson
 import psycopg
+import zstandard
 
 from operator_prices.chain.substrate import keys
 from operator_prices.epochs.windows import between
 from operator_prices.legacy.reader import Reader
 from operator_prices.legacy.snapshots import Row
-from operator_prices.legacy.sources import SqliteSource
-from operator_prices.local.postgres import embedded
+from operator_prices.legacy.sqlite_files import SqliteSource
+from operator_prices.legacy.staging import staged
+from operator_prices.local.postgres import embedded, programs
 
 SECONDS, MEGABYTES = 60, 300
 """What the import may take."""
+
+FORM_MEGABYTES = 400
+"""What reading a form may take, whatever its size."""
 
 UNDERSTOOD = 100_000
 """Operator rows a second that are to be understood."""
@@ -55,10 +66,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=5_000)
     parser.add_argument("--operators", type=int, default=64)
+    parser.add_argument("--forms", action="store_true")
+    parser.add_argument("--stage", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.stage:
+        return _stage(asked.stage)
     with TemporaryDirectory(prefix="operator-prices-benchmark-") as folder:
         Path(folder).chmod(0o755)
-        return _measure(Path(folder), asked.epochs, asked.operators)
+        measure = _measure_forms if asked.forms else _measure
+        return measure(Path(folder), asked.epochs, asked.operators)
 
 
 def _measure(folder: Path, epochs: int, operators: int) -> int:
@@ -94,6 +110,121 @@ def _measure(folder: Path, epochs: int, operators: int) -> int:
     quick = rate >= UNDERSTOOD and (epochs > 5_000 or seconds <= SECONDS)  # noqa: PLR2004
     bounded = quick and megabytes <= MEGABYTES
     return 0 if whole and bounded else 1
+
+
+def _measure_forms(folder: Path, epochs: int, operators: int) -> int:
+    """Each form by itself: written, then read in a process of its own."""
+    file = folder / "legacy.db"
+    make(file, epochs, operators)
+    whole = True
+    for name, write in FORMS.items():
+        form = folder / "form"
+        with sqlite3.connect(file) as connection, form.open("wb") as target:
+            write(connection.execute(ROWS), target)
+        connection.close()
+        seconds, megabytes, ended = _run_alone(
+            [sys.executable, "-m", "benchmarks.legacy", "--stage", str(form)], os.environ.copy()
+        )
+        size = form.stat().st_size / 1e6
+        _say(name, f"{size:.0f} MB, {epochs / seconds:,.0f} rows/s, peak {megabytes:.0f} MB")
+        whole = whole and ended and megabytes <= FORM_MEGABYTES
+    return 0 if whole else 1
+
+
+def _stage(file: Path) -> int:
+    with (
+        TemporaryDirectory(prefix="operator-prices-benchmark-") as folder,
+        staged(str(file), Path(folder), lambda: programs.binaries() / "pg_restore") as source,
+    ):
+        return 0 if sum(source.forms.values()) else 1
+
+
+Rows = Iterator[tuple[int, int, str, int, str]]
+
+ROWS = "SELECT epoch, end_block, end_hash, timestamp, data FROM epochs ORDER BY epoch"
+NAMES = ("epoch", "end_block", "end_hash", "timestamp", "data")
+
+
+def _json_list(rows: Rows, target: BinaryIO) -> None:
+    target.writelines(
+        (b"," if number else b"[") + line for number, line in enumerate(_objects(rows, parsed=True))
+    )
+    target.write(b"]")
+
+
+def _json_lines(rows: Rows, target: BinaryIO) -> None:
+    target.writelines(line + b"\n" for line in _objects(rows, parsed=False))
+
+
+def _objects(rows: Rows, *, parsed: bool) -> Iterator[bytes]:
+    for row in rows:
+        told: dict[str, object] = dict(zip(NAMES, row, strict=True))
+        yield orjson.dumps(told | {"data": orjson.loads(row[-1])} if parsed else told)
+
+
+def _gzip_list(rows: Rows, target: BinaryIO) -> None:
+    with gzip.GzipFile(fileobj=target, mode="wb", compresslevel=1) as packed:
+        _json_list(rows, cast("BinaryIO", packed))
+
+
+def _zstd_lines(rows: Rows, target: BinaryIO) -> None:
+    with zstandard.ZstdCompressor().stream_writer(target, closefd=False) as packed:
+        for line in _objects(rows, parsed=False):
+            packed.write(line + b"\n")
+
+
+def _csv(rows: Rows, target: BinaryIO) -> None:
+    text = io.TextIOWrapper(target, newline="", write_through=True)
+    csv.writer(text).writerows([NAMES])
+    csv.writer(text).writerows(rows)
+    text.detach()
+
+
+def _copy(rows: Rows, target: BinaryIO) -> None:
+    target.write(b"COPY public.epochs (epoch, end_block, end_hash, timestamp, data) FROM stdin;\n")
+    target.writelines(
+        "\t".join(map(str, row)).replace("\\", "\\\\").encode() + b"\n" for row in rows
+    )
+    target.write(b"\\.\n")
+
+
+def _insert(rows: Rows, target: BinaryIO) -> None:
+    for epoch, block, hash_, time_, data in rows:
+        values = f"{epoch},{block},'{hash_}',{time_},'{data}'"
+        target.write(f"INSERT INTO epochs VALUES({values});\n".encode())
+
+
+def _first_generation(rows: Rows, target: BinaryIO) -> None:
+    """As many epochs, each with what the first generation told."""
+    for number, (epoch, block, hash_, _, data) in enumerate(rows):
+        summary = orjson.loads(data)["domainStakingSummary"]
+        stakes = {key: told.replace(",", "") for key, told in summary["currentOperators"].items()}
+        item = {
+            "domainId": 0,
+            "epoch": epoch,
+            "startBlock": block - 116,
+            "startHash": hash_,
+            "endBlock": block,
+            "endHash": hash_,
+            "operatorStakes": stakes,
+            "totalStake": summary["currentTotalStake"].replace(",", ""),
+            "rewards": dict.fromkeys(stakes, "1000000000000000000"),
+            "operatorSharePrices": {key: str(10**36 // (10**18 - epoch)) for key in stakes},
+        }
+        target.write((b"," if number else b"[") + orjson.dumps(item))
+    target.write(b"]")
+
+
+FORMS: dict[str, Callable[[Rows, BinaryIO], None]] = {
+    "JSON list": _json_list,
+    "JSON list, gzip": _gzip_list,
+    "JSON lines": _json_lines,
+    "JSON lines, zstd": _zstd_lines,
+    "JSON of the first generation": _first_generation,
+    "CSV": _csv,
+    "SQL dump with COPY": _copy,
+    "SQL dump with INSERT": _insert,
+}
 
 
 def make(file: Path, epochs: int, operators: int) -> None:
@@ -210,22 +341,28 @@ def _old_way(file: Path, url: str) -> None:
 
 def _imported(file: Path, data_dir: Path) -> tuple[float, float]:
     """Seconds and peak megabytes of `operator-prices import-legacy` in a process of its own."""
-    started = time.perf_counter()
-    process = subprocess.Popen(  # noqa: S603
+    seconds, megabytes, ended = _run_alone(
         [
             *(sys.executable, "-c", "from operator_prices.cli.main import main; main()"),
             *("import-legacy", str(file)),
         ],
-        env=os.environ | {"DATA_DIR": str(data_dir), "DATABASE_URL": ""},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        os.environ | {"DATA_DIR": str(data_dir), "DATABASE_URL": ""},
+    )
+    if not ended:
+        raise RuntimeError("the import failed: run it by itself to see why")
+    return seconds, megabytes
+
+
+def _run_alone(command: list[str], environment: dict[str, str]) -> tuple[float, float, bool]:
+    """Seconds and peak megabytes of a process, and whether it ended well."""
+    started = time.perf_counter()
+    process = subprocess.Popen(  # noqa: S603
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
-    if os.waitstatus_to_exitcode(status):
-        raise RuntimeError("the import failed: run it by itself to see why")
     per_megabyte = 1e6 if sys.platform == "darwin" else 1e3
-    return seconds, usage.ru_maxrss / per_megabyte
+    return seconds, usage.ru_maxrss / per_megabyte, os.waitstatus_to_exitcode(status) == 0
 
 
 def _timed(work: object) -> float:

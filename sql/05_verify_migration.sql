@@ -138,13 +138,14 @@ FROM (
 WHERE domain_id = own_domain AND operator_id <= 2147483647 AND epoch <= told_in
 ORDER BY epoch, operator_id, told_in DESC, position DESC;
 
--- What snapshots told that are no rows any more: a node's rows stand in their place, or they could
--- not be kept as a whole.
+-- What snapshots told that are no rows any more: a node's rows stand in their place, or those of a
+-- fuller source in that of the first generation, which alone tells an epoch's own price; or they
+-- could not be kept as a whole.
 CREATE TEMPORARY TABLE gone_price AS
 SELECT told.epoch, operator_id, share_price_perq AS price, told_in
 FROM legacy_prices AS told
-WHERE share_price_perq IS NOT NULL AND NOT EXISTS (
-  SELECT FROM epochs WHERE epochs.epoch = told_in AND source IS DISTINCT FROM 'chain');
+WHERE share_price_perq IS NOT NULL AND (told_in = told.epoch OR NOT EXISTS (
+  SELECT FROM epochs WHERE epochs.epoch = told_in AND source IS DISTINCT FROM 'chain'));
 
 ANALYZE raw_epoch, raw_operator, raw_price, gone_price;
 

@@ -139,12 +139,24 @@ class Console:
         if done.foreign:
             self.say(f"Left out, of other domains: {done.foreign:,}")
         self.say(f"Changed rows: {done.changed_epochs:,} epochs, {done.changed_prices:,} prices")
+        self._forms(done)
         self.say(f"In quarantine: {done.quarantined:,}")
         for item, reason, count, epoch in done.reasons[:SHOWN]:
             where = "" if epoch is None else f", first in epoch {epoch}"
             self.say(f"  {count:,} x {item} {reason}{where}")
         if len(done.reasons) > SHOWN:
             self.say(f"  and {len(done.reasons) - SHOWN} more kinds; all are in table quarantine")
+
+    def _forms(self, done: "ImportedSource") -> None:
+        for form in sorted(done.found.keys() | done.forms.keys()):
+            rows, understood, odd = done.forms.get(form, (0, 0, 0))
+            found = done.found.get(form, rows)
+            self.say(
+                f"  {form}: {found:,} found; {rows:,} read now, {understood:,} of them understood,"
+                f" {odd:,} values in quarantine"
+            )
+        for file, reason in done.passed_over.items():
+            self.say(f"  Passed over: {file} {reason}")
 
     def findings(self, findings: Sequence["Finding"]) -> None:
         """What there is, and of each check whether it passed."""

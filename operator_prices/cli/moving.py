@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,8 @@ from operator_prices.settings import Settings
 LEAN = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072", "POLARS_MAX_THREADS": "1"}
 """What keeps memory flat over a long import; libraries read it when they are loaded."""
 
+Form = Literal["sqlite", "json", "jsonl", "csv", "parquet"]
+
 app = typer.Typer()
 
 
@@ -36,7 +38,8 @@ def import_legacy(
     source: Annotated[
         str,
         typer.Argument(
-            help="A SQLite file of the old system or a Postgres URL; it is only read.",
+            help="A file or a folder of the old system in whatever form, an https:// address, -"
+            " for the standard input, or a Postgres URL; it is only read.",
             show_default="the database's own table epochs",
         ),
     ] = "",
@@ -114,6 +117,21 @@ def restore(
         )
 
 
+@app.command("export")
+def export_epochs(
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    *,
+    form: Annotated[
+        Form,
+        typer.Option("--format", help="How it is written; import-legacy reads all of them back."),
+    ] = "sqlite",
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write the raw epochs to FILE in one of the old system's forms."""
+    _export(Settings.read(data_dir=data_dir, database_url=database_url), file, form)
+
+
 @app.command("export-sqlite")
 def export_sqlite(
     file: Annotated[Path, typer.Argument(help="The SQLite file to write.")],
@@ -121,14 +139,18 @@ def export_sqlite(
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Write the raw epochs to a SQLite file of the old layout, which import-legacy reads back."""
+    """Write the raw epochs to a SQLite file of the old layout: `export` with its default format."""
+    _export(Settings.read(data_dir=data_dir, database_url=database_url), file, "sqlite")
+
+
+def _export(settings: Settings, file: Path, form: Form) -> None:
     from operator_prices.legacy.exporting import export  # noqa: PLC0415
 
     with (
-        migrated_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings,
-        store.connect(str(settings.database_url)) as connection,
+        migrated_database(settings) as known,
+        store.connect(str(known.database_url)) as connection,
     ):
-        epochs = export(connection, file)
+        epochs = export(connection, file, form)
     Console().say(f"Exported: {epochs:,} epochs to {file}")
 
 

@@ -73,7 +73,7 @@ COLUMNS: dict[str, list[Column]] = {
         _EPOCH,
         Column("end_block", "bigint", "The epoch's last block, before the transition block."),
         Column("end_hash", "text", "Hash of the end block."),
-        Column("timestamp", "bigint", "Chain time at the end block, in Unix milliseconds."),
+        Column("timestamp", "bigint", "Time at the end block in Unix milliseconds, if known."),
         Column("data", "jsonb", "The epoch's own facts; amounts are exact decimal text."),
         Column("created_at", "timestamp with time zone", "When the row was first written."),
         Column("domain_id", "integer", "The domain."),

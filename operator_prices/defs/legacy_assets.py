@@ -18,6 +18,7 @@ class LegacySource(dg.Config):
     source: str = Field(
         default="",
         description="A SQLite file or a Postgres URL; nothing stands for our own table epochs."
+        " Other forms are brought in by `operator-prices import-legacy`."
         " A URL with a password is named as {env: LEGACY_SOURCE}, since this is stored.",
     )
     domain_id: int = 0

@@ -112,7 +112,9 @@ def operators_metadata(raw: pl.DataFrame) -> pl.DataFrame:
             pl.col("epoch").min().alias("first_seen_epoch"),
             pl.col("epoch").max().alias("last_seen_epoch"),
             pl.col("owner").drop_nulls().last(),
-            pl.col("signing_key", "nomination_tax", "minimum_nominator_stake", "status").last(),
+            pl.col("signing_key", "nomination_tax", "minimum_nominator_stake", "status")
+            .drop_nulls()
+            .last(),
         )
         .sort("operator_id")
         .select(pl.col(name).cast(dtype) for name, dtype in OPERATORS_METADATA.columns.items())

@@ -1,21 +1,40 @@
-"""The way out: the raw epochs as a SQLite file of the old layout."""
+"""The way out: the raw epochs in the forms of the old system, which an import reads back."""
 
+import csv
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import orjson
+import polars as pl
+from polars.io.plugins import register_io_source
 from psycopg import Connection
 
 from operator_prices.errors import ExplainedError
+
+Form = Literal["sqlite", "json", "jsonl", "csv", "parquet"]
+
+Row = tuple[int, int, str | None, int | None, str]
+"""The columns of the old table, `data` as JSON text; the first generation may lack two of them."""
+
+COLUMNS = ("epoch", "end_block", "end_hash", "timestamp", "data")
+
+SCHEMA = pl.Schema(
+    dict(zip(COLUMNS, (pl.Int64, pl.Int64, pl.String, pl.Int64, pl.String), strict=True))
+)
+
+FETCHED = 20
+"""Rows at a time."""
 
 LAYOUT = """
 CREATE TABLE epochs (
   epoch INTEGER PRIMARY KEY,
   end_block INTEGER NOT NULL,
-  end_hash TEXT NOT NULL,
-  timestamp INTEGER NOT NULL,
+  end_hash TEXT,
+  timestamp INTEGER,
   data TEXT NOT NULL,
   created_at DATETIME DEFAULT CURRENT_TIMESTAMP
 );
@@ -41,7 +60,7 @@ class ExportError(ExplainedError):
     """An export that cannot be made."""
 
 
-def export(connection: Connection, file: Path) -> int:
+def export(connection: Connection, file: Path, form: Form = "sqlite") -> int:
     """Write the raw epochs to `file`; return how many. The file appears when it is whole.
 
     Raises `ExportError` if there is one already.
@@ -51,21 +70,77 @@ def export(connection: Connection, file: Path) -> int:
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.part")
     part.unlink(missing_ok=True)
+    written = 0
+
+    def counted() -> Iterator[Row]:
+        nonlocal written
+        for row in _rows(connection):
+            yield row
+            written += 1
+
     try:
-        with closing(sqlite3.connect(part)) as target, target:
-            target.executescript(LAYOUT)
-            written = target.executemany(
-                "INSERT INTO epochs (epoch, end_block, end_hash, timestamp, data)"
-                " VALUES (?, ?, ?, ?, ?)",
-                _rows(connection),
-            ).rowcount
+        WRITERS[form](part, counted())
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
-    return max(written, 0)
+    return written
 
 
-def _rows(connection: Connection) -> Iterator[tuple[int, int, str, int, str]]:
+def _write_sqlite(part: Path, rows: Iterable[Row]) -> None:
+    with closing(sqlite3.connect(part)) as target, target:
+        target.executescript(LAYOUT)
+        target.executemany(
+            "INSERT INTO epochs (epoch, end_block, end_hash, timestamp, data)"
+            " VALUES (?, ?, ?, ?, ?)",
+            rows,
+        )
+
+
+def _write_json(part: Path, rows: Iterable[Row]) -> None:
+    with part.open("wb") as target:
+        target.write(b"[")
+        for number, row in enumerate(rows):
+            target.write((b",\n" if number else b"\n") + _object(row))
+        target.write(b"\n]\n")
+
+
+def _write_json_lines(part: Path, rows: Iterable[Row]) -> None:
+    with part.open("wb") as target:
+        target.writelines(_object(row) + b"\n" for row in rows)
+
+
+def _object(row: Row) -> bytes:
+    """A row as a JSON object; the text of its data goes in as it is, with all digits."""
+    columns = orjson.dumps(dict(zip(COLUMNS[:-1], row[:-1], strict=True)))
+    return columns[:-1] + b',"data":' + row[-1].encode() + b"}"
+
+
+def _write_csv(part: Path, rows: Iterable[Row]) -> None:
+    with part.open("w", encoding="utf-8", newline="") as target:
+        csv.writer(target).writerows([COLUMNS])
+        csv.writer(target).writerows(rows)
+
+
+def _write_parquet(part: Path, rows: Iterable[Row]) -> None:
+    remaining = iter(rows)
+
+    def frames(*_: object) -> Iterator[pl.DataFrame]:
+        while some := list(islice(remaining, FETCHED)):
+            yield pl.DataFrame(some, schema=SCHEMA, orient="row")
+
+    register_io_source(frames, schema=SCHEMA).sink_parquet(part, row_group_size=1_000)
+
+
+WRITERS: dict[Form, Callable[[Path, Iterable[Row]], None]] = {
+    "sqlite": _write_sqlite,
+    "json": _write_json,
+    "jsonl": _write_json_lines,
+    "csv": _write_csv,
+    "parquet": _write_parquet,
+}
+
+
+def _rows(connection: Connection) -> Iterator[Row]:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         homeless: dict[int, list[dict[str, object]]] = {}
@@ -73,7 +148,7 @@ def _rows(connection: Connection) -> Iterator[tuple[int, int, str, int, str]]:
             entry = {"key": [str(operator), f"[{domain},{epoch}]"], "value": price}
             homeless.setdefault(told_in, []).append(entry)
         with connection.cursor("export") as cursor:
-            cursor.itersize = 20
+            cursor.itersize = FETCHED
             cursor.execute(
                 "SELECT epoch, end_block, end_hash, timestamp,"
                 " CASE WHEN epoch = ANY (%s) THEN jsonb_set(data, '{operatorEpochSharePrice}',"

@@ -1,7 +1,8 @@
 """One window from a source to our tables: understood, written in one transaction, told."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from psycopg import Connection, Cursor
@@ -9,24 +10,29 @@ from psycopg import Connection, Cursor
 from operator_prices import store
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.errors import ExplainedError
+from operator_prices.legacy.doubles import DIFFERS, sorted_out
+from operator_prices.legacy.first_generation import start_of
+from operator_prices.legacy.price_tables import (
+    complete_documents,
+    known_prices,
+    publish_prices,
+    tell,
+)
 from operator_prices.legacy.quarantine import keep_offenders
 from operator_prices.legacy.reader import Reader
-from operator_prices.legacy.snapshots import Snapshot
+from operator_prices.legacy.snapshots import Row, Snapshot
 from operator_prices.legacy.sources import IN_PLACE, Source, open_source
 from operator_prices.legacy.tables import (
-    complete_documents,
     drop_beside,
+    fuller_epochs,
     in_parts,
     is_done,
     keep_beside,
     keep_rows,
-    known_prices,
     leave_out,
     lend_counts,
     mark_done,
-    publish_prices,
     remember_ends,
-    tell,
 )
 
 
@@ -53,6 +59,8 @@ class Imported:
     touched: Sequence[EpochWindow] = ()
     """Other windows of which a price became known."""
     already_done: bool = False
+    forms: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    """By form: rows, those of them that were understood, and what is in quarantine."""
 
 
 def import_window(
@@ -89,7 +97,8 @@ def import_window(
     for first, last in _spans(written.touched):
         database.execute("SELECT refresh_epoch_analytics(%s, %s)", [first, last])
     return Imported(
-        rows=found.rows,
+        rows=len(found.forms),
+        forms=found.by_form(),
         epochs=len(found.snapshots),
         operators=found.reader.operators.count,
         prices=len(found.reader.prices.told),
@@ -105,9 +114,24 @@ def import_window(
 class _Understood:
     """What a window's rows say: the reader has their prices and what is odd about them."""
 
-    rows: int
+    epochs: set[int]
+    """Those that the window has rows of."""
     snapshots: list[Snapshot]
     reader: Reader
+    forms: list[tuple[int, str]]
+    """The epoch and the form of each row."""
+
+    def by_form(self) -> dict[str, tuple[int, int, int]]:
+        """By form: rows, those of them that were understood, and what is in quarantine."""
+        understood = {snapshot.epoch for snapshot in self.snapshots}
+        offenders = Counter(offender.epoch for offender in self.reader.offenders)
+        found: dict[str, list[int]] = {}
+        for epoch, form in self.forms:
+            counts = found.setdefault(form, [0, 0, 0])
+            counts[0] += 1
+            counts[1] += epoch in understood
+            counts[2] += offenders.pop(epoch, 0)
+        return {form: (rows, known, odd) for form, (rows, known, odd) in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +149,32 @@ def _understand(source: Source, window: EpochWindow, domain_id: int) -> _Underst
     """Read the rows of the window, and of the first row after it the prices that it tells."""
     reader = Reader(domain_id)
     snapshots: list[Snapshot] = []
-    rows = 0
-    for row in source.rows(window):
-        rows += 1
-        snapshot = reader.read(row)
+    epochs: set[int] = set()
+    for epoch, rows in groupby(source.rows(window), key=lambda row: row.epoch):
+        epochs.add(epoch)
+        taken, adding, contradicting = sorted_out(list(rows))
+        reader.refuse(contradicting, DIFFERS)
+        for row in adding:
+            reader.read(row)  # for its prices
+        snapshot = None if taken is None else reader.read(taken)
         if snapshot is not None:
             snapshots.append(snapshot)
-    if (following := source.next_row(window.last)) is not None:
+    following = source.next_row(window.last)
+    if following is not None:
         reader.read_prices(following)
-    return _Understood(rows, snapshots, reader)
+    _compare_ends(reader, snapshots, following)
+    return _Understood(epochs, snapshots, reader, source.forms(window))
+
+
+def _compare_ends(reader: Reader, snapshots: Sequence[Snapshot], following: Row | None) -> None:
+    """Name the ends of the first generation that are not where the next epoch starts."""
+    starts = {snapshot.epoch: snapshot.start_block for snapshot in snapshots}
+    if following is not None:
+        starts[following.epoch] = start_of(following)
+    for snapshot in snapshots:
+        start = starts.get(snapshot.epoch + 1)
+        if snapshot.partial and start is not None and start != snapshot.end_block + 1:
+            reader.disagrees(snapshot, start)
 
 
 def _write(
@@ -146,29 +187,33 @@ def _write(
     in_place: bool,
 ) -> _Written:
     """Write what was understood, and what was not, in the transaction that is open."""
-    reader, snapshots, domain_id = found.reader, found.snapshots, found.reader.domain_id
+    reader, domain_id = found.reader, found.reader.domain_id
     changed = tell(cursor, reader)
+    fuller = fuller_epochs(cursor, found.epochs)
+    snapshots = [one for one in found.snapshots if not (one.partial and one.epoch in fuller)]
     known = known_prices(cursor, window)
     foreign = leave_out(cursor, reader)
     remember_ends(cursor, snapshots)
     documents = [
         snapshot.document(known.get(snapshot.epoch, {}), domain_id) for snapshot in snapshots
     ]
+    pairs = list(zip(snapshots, documents, strict=True))
+    whole = {one.epoch: text for one, (text, _) in pairs if one.partial or not raw}
+    epochs = 0
     if raw:
         epochs = keep_beside(cursor, snapshots, documents, domain_id)
         if not in_place:
-            originals = in_parts(source.rows(window))
+            originals = in_parts(row for row in source.rows(window) if row.epoch not in whole)
             epochs = keep_rows(cursor, snapshots, documents, originals, domain_id)
-    else:
-        pairs = zip(snapshots, documents, strict=True)
-        texts = {snapshot.epoch: text for snapshot, (text, _) in pairs}
-        epochs = keep_rows(cursor, snapshots, documents, [texts], domain_id)
-        drop_beside(cursor, texts)
+    if not in_place or not raw:
+        epochs += keep_rows(cursor, snapshots, documents, [whole], domain_id)
+        drop_beside(cursor, whole)
     lend_counts(cursor, snapshots, documents)
     prices = publish_prices(cursor, changed, known)
     touched = sorted({epoch for epoch, _, _ in changed if not _within(window, epoch)})
-    complete_documents(cursor, touched, domain_id)
-    keep_offenders(cursor, window, reader.offenders)
+    left = {epoch for epoch, _, _ in changed} & fuller - set(whole)
+    complete_documents(cursor, sorted({*touched, *left}), domain_id)
+    keep_offenders(cursor, source.name, window, found.epochs, reader.offenders)
     return _Written(epochs, prices, foreign, touched)
 
 

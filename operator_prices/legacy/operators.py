@@ -7,16 +7,15 @@ from typing import Any
 import orjson
 
 from operator_prices.legacy import plain
+from operator_prices.legacy.decoding import LARGEST_ID, UnreadableError, shown
 from operator_prices.legacy.entries import (
     TWICE,
-    UnreadableError,
     beside,
     body_of,
     domain_of,
     entries_of,
     normal_operator,
     operator_of,
-    shown,
 )
 from operator_prices.legacy.snapshots import Offender
 
@@ -74,6 +73,24 @@ class Operators:
                 "after": after,
             }
             for operator, (value, owner, after) in sorted(found.items())
+        ]
+
+    def active(
+        self, active: ByOperator | None, rewards: ByOperator | None
+    ) -> list[dict[str, object]]:
+        """The entries of operators of which only stakes and rewards are told."""
+        self.count += len(active or {})
+        return [
+            {
+                "key": [str(operator)],
+                "value": {},
+                "owner": None,
+                "activeStake": stake,
+                "reward": None if rewards is None else rewards.get(operator, "0"),
+                "after": None,
+            }
+            for operator, stake in sorted((active or {}).items())
+            if operator <= LARGEST_ID
         ]
 
     def _found_at_once(self, entries: list[Any]) -> dict[int, Operator] | None:

@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 
 from operator_prices.amounts import ONE
+from operator_prices.legacy.decoding import LARGEST_ID
 from operator_prices.legacy.entries import (
     AMOUNTS,
-    LARGEST_ID,
     OPERATOR_KEY,
     OPERATORS_PREFIX,
     PERCENT,

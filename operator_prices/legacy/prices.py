@@ -1,9 +1,11 @@
 """What snapshots tell of prices, which are mostly those of other epochs; pure, no I/O."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from operator_prices.legacy import plain
-from operator_prices.legacy.entries import UnreadableError, entries_of, price_of, priced, shown
+from operator_prices.legacy.decoding import UnreadableError, shown
+from operator_prices.legacy.entries import entries_of, price_of, priced
 from operator_prices.legacy.snapshots import Offender
 
 ITEM = "OperatorEpochSharePrice"
@@ -55,6 +57,12 @@ class Prices:
                 priced, operator, price = told
                 if price is not None or (priced, operator) not in prices:
                     prices[priced, operator] = price, epoch
+
+    def tell(self, epoch: int, told: Mapping[int, int | None]) -> None:
+        """Learn prices of `epoch` by operator that were understood elsewhere."""
+        for operator, price in told.items():
+            if price is not None or (epoch, operator) not in self.told:
+                self.told[epoch, operator] = price, epoch
 
     def _price(self, row: int, path: str, entry: object) -> tuple[int, int, int | None] | None:
         """The epoch, the operator and the price that an entry tells, if it is one of ours."""

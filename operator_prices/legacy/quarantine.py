@@ -1,19 +1,31 @@
 """What an import could not understand, kept by window, so that people can find and mend it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from psycopg import Connection, Cursor
 
 from operator_prices.epochs.windows import EpochWindow
-from operator_prices.legacy.entries import LARGEST_ID
-from operator_prices.legacy.snapshots import Offender, misplaced
+from operator_prices.legacy.decoding import LARGEST_ID
+from operator_prices.legacy.snapshots import Offender
 from operator_prices.legacy.sources import Source
 
 
-def keep_offenders(cursor: Cursor, window: EpochWindow, offenders: Sequence[Offender]) -> None:
+def keep_offenders(
+    cursor: Cursor,
+    source: str,
+    window: EpochWindow,
+    epochs: Collection[int],
+    offenders: Sequence[Offender],
+) -> None:
+    """Keep what the source's rows of these epochs of the window have for offenders, and no others.
+
+    What other sources have told of other epochs of the window stays.
+    """
     cursor.execute(
-        "DELETE FROM quarantine WHERE source = 'legacy' AND epoch BETWEEN %s AND %s",
-        [window.first, window.last],
+        "DELETE FROM quarantine WHERE source = 'legacy' AND epoch BETWEEN %s AND %s"
+        " AND (epoch = ANY (%s) OR NOT EXISTS ("
+        "   SELECT FROM legacy_windows WHERE first_epoch = %s AND legacy_windows.source <> %s))",
+        [window.first, window.last, sorted(epochs), window.first, source],
     )
     _insert(cursor, offenders)
 
@@ -38,13 +50,14 @@ def _insert(cursor: Cursor, offenders: Sequence[Offender]) -> None:
 
 
 def quarantine_misplaced(database: Connection, source: Source) -> None:
-    """Name the rows of the source whose epoch is none: they are in no window."""
-    offenders = [misplaced(epoch) for epoch in source.misplaced()]
+    """Name the rows of the source whose epoch is none, and what is no row: no window has them."""
+    offenders = source.misplaced()
     with database.transaction(), database.cursor() as cursor:
         cursor.execute(
             "DELETE FROM quarantine"
-            " WHERE source = 'legacy' AND (epoch BETWEEN 0 AND %s) IS NOT TRUE",
-            [LARGEST_ID],
+            " WHERE source = 'legacy' AND (epoch BETWEEN 0 AND %s) IS NOT TRUE"
+            " AND (path = 'epoch' OR starts_with(path, %s))",
+            [LARGEST_ID, f"{source.name}: "],
         )
         _insert(cursor, offenders)
 

@@ -210,18 +210,19 @@ def _read_document(
         for operator, reward in (summary.get("currentEpochRewards") or {}).items()
         if operator not in found and str(reward).isdecimal()
     }
-    fees = [int(entry["value"]["totalStorageFeeDeposit"]) for entry in entries]
+    whole = every and known
+    fees = [int(entry["value"]["totalStorageFeeDeposit"]) for entry in entries if whole]
     return _row(
         epoch=snapshot.epoch,
         domain_id=domain_id,
         end_block=snapshot.end_block,
         timestamp=snapshot.timestamp,
         total_stake=summary.get("currentTotalStake"),
-        storage_fees=str(sum(fees)) if every and known else None,
+        storage_fees=str(sum(fees)) if whole else None,
         stakes=_known(entries, "activeStake"),
         rewards=departed | _known(entries, "reward"),
         prices=priced,
-        operators=len(entries) if every and known else None,
+        operators=len(entries) if whole else None,
     )
 
 
@@ -232,6 +233,8 @@ def _known(entries: list[dict[str, Any]], name: str) -> dict[str, str]:
 def _derived(entry: dict[str, Any]) -> int | None:
     """`floor(shares * 10^18 / (stake + reward - floor(reward * tax / 100)))`, if it is a price."""
     value, reward = entry["value"], entry["reward"]
+    if not value:
+        return None
     shares = int(value["currentTotalShares"])
     if reward is None or shares == 0:
         return None
@@ -246,7 +249,7 @@ def _row(
     epoch: int,
     domain_id: int,
     end_block: int,
-    timestamp: int,
+    timestamp: int | None,
     total_stake: str | None,
     storage_fees: str | None,
     stakes: Mapping[str, str] | None,

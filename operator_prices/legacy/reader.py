@@ -6,31 +6,30 @@ null, and what could not be understood is named under `quarantined`.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from operator_prices.epochs.counts import COUNTED
-from operator_prices.legacy import plain
-from operator_prices.legacy.entries import (
-    HASH,
-    TWICE,
+from operator_prices.legacy import first_generation
+from operator_prices.legacy.decoding import (
     UnreadableError,
     column,
     document_of,
     exactly,
-    misfit_of,
     optional,
     require_exact,
     shown,
     text_of,
 )
+from operator_prices.legacy.entries import HASH, misfit_of
 from operator_prices.legacy.numbers import InexactError, NotANumberError, amount
-from operator_prices.legacy.operators import ByOperator, Operators
+from operator_prices.legacy.operators import Operators
 from operator_prices.legacy.prices import Prices
 from operator_prices.legacy.snapshots import Offender, Row, Snapshot
+from operator_prices.legacy.summaries import Summaries
 
 ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """The escape of a zero character, and not a backslash before the text u0000."""
@@ -55,10 +54,7 @@ AMOUNTS_OF_EPOCH = {
     "accumulatedTreasuryFunds": "AccumulatedTreasuryFunds",
     "domainChainRewards": "DomainChainRewards",
 }
-SUMMED = ("currentTotalStake", "currentOperators", "currentEpochRewards")
-"""What of the summary is read by itself."""
-
-STAKING, EARLIER = "DomainStakingSummary", "quarantined"
+EARLIER = "quarantined"
 """Items of offenders."""
 
 
@@ -70,28 +66,24 @@ class Reader:
     offenders: list[Offender] = field(default_factory=list)
     prices: Prices = field(init=False)
     operators: Operators = field(init=False)
-    _latest: int | None = None
-    _ids: dict[str, int] = field(default_factory=dict)
-    """Operators by their plain decimal text, as far as they were met."""
+    summaries: Summaries = field(init=False)
 
     def __post_init__(self) -> None:
         self.prices = Prices(self.domain_id, self.offenders)
         self.operators = Operators(self.domain_id, self.offenders)
+        self.summaries = Summaries(self.offenders)
 
     def read(self, row: Row) -> Snapshot | None:
         """The snapshot of `row`, None where the row as a whole cannot be understood.
 
-        What the document says of prices is learned all the same, if it can be read. Of two rows of
-        one epoch the first is taken.
+        What the document says of prices is learned all the same, if it can be read.
         """
-        if row.epoch == self._latest:
-            self._offend(row.epoch, "epochs", "epoch", shown(row.data), TWICE)
-            return None
-        self._latest = row.epoch
         before, counted = len(self.offenders), self.operators.count
         try:
             text = text_of(row.data)
             document = document_of(row.epoch, text)
+            if first_generation.is_item(document):
+                return self._item(row, text)
             self.prices.read(row.epoch, document.get("operatorEpochSharePrice"))
             before = len(self.offenders)
             try:
@@ -116,20 +108,64 @@ class Reader:
         before = len(self.offenders)
         try:
             document = document_of(row.epoch, text_of(row.data))
+            if first_generation.is_item(document):
+                return
             self.prices.read(row.epoch, document.get("operatorEpochSharePrice"))
         except (ValueError, RecursionError):
             return
         finally:
             del self.offenders[before:]
 
+    def refuse(self, rows: Iterable[Row], reason: str) -> None:
+        """Name rows that are not read, since they are no good beside each other."""
+        for row in rows:
+            self._offend(row.epoch, "epochs", "epoch", shown(row.data), reason)
+
+    def disagrees(self, snapshot: Snapshot, next_start: int) -> None:
+        """Name the end of an epoch that is not the block before the next epoch starts."""
+        told = {"endBlock": snapshot.end_block, "startBlockOfNext": next_start}
+        reason, path = first_generation.DISAGREES, "data.endBlock"
+        self._offend(snapshot.epoch, first_generation.END, path, shown(told), reason)
+        snapshot.misfits.append(
+            {
+                "item": first_generation.END,
+                "reason": reason,
+                "operatorId": None,
+                "storageKey": None,
+                "path": path,
+            }
+        )
+
+    def _item(self, row: Row, text: str) -> Snapshot | None:
+        """The snapshot of an item of the first generation, and the prices that it tells."""
+        item = exactly(text)
+        domain = first_generation.domain_of(item, self.domain_id)
+        prices = list(first_generation.priced(row.epoch, item))
+        if domain != self.domain_id:
+            told = {one[0] for one in prices if not isinstance(one, Offender)}
+            self.prices.foreign |= {(domain, operator, row.epoch) for operator in told}
+            self.operators.foreign |= {(domain, operator) for operator in told}
+            return None
+        document = first_generation.arranged(item)
+        before = len(self.offenders)
+        snapshot = self._snapshot(row, text, document, exactly)
+        self.offenders += [one for one in prices if isinstance(one, Offender)]
+        for index, offender in enumerate(self.offenders[before:], before):
+            path = offender.path
+            for section, place in first_generation.SECTIONS.items():
+                path = path.replace(section, place)
+            self.offenders[index] = offender._replace(path=path)
+        known = {one for one in prices if not isinstance(one, Offender)}
+        self.prices.tell(row.epoch, dict(sorted(known, key=lambda one: one[1] is None)))
+        return snapshot
+
     def _snapshot(
         self, row: Row, text: str, document: dict[str, Any], decode: Callable[[str], Any]
     ) -> Snapshot:
         epoch = row.epoch
         end_block = column("end_block", row.end_block)
-        timestamp = column("timestamp", row.timestamp, 2**63)
-        if not (isinstance(row.end_hash, str) and HASH.fullmatch(row.end_hash)):
-            raise UnreadableError("end_hash", "is no block hash")
+        partial = first_generation.is_marked(document)
+        timestamp, end_hash = self._end(row, partial=partial)
         if "\\u0000" in text and ZERO.search(text):
             raise UnreadableError("data", "holds a zero character, which no JSONB can")
         before = len(self.offenders)
@@ -138,13 +174,17 @@ class Reader:
         self._facts(epoch, rest)
         transition = rest.get("transition")
         transition = transition if isinstance(transition, dict) else {}
-        summary, active, rewards = self._summary(epoch, document.get("domainStakingSummary"))
-        entries = self.operators.read(epoch, document.get("operators"), active, rewards, decode)
+        summary, active, rewards = self.summaries.read(epoch, document.get("domainStakingSummary"))
+        entries = (
+            self.operators.active(active, rewards)
+            if partial
+            else self.operators.read(epoch, document.get("operators"), active, rewards, decode)
+        )
         misfits = self._misfits(epoch, before, document.get("quarantined"))
         whole = {
             "epoch": epoch,
             "endBlock": end_block,
-            "endHash": row.end_hash,
+            "endHash": end_hash,
             "timestamp": timestamp,
             "domainId": str(self.domain_id),
             "specVersion": None,
@@ -160,14 +200,26 @@ class Reader:
         return Snapshot(
             epoch,
             end_block,
-            row.end_hash,
+            end_hash,
             timestamp,
             optional(rest.get("specVersion")),
             optional(transition.get("block")),
             hash_ if isinstance(hash_, str) and HASH.fullmatch(hash_) else None,
             members,
-            misfits,
+            [*misfits, dict(first_generation.NOT_TOLD)] if partial else misfits,
+            partial,
+            optional(rest.get("startBlock")),
         )
+
+    def _end(self, row: Row, *, partial: bool) -> tuple[int | None, str | None]:
+        """The time and the hash of the row, which only the first generation may lack."""
+        lacks = partial and row.timestamp is None
+        timestamp = None if lacks else column("timestamp", row.timestamp, 2**63)
+        if partial and row.end_hash is None:
+            return timestamp, None
+        if not (isinstance(row.end_hash, str) and HASH.fullmatch(row.end_hash)):
+            raise UnreadableError("end_hash", "is no block hash")
+        return timestamp, row.end_hash
 
     def _misfits(self, epoch: int, first: int, told: object) -> list[dict[str, str | None]]:
         """What could not be understood since offender `first`, as the document names it.
@@ -216,7 +268,9 @@ class Reader:
         found = []
         for index, misfit in enumerate(told if isinstance(told, list) else ()):
             try:
-                found.append(misfit_of(misfit))
+                named = misfit_of(misfit)
+                if named["reason"] != first_generation.NOT_TOLD["reason"]:
+                    found.append(named)
             except NotANumberError:
                 where = f"{path}[{index}]"
                 self._offend(epoch, EARLIER, where, shown(misfit), "names no value and its fault")
@@ -244,74 +298,6 @@ class Reader:
                     rest[name]["count"] = column(f"{path}.count", count)
                 except UnreadableError as error:
                     self._offend(epoch, item, error.path, shown(count), str(error))
-
-    def _summary(
-        self, epoch: int, summary: object
-    ) -> tuple[dict[str, Any] | None, ByOperator | None, ByOperator | None]:
-        """The summary in its normal form, and by operator the active stakes and the rewards."""
-        if not isinstance(summary, dict):
-            reason = "is missing" if summary is None else "is no object"
-            self._offend(epoch, STAKING, "data.domainStakingSummary", shown(summary), reason)
-            return None, None, None
-        require_exact(summary, SUMMED)
-        stakes, active = self._amounts(epoch, summary, "currentOperators")
-        rewarded, rewards = self._amounts(epoch, summary, "currentEpochRewards")
-        return (
-            {
-                **summary,
-                "currentEpochIndex": str(epoch),
-                "currentTotalStake": self._total(epoch, summary.get("currentTotalStake")),
-                "currentOperators": stakes,
-                "currentEpochRewards": rewarded,
-            },
-            active,
-            rewards,
-        )
-
-    def _total(self, epoch: int, value: object) -> object:
-        try:
-            return str(amount(value))
-        except NotANumberError as error:
-            path = "data.domainStakingSummary.currentTotalStake"
-            self._offend(epoch, STAKING, path, shown(value), str(error))
-            return None
-
-    def _amounts(
-        self, epoch: int, summary: dict[str, Any], name: str
-    ) -> tuple[dict[str, object] | None, ByOperator | None]:
-        """The map in its normal form, and by operator; None is what could not be understood.
-
-        What is no number stays in the document as it is: left out it would read as none at all.
-        """
-        told = summary.get(name)
-        path = f"data.domainStakingSummary.{name}"
-        if not isinstance(told, dict):
-            reason = "is missing" if told is None else "is no object"
-            self._offend(epoch, STAKING, path, shown(told), reason)
-            return None, None
-        normal: dict[str, object] = {}
-        known: ByOperator = {}
-        ids = self._ids
-        if told.keys() <= ids.keys() and (texts := plain.amounts_of(told)) is not None:
-            known.update(zip(map(ids.__getitem__, told), texts, strict=True))
-            return dict(zip(told, texts, strict=True)), known
-        for key, value in told.items():
-            operator = None
-            try:
-                operator = ids[key] if key in ids else amount(key)
-                text = str(amount(value))
-            except NotANumberError as error:
-                where = f"{path}.{key}"
-                self._offend(epoch, STAKING, where, shown(value), str(error), operator)
-                normal[key] = value
-                if operator is not None:
-                    known[operator] = None
-            else:
-                if key not in ids and key == str(operator):
-                    ids[key] = operator
-                normal[str(operator)] = text
-                known[operator] = text
-        return normal, known
 
     def _offend(  # noqa: PLR0917 - in the order of `Offender`
         self,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import orjson
 
-from operator_prices.legacy.entries import UnreadableError, column, shown
+from operator_prices.legacy.decoding import UnreadableError, column, shown
 
 
 class Row(NamedTuple):
@@ -43,12 +43,15 @@ def misplaced(epoch: object) -> Offender:
 
 @dataclass(slots=True)
 class Snapshot:
-    """One row, understood: the facts of its columns, and its document without prices."""
+    """One row, understood: the facts of its columns, and its document without prices.
+
+    Of the first generation there are no times, and the hash may be missing.
+    """
 
     epoch: int
     end_block: int
-    end_hash: str
-    timestamp: int
+    end_hash: str | None
+    timestamp: int | None
     spec_version: int | None
     transition_block: int | None
     transition_hash: str | None
@@ -56,6 +59,9 @@ class Snapshot:
     """The members of the document but two, as JSON without its last brace."""
     misfits: list[dict[str, str | None]]
     """What of it could not be understood, as the document names it."""
+    partial: bool = False
+    """Whether it is of the first generation, which tells less."""
+    start_block: int | None = None
 
     def document(self, prices: Mapping[int, int | None], domain_id: int) -> tuple[str, bool]:
         """The whole document with the epoch's own prices by operator, and whether it is complete.

@@ -1,39 +1,38 @@
-"""Where the old system's rows are: a SQLite file, a Postgres elsewhere, or our own table.
+"""Where an import reads rows: a SQLite file, a Postgres elsewhere, or our own table.
 
-A source is only ever read, row by row, so that its size does not matter.
+A source is only ever read, row by row, so that its size does not matter. What has another form
+becomes a SQLite file first: see `staging`.
 """
 
-import sqlite3
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import LiteralString, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import Connection, sql
 
 from operator_prices.epochs.windows import SIZE, EpochWindow
-from operator_prices.errors import ExplainedError
-from operator_prices.legacy.entries import LARGEST_ID
-from operator_prices.legacy.snapshots import Row
+from operator_prices.legacy.decoding import LARGEST_ID
+from operator_prices.legacy.errors import UnusableSourceError, require_columns
+from operator_prices.legacy.snapshots import Offender, Row, misplaced
+from operator_prices.legacy.sqlite_files import (
+    FETCHED,
+    STAGED,
+    SqliteSource,
+    StagedSource,
+    sqlite_source,
+)
 from operator_prices.postgres.address import described, is_address, understood
 
-FETCHED = 20
-"""Rows at a time: 100 KB each as a rule, a megabyte at the worst."""
-
-IN_PLACE = ""
-"""The name of the source that is our own table."""
-
-WANTED = ("epoch", "end_block", "end_hash", "timestamp", "data")
+IN_PLACE, STANDARD_INPUT = "", "-"
+"""The place of the source that is our own table, and of what is piped in."""
 
 SOURCE = "The source"
 
 EPOCH_TYPES = ("smallint", "integer", "bigint", "numeric")
-
-
-class UnusableSourceError(ExplainedError):
-    """A source that cannot be imported, said in one sentence with the fix."""
 
 
 class Source(Protocol):
@@ -46,8 +45,11 @@ class Source(Protocol):
     def windows(self) -> list[EpochWindow]:
         """The windows that it has rows of, in ascending order."""
 
-    def misplaced(self) -> list[object]:
-        """What stands in the place of an epoch, and is none."""
+    def misplaced(self) -> list[Offender]:
+        """What stands in the place of an epoch and is none, and what is no row at all."""
+
+    def forms(self, window: EpochWindow) -> list[tuple[int, str]]:
+        """The epoch and the form of each row of the window."""
 
     def fingerprint(self, window: EpochWindow) -> str:
         """Another text whenever rows of the window were added, removed or written anew."""
@@ -64,14 +66,25 @@ def source_name(place: str) -> str:
 
     >>> source_name("postgresql://me:secret@db.example/old")
     'postgresql://me@db.example/old'
+    >>> source_name("https://me:secret@files.example/old.json?signature=secret")
+    'https://files.example/old.json'
     """
-    if not _is_postgres(place):
-        return str(Path(place).resolve()) if place else "its own table epochs"
+    if is_web(place):
+        parts = urlsplit(place)
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    if not is_postgres(place):
+        names = {IN_PLACE: "its own table epochs", STANDARD_INPUT: "standard input"}
+        return names.get(place) or str(Path(place).resolve())
     return described(understood(place, SOURCE))
 
 
-def _is_postgres(place: str) -> bool:
-    return "://" in place or is_address(place)
+def is_postgres(place: str) -> bool:
+    return not is_web(place) and ("://" in place or is_address(place))
+
+
+def is_web(place: str) -> bool:
+    return place.startswith(("http://", "https://"))
 
 
 @contextmanager
@@ -82,12 +95,17 @@ def open_source(place: str, database: Connection) -> Iterator[Source]:
     """
     if place == IN_PLACE:
         yield PostgresSource(source_name(place), database, in_place=True)
-    elif _is_postgres(place):
+    elif is_postgres(place):
         with _connected(place) as connection:
             yield PostgresSource(source_name(place), connection)
     else:
-        with closing(_sqlite(Path(place))) as file:
-            yield SqliteSource(source_name(place), file)
+        with closing(sqlite_source(Path(place))) as file:
+            ((mark,),) = file.execute("PRAGMA application_id")
+            if mark == STAGED:
+                ((name,),) = file.execute("SELECT name FROM source")
+                yield StagedSource(name.decode(), file)
+            else:
+                yield SqliteSource(source_name(place), file)
 
 
 @contextmanager
@@ -107,95 +125,13 @@ def _connected(url: str) -> Iterator[Connection]:
                 " WHERE attrelid = to_regclass('epochs') AND attnum > 0 AND NOT attisdropped"
             ).fetchall()
         )
-        _require(source_name(url), known)
+        require_columns(source_name(url), known)
         if known["epoch"] not in EPOCH_TYPES:
             raise UnusableSourceError(
                 f"The source {source_name(url)} has epochs of type {known['epoch']}: they must be"
                 f" {', '.join(EPOCH_TYPES)}."
             )
         yield connection
-
-
-def _sqlite(path: Path) -> sqlite3.Connection:
-    if not path.is_file():
-        raise UnusableSourceError(
-            f"The source {path} is no file: name a SQLite file of the old system, or a URL that"
-            " begins with postgresql://."
-        )
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        connection.text_factory = bytes  # what is no UTF-8 is named, and not raised by the driver
-        known = {name.decode() for _, name, *_ in connection.execute("PRAGMA table_info(epochs)")}
-    except sqlite3.Error as error:
-        raise UnusableSourceError(
-            f"The source {path} cannot be read as SQLite ({error}): name another file."
-        ) from error
-    _require(str(path), known)
-    return connection
-
-
-def _require(place: str, columns: Container[str]) -> None:
-    if lacking := [name for name in WANTED if name not in columns]:
-        raise UnusableSourceError(
-            f"The source {place} has no table epochs of the old system: it lacks"
-            f" {', '.join(lacking)}."
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class SqliteSource:
-    """A SQLite file as the old script wrote it."""
-
-    name: str
-    file: sqlite3.Connection
-
-    def windows(self) -> list[EpochWindow]:
-        told = self.file.execute(
-            "SELECT DISTINCT epoch / ? * ? FROM epochs WHERE typeof(epoch) = 'integer'"
-            " AND epoch BETWEEN 0 AND ? ORDER BY 1",
-            [SIZE, SIZE, LARGEST_ID],
-        )
-        return [EpochWindow(first) for (first,) in told]
-
-    def misplaced(self) -> list[object]:
-        told = self.file.execute(
-            "SELECT epoch FROM epochs WHERE typeof(epoch) <> 'integer' OR epoch < 0 OR epoch > ?",
-            [LARGEST_ID],
-        )
-        return [_as_text(epoch) for (epoch,) in told]
-
-    def fingerprint(self, window: EpochWindow) -> str:
-        told = self.file.execute(
-            "SELECT count(*), sum(epoch), total(timestamp), total(end_block), sum(length(data))"
-            " FROM epochs WHERE epoch BETWEEN ? AND ?",
-            [window.first, window.last],
-        ).fetchone()
-        return " ".join(map(str, told))
-
-    def rows(self, window: EpochWindow) -> Iterator[Row]:
-        cursor = self.file.execute(
-            "SELECT epoch, end_block, end_hash, timestamp, data FROM epochs"
-            " WHERE epoch BETWEEN ? AND ? AND typeof(epoch) = 'integer' ORDER BY epoch",
-            [window.first, min(window.last, LARGEST_ID)],
-        )
-        cursor.arraysize = FETCHED
-        return (_row(*told) for told in cursor)
-
-    def next_row(self, epoch: int) -> Row | None:
-        told = self.file.execute(
-            "SELECT epoch, end_block, end_hash, timestamp, data FROM epochs"
-            " WHERE epoch > ? AND epoch <= ? AND typeof(epoch) = 'integer' ORDER BY epoch LIMIT 1",
-            [epoch, LARGEST_ID],
-        ).fetchone()
-        return None if told is None else _row(*told)
-
-
-def _row(epoch: int, end_block: object, end_hash: object, timestamp: object, data: object) -> Row:
-    return Row(epoch, _as_text(end_block), _as_text(end_hash), _as_text(timestamp), data)
-
-
-def _as_text(value: object) -> object:
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
 
 
 NOT_YET_OURS = sql.SQL(
@@ -219,9 +155,17 @@ class PostgresSource:
         )
         return [EpochWindow(first) for (first,) in self.connection.execute(query)]
 
-    def misplaced(self) -> list[object]:
+    def misplaced(self) -> list[Offender]:
         query = self._select("SELECT epoch FROM epochs WHERE {ours} AND coalesce(NOT {fit}, true)")
-        return [epoch for (epoch,) in self.connection.execute(query)]
+        return [misplaced(epoch) for (epoch,) in self.connection.execute(query)]
+
+    def forms(self, window: EpochWindow) -> list[tuple[int, str]]:
+        query = self._select(
+            "SELECT epoch::bigint FROM epochs WHERE epoch BETWEEN {} AND {} AND {rows}",
+            window.first,
+            window.last,
+        )
+        return [(epoch, "Postgres") for (epoch,) in self.connection.execute(query)]
 
     def fingerprint(self, window: EpochWindow) -> str:
         query = self._select(

@@ -1,7 +1,7 @@
 """The import from the command line: which windows a source has, run one by one."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +10,10 @@ from operator_prices import store
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy.quarantine import in_quarantine, quarantine_misplaced
 from operator_prices.legacy.sources import IN_PLACE, open_source, source_name
+from operator_prices.legacy.staging import staged
 from operator_prices.legacy.tables import left_out
 from operator_prices.local import dagster_home
+from operator_prices.local.postgres import programs
 from operator_prices.runs.windows import import_windows
 from operator_prices.settings import Settings
 
@@ -39,6 +41,12 @@ class ImportedSource:
     reasons: Sequence[tuple[str, str, int, int | None]] = ()
     """Item, reason, how many, and the first epoch with one."""
     touched: set[str] = field(default_factory=set)
+    found: Mapping[str, int] = field(default_factory=dict)
+    """Rows and pieces that are none, by form, of a source that had to be read first."""
+    forms: dict[str, list[int]] = field(default_factory=dict)
+    """By form: rows of the windows run now, of them understood, and what is in quarantine."""
+    passed_over: Mapping[str, str] = field(default_factory=dict)
+    """Files of a folder that are of no form, and why."""
 
     def add(self, said: dict[str, object]) -> None:
         """Add what the run of one window says."""
@@ -54,6 +62,10 @@ class ImportedSource:
             "changed_prices",
         ):
             setattr(self, name, getattr(self, name) + int(str(said[name])))
+        forms = said["forms"]
+        for form, counts in (forms if isinstance(forms, dict) else {}).items():
+            before = self.forms.setdefault(form, [0, 0, 0])
+            self.forms[form] = [sum(pair) for pair in zip(before, counts, strict=True)]
         touched = said["touched"]
         if isinstance(touched, list):
             self.touched.update(map(str, touched))
@@ -73,8 +85,30 @@ def import_source(
     Windows that are done are passed over; other windows of which a price becomes known on the way
     are run once more. Raises `UnusableSourceError`, `OtherDomainError`, `RunFailedError`.
     """
-    place = place if place == IN_PLACE or "://" in place else str(Path(place).resolve())
-    done = ImportedSource(source_name(place))
+    folder = settings.data_dir / "staging"
+    with staged(place, folder, lambda: programs.binaries() / "pg_restore") as source:
+        done = ImportedSource(
+            source_name(place), found=source.forms, passed_over=source.passed_over
+        )
+        how = {"domain_id": settings.domain_id, "keep_raw": keep_raw, "reduce": reduce}
+        windows = _import_staged(settings, source.place, done, how, progress)
+    span = (windows[0].first, windows[-1].last) if windows else (0, -1)
+    with store.connect(str(settings.database_url)) as database:
+        done.reasons = in_quarantine(database, *span)
+        done.quarantined = sum(count for _, _, count, _ in done.reasons)
+        done.foreign = left_out(database)
+    return done
+
+
+def _import_staged(
+    settings: Settings,
+    place: str,
+    done: ImportedSource,
+    how: Mapping[str, object],
+    progress: Progress,
+) -> list[EpochWindow]:
+    """Run the windows of a source that can be opened, and add to `done` what they say."""
+    place = str(Path(place).resolve()) if place != IN_PLACE and "://" not in place else place
     with (
         store.connect(str(settings.database_url)) as database,
         open_source(place, database) as source,
@@ -83,12 +117,7 @@ def import_source(
         quarantine_misplaced(database, source)
     if "://" in place:
         os.environ[SOURCE_VARIABLE] = place
-    config = {
-        "source": {"env": SOURCE_VARIABLE} if "://" in place else place,
-        "domain_id": settings.domain_id,
-        "keep_raw": keep_raw,
-        "reduce": reduce,
-    }
+    config = {"source": {"env": SOURCE_VARIABLE} if "://" in place else place, **how}
     with dagster_home.opened(settings) as dagster, progress(windows) as tell:
         for window, said in import_windows(dagster, windows, config):
             done.add(said)
@@ -96,9 +125,4 @@ def import_source(
         again = [EpochWindow.parse(key) for key in sorted(done.touched)]
         for _ in import_windows(dagster, again, config):
             pass
-    span = (windows[0].first, windows[-1].last) if windows else (0, -1)
-    with store.connect(str(settings.database_url)) as database:
-        done.reasons = in_quarantine(database, *span)
-        done.quarantined = sum(count for _, _, count, _ in done.reasons)
-        done.foreign = left_out(database)
-    return done
+    return windows

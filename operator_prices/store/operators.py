@@ -16,23 +16,34 @@ INSERT INTO operators_metadata AS old (operator_id, first_seen_epoch, last_seen_
       minimum_nominator_stake, status, updated_at) = ROW (
       least(old.first_seen_epoch, excluded.first_seen_epoch),
       greatest(old.last_seen_epoch, excluded.last_seen_epoch),
-      coalesce(excluded.owner, old.owner), excluded.signing_key, excluded.nomination_tax,
-      excluded.minimum_nominator_stake, excluded.status, now())
+      coalesce(excluded.owner, old.owner), coalesce(excluded.signing_key, old.signing_key),
+      coalesce(excluded.nomination_tax, old.nomination_tax),
+      coalesce(excluded.minimum_nominator_stake, old.minimum_nominator_stake),
+      coalesce(excluded.status, old.status), now())
   WHERE coalesce(old.last_seen_epoch, -1) <= excluded.last_seen_epoch AND
     (old.first_seen_epoch, old.last_seen_epoch, old.owner, old.signing_key, old.nomination_tax,
       old.minimum_nominator_stake, old.status) IS DISTINCT FROM
     (least(old.first_seen_epoch, excluded.first_seen_epoch), excluded.last_seen_epoch,
-      coalesce(excluded.owner, old.owner), excluded.signing_key, excluded.nomination_tax,
-      excluded.minimum_nominator_stake, excluded.status)
+      coalesce(excluded.owner, old.owner), coalesce(excluded.signing_key, old.signing_key),
+      coalesce(excluded.nomination_tax, old.nomination_tax),
+      coalesce(excluded.minimum_nominator_stake, old.minimum_nominator_stake),
+      coalesce(excluded.status, old.status))
 """
-"""The latest epoch has the word, but for the owner, whom no legacy snapshot names."""
+"""The latest epoch that knows has the word: no legacy snapshot names an owner, and the first
+generation of them no terms either."""
 
 EARLIER_OPERATORS = """
-UPDATE operators_metadata AS old SET (first_seen_epoch, owner, updated_at)
-    = ROW (least(old.first_seen_epoch, new.first_seen_epoch), coalesce(old.owner, new.owner), now())
+UPDATE operators_metadata AS old SET (first_seen_epoch, owner, signing_key, nomination_tax,
+      minimum_nominator_stake, status, updated_at)
+    = ROW (least(old.first_seen_epoch, new.first_seen_epoch), coalesce(old.owner, new.owner),
+      coalesce(old.signing_key, new.signing_key), coalesce(old.nomination_tax, new.nomination_tax),
+      coalesce(old.minimum_nominator_stake, new.minimum_nominator_stake),
+      coalesce(old.status, new.status), now())
   FROM incoming AS new
   WHERE new.operator_id = old.operator_id
-    AND (new.first_seen_epoch < old.first_seen_epoch OR old.owner IS NULL AND new.owner IS NOT NULL)
+    AND (new.first_seen_epoch < old.first_seen_epoch
+      OR old.owner IS NULL AND new.owner IS NOT NULL
+      OR old.signing_key IS NULL AND new.signing_key IS NOT NULL)
 """
 
 ACTIVE_OPERATORS = """

@@ -31,7 +31,7 @@ class Epoch(Shape):
     domain_id: int
     epoch: int
     end_block: int
-    timestamp: int
+    timestamp: int | None
     total_stake: str | None
     storage_fees: str | None
     operator_stakes: Amounts
@@ -58,7 +58,7 @@ class Summary(Shape):
 
     epoch: int
     end_block: int
-    timestamp: int
+    timestamp: int | None
     total_stake: str | None
     storage_fees: str | None
     rewards_total: str | None
@@ -82,7 +82,7 @@ class EpochFacts(Shape):
     domain_id: int | None
     end_block: int
     end_hash: str | None
-    timestamp: int
+    timestamp: int | None
     timestamp_from_chain: bool
     transition_block: int | None
     transition_hash: str | None

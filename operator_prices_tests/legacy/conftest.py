@@ -6,12 +6,14 @@ import dagster as dg
 import psycopg
 import pytest
 
+from operator_prices.cli.console import Console
 from operator_prices.legacy.quarantine import quarantine_misplaced
 from operator_prices.legacy.sources import open_source
-from operator_prices.runs.legacy import SOURCE_VARIABLE
+from operator_prices.runs.legacy import SOURCE_VARIABLE, ImportedSource, import_source
 from operator_prices.runs.windows import import_windows
+from operator_prices.settings import Settings
 from operator_prices.store import migrations
-from operator_prices_tests.support.legacy_imports import OLD_TABLE, Import, keep_old
+from operator_prices_tests.support.legacy_imports import OLD_TABLE, Bring, Import, keep_old
 from operator_prices_tests.support.legacy_samples import (
     history,
 )
@@ -61,3 +63,15 @@ def old(dsn: str) -> str:
         keep_old(connection, history(230))
     migrations.migrate(dsn)
     return dsn
+
+
+@pytest.fixture
+def bring(environment: str, tmp_path: Path) -> Bring:
+    """Imports a source as the command does."""
+    settings = Settings.read(data_dir=tmp_path / "data", database_url=environment)
+
+    def run(place: Path | str) -> ImportedSource:
+        progress = Console().import_progress
+        return import_source(settings, str(place), keep_raw=False, reduce=False, progress=progress)
+
+    return run

@@ -156,21 +156,22 @@ def test_what_is_of_other_domains_is_counted_once_over_all_windows(
 
 
 @pytest.mark.parametrize("keep_raw", [False, True])
-def test_of_two_rows_of_one_epoch_the_first_is_kept(
+def test_equal_rows_of_one_epoch_are_one_and_of_different_ones_none_is_taken(
     database: psycopg.Connection, imported: Import, tmp_path: Path, *, keep_raw: bool
 ) -> None:
     file = tmp_path / "old.db"
+    blanks = json.dumps(document(2), indent=1)
     with sqlite3.connect(file) as connection:
         connection.execute("CREATE TABLE epochs (epoch, end_block, end_hash, timestamp, data)")
-        told = [row(0), row(0, document(0, note="second")), row(1)]
+        told = [row(0), row(0, document(0, note="second")), row(1), row(1), row(2), row(2, blanks)]
         connection.executemany("INSERT INTO epochs VALUES (?, ?, ?, ?, ?)", told)
     connection.close()
-    assert imported(file, keep_raw=keep_raw)["epochs"] == 2
-    assert rows(database, "SELECT epoch, data ? 'note' FROM epochs ORDER BY 1") == [
-        (0, False),
-        (1, False),
+    said = imported(file, keep_raw=keep_raw)
+    assert (said["rows"], said["epochs"]) == (6, 2)
+    assert rows(database, "SELECT epoch FROM epochs ORDER BY 1") == [(1,), (2,)]
+    assert in_quarantine(database, 0, 9) == [
+        ("epochs", "is there more than once, and not always the same", 2, 0)
     ]
-    assert in_quarantine(database, 0, 9) == [("epochs", "is there a second time", 1, 0)]
 
 
 def test_prices_do_not_depend_on_where_a_broken_row_stands(

@@ -373,11 +373,10 @@ def test_prices_of_another_epochs_document_are_not_learned() -> None:
     assert one.prices.told == other.prices.told == {}
 
 
-def test_of_two_rows_of_one_epoch_the_second_is_named() -> None:
+def test_rows_that_contradict_each_other_are_all_named() -> None:
     reader = Reader(0)
-    assert reader.read(row(5)) is not None
-    assert reader.read(row(5, document(5, prices=[price_entry(0, 3, 7)]))) is None
-    assert named(reader) == [("epoch", "is there a second time")]
+    reader.refuse([row(5), row(5, document(5, prices=[price_entry(0, 3, 7)]))], "differs")
+    assert named(reader) == [("epoch", "differs")] * 2
     assert reader.prices.told == {}
 
 

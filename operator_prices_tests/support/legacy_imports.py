@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import psycopg
 
@@ -9,6 +10,7 @@ from operator_prices import store
 from operator_prices.epochs import normalized, tables
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy.snapshots import Row
+from operator_prices.runs.legacy import ImportedSource
 from operator_prices.store.parity import findings
 from operator_prices_tests.support.legacy_samples import (
     SHARED,
@@ -17,6 +19,7 @@ from operator_prices_tests.support.legacy_samples import (
 Rows = list[tuple[object, ...]]
 
 Import = Callable[..., dict[str, int]]
+Bring = Callable[[Path | str], ImportedSource]
 
 PRICES = (
     "SELECT epoch, operator_id, share_price_perq, source FROM operator_share_prices"

@@ -108,8 +108,9 @@ export function compare(a, b, direction) {
   return a < b ? -direction : a > b ? direction : 0;
 }
 
-/** A time stamp in milliseconds, in UTC. */
+/** A time stamp in milliseconds, in UTC; the first generation of old snapshots has none. */
 export function moment(milliseconds) {
+  if (unknown(milliseconds)) return "an unknown time";
   return new Date(milliseconds).toISOString().replace("T", " ").slice(0, 19);
 }
 
