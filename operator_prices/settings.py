@@ -53,9 +53,8 @@ def setting(default: Any, meaning: str, right: str, **more: Any) -> Any:  # noqa
     `shown` is the default as people read it, `secret` says that the value may hold one, and
     `option=False` that no command has an option for it.
     """
-    extra: dict[str, Any] = {
-        name: more.pop(name) for name in ("shown", "secret", "option") if name in more
-    }
+    kept = more.keys() & {"shown", "secret", "option"}
+    extra: dict[str, Any] = {name: more.pop(name) for name in kept}
     more["repr"] = not extra.get("secret")
     if not callable(default):
         more["default"] = default
@@ -92,24 +91,26 @@ def _postgres(text: str, of: ValidationInfo) -> str:
 
 def _origin(text: str) -> str:
     """An origin as browsers write it: in lower case, without a default port or a slash."""
+    parts = urlsplit(text)
     if text == "*":
         return text
-    parts = urlsplit(text)
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.username is not None:
         raise ValueError("is no http or https origin")
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise ValueError("is more than an origin")
-    host = parts.hostname.encode("idna").decode() if ":" not in parts.hostname else parts.hostname
-    host = f"[{host}]" if ":" in host else host
+    name = parts.hostname if ":" in parts.hostname else parts.hostname.encode("idna").decode()
+    host = f"[{name}]" if ":" in name else name
     known = parts.port in {None, DEFAULT_PORTS[parts.scheme]}
     return f"{parts.scheme}://{host}" + ("" if known else f":{parts.port}")
 
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=0)]
 Url = Annotated[str, AfterValidator(_web_address)]
+Origin = Annotated[str, AfterValidator(_origin)]
+Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)]
 Postgres = Annotated[str, AfterValidator(_postgres)]
 
 PORT = "a port from 1 to 65535"
@@ -163,9 +164,7 @@ class Settings(BaseSettings):
         shown="that of `DATABASE_URL`",
         secret=True,
     )
-    cors_origins: Annotated[
-        tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)
-    ] = setting(
+    cors_origins: Origins = setting(
         (),
         "Sites whose pages may ask the API, separated by commas.",
         "origins like https://site.example",
@@ -240,8 +239,7 @@ class Settings(BaseSettings):
     )
     api_spool_bytes: Annotated[int, Field(ge=1_000_000)] = setting(
         1_000_000_000,
-        "What large answers and exports of the API may occupy on the disk, below the folder for"
-        " temporary files.",
+        "What large answers of the API may occupy on the disk, in the folder for temporary files.",
         "a whole number of bytes, a million or more",
         option=False,
     )
@@ -258,15 +256,19 @@ class Settings(BaseSettings):
         shown="none",
         option=False,
     )
-    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)] = (
-        setting(
-            (),
-            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` the API believes, separated by"
-            " commas.",
-            "addresses or networks like 10.0.0.0/8",
-            shown="none",
-            option=False,
-        )
+    trusted_proxies: Networks = setting(
+        (),
+        "Proxies whose `X-Forwarded-For` and `-Proto` the API believes, separated by commas.",
+        "addresses or networks like 10.0.0.0/8",
+        shown="none",
+        option=False,
+    )
+    frame_origins: Origins = setting(
+        (),
+        "Sites whose pages may frame a chart of the dashboard (`/embed`), separated by commas.",
+        "origins like https://site.example",
+        shown="none",
+        option=False,
     )
     api_max_lag_seconds: Count | None = setting(
         None,

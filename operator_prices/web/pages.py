@@ -5,6 +5,7 @@ which a page names its files is the hash of their content: what lies there may b
 """
 
 import gzip
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from hashlib import blake2b
@@ -18,6 +19,7 @@ from fastapi.responses import Response
 
 from operator_prices.web.answers import CACHE_CONTROL
 from operator_prices.web.headers import coding, matches
+from operator_prices.web.service import service
 
 STATIC = Path(__file__).parent / "static"
 
@@ -30,6 +32,10 @@ POLICY = (
 """Nothing from elsewhere; Bokeh and Swagger write styles into the page."""
 
 NOBODY = "'none'"
+
+PRELOADED = re.compile(r"<!-- modules of static/([\w.]+) -->")
+PRELOAD = '<link rel="modulepreload" href="static/{}">'
+IMPORTED = re.compile(r'^import .* from "\./([\w.]+)";$', re.MULTILINE)
 
 router = APIRouter(include_in_schema=False)
 
@@ -124,9 +130,22 @@ def page(request: Request, name: str, framers: str = NOBODY) -> Response:
     return sent(request, _page(name, versions), keep=False, framers=framers)
 
 
+def modules(name: str) -> list[str]:
+    """The modules that a module of ours needs, directly or not: a page asks for all at once."""
+    found: dict[str, None] = {}
+    waiting = [name]
+    while waiting:
+        text = (STATIC / waiting.pop()).read_text(encoding="utf-8")
+        fresh = [one for one in IMPORTED.findall(text) if one not in found]
+        found.update(dict.fromkeys(fresh))
+        waiting += fresh
+    return sorted(found)
+
+
 @cache
 def _page(name: str, versions: tuple[str, ...]) -> Packed:
     text = (STATIC / name).read_text(encoding="utf-8")
+    text = PRELOADED.sub(lambda found: "\n".join(map(PRELOAD.format, modules(found[1]))), text)
     for folder, version in zip(FOLDERS, versions, strict=True):
         text = text.replace(f'"{folder}/', f'"{folder}/{version}/')
     return Packed(text.encode(), name)
@@ -135,6 +154,13 @@ def _page(name: str, versions: tuple[str, ...]) -> Packed:
 @router.get("/")
 async def dashboard(request: Request) -> Response:
     return page(request, "index.html")
+
+
+@router.get("/embed")
+async def embed(request: Request) -> Response:
+    """One chart, which pages of the sites in FRAME_ORIGINS may frame."""
+    origins = service(request).settings.frame_origins
+    return page(request, "embed.html", " ".join(("'self'", *origins)))
 
 
 @router.get("/docs")

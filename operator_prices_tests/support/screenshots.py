@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psycopg
+
+from operator_prices import store
 from operator_prices.local.postgres import embedded
 from operator_prices.settings import PROJECT
 from operator_prices_tests.support.browser import browser, opened
@@ -24,6 +27,15 @@ PICTURES = (
     ("operator", (1280, 960), "light", "/#/operator/5"),
     ("epoch", (1280, 960), "dark", "/#/epoch/120"),
     ("phone", (390, 844), "light", "/"),
+    *(
+        (f"dashboard-{width}-{scheme}", (width, height), scheme, path)
+        for (width, height), path in (
+            ((1440, 1240), "/?mean=1"),
+            ((768, 1180), "/?scale=log&mean=1"),
+            ((390, 1100), "/"),
+        )
+        for scheme in ("light", "dark")
+    ),
 )
 
 POINTED = ("dashboard-dark",)
@@ -43,6 +55,8 @@ def main() -> None:
             check=True,
         )
         with embedded.server(Path(folder)) as dsn, serving(dsn) as api:
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                store.note_head(connection, 10**6, store.last_epoch(connection))
             draw(api.url)
         embedded.remove(Path(folder))
 
@@ -56,9 +70,10 @@ def draw(url: str) -> None:
                 color_scheme="dark" if scheme == "dark" else "light",
             )
             page = opened(context.new_page(), f"{url}{path}")
+            page.wait_for_selector("body[data-first]")
             if name in POINTED:
                 page.locator("#chart-stake").hover(position={"x": 640, "y": 90})
-            page.wait_for_timeout(900)
+            page.wait_for_timeout(1_500)
             page.screenshot(path=IMAGES / f"{name}.png")
             context.close()
 

@@ -179,9 +179,12 @@ def alone(chromium: Browser, url: str, *scripts: str) -> Iterator[tuple[Page, li
 
 def view(page: Page) -> tuple[int, int]:
     """First and last epoch that the charts show, once they are still."""
-    page.wait_for_timeout(150)
-    first = page.get_attribute("body", "data-first") or "-1"
-    return int(first), int(page.get_attribute("body", "data-last") or "-1")
+    shown = "[document.body.dataset.first, document.body.dataset.last].map(Number)"
+    before, now = None, page.evaluate(shown)
+    while now != before:
+        page.wait_for_timeout(200)
+        before, now = now, page.evaluate(shown)
+    return now[0], now[1]
 
 
 def watchers(api: Served) -> int:
@@ -341,7 +344,7 @@ def test_an_operator_has_a_page(page: Page, api: Served) -> None:
     page.click('[data-operator="7"] a')
     told = page.locator("#page")
     expect(told.locator("h1")).to_contain_text("Big Sky")
-    for text in ("Registered", "Nomination tax", "First epoch", "Last epoch"):
+    for text in ("registered", "Nomination tax", "First epoch", "Last epoch"):
         expect(told).to_contain_text(text)
     expect(told).to_contain_text(api.get("/api/operators/7").json["owner"])
     expect(page.locator("body")).to_have_attribute("data-series", "1")
@@ -488,6 +491,7 @@ def test_a_hidden_tab_has_no_stream_and_fetches_what_it_missed_when_it_is_seen(
         alone(chromium, api.url, HIDING, script) as (page, _),
     ):
         expect(page.locator("#connection")).not_to_have_text("Connecting")
+        page.wait_for_timeout(1_000)  # what was asked for when the stream opened has come
         assert watchers(api) == 1
         page.evaluate("hide(true)")
         history.write(connection, 60, 60, 3, raw=False)  # whoever left is noticed when told
@@ -544,7 +548,7 @@ def test_a_burst_of_epochs_is_fetched_at_once(
 def test_no_line_bridges_missing_epochs_or_falls_to_zero_at_unknown_ones(page: Page) -> None:
     told = page.evaluate(
         """async () => {
-          const { thinned, shapes } = await import("/static/charts.js");
+          const { thinned, shapes } = await import("/static/points.js");
           const plain = (values) => values.map((one) => (Number.isNaN(one) ? null : one));
           const many = Array.from({ length: 4000 }, (_, index) => index + (index > 2000 ? 50 : 0));
           const ones = many.map(() => 1);

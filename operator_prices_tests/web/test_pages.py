@@ -69,3 +69,16 @@ def test_what_a_page_needs_is_served_from_here(api: Served) -> None:
     assert api.get("/static/none.js").status == 404
     assert api.get("/vendor/../app.py").status == 404
     assert api.get("/docs").status == 200
+
+
+def test_a_page_asks_for_all_its_modules_at_once(api: Served) -> None:
+    asked = set(
+        re.findall(r'modulepreload" href="static/\w+/([\w.]+)"', api.get("/").body.decode())
+    )
+    imported = set()
+    for name in (*asked, "dashboard.js"):
+        text = (pages.STATIC / name).read_text(encoding="utf-8")
+        imported |= set(re.findall(r'from "./([\w.]+)"', text))
+    assert imported == asked
+    assert "charts.js" in asked
+    assert "charts.js" not in api.get("/embed").body.decode()

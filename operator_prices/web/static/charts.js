@@ -1,108 +1,8 @@
 // Line charts of many series, drawn by Bokeh: only as many points as there are pixels reach it.
 
-import { labels, ticks } from "./numbers.js";
-
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-const HUES = ["#3454d1", "#d9822b", "#178a5e", "#b8336a", "#7a52c7", "#0f8ea8", "#6f8f12", "#5b6b8c"];
-const HUES_DARK = ["#8aa2ff", "#ffb468", "#5fd6a0", "#ff8ab8", "#bda2ff", "#58cfe6", "#c3dc6a", "#a9b6d6"];
-
-/** A colour for an operator: its own, one of eight, or one of as many as are needed. */
-export function color(id, own, dark) {
-  if (own) return own;
-  const hues = dark ? HUES_DARK : HUES;
-  if (id < hues.length) return hues[id];
-  return `hsl(${((id * 137.508) % 360).toFixed(1)} ${58 + (id % 3) * 9}% ${dark ? 66 + (id % 2) * 6 : 40 + (id % 2) * 7}%)`;
-}
-
-/**
- * The smallest and largest value of each run of points that share a pixel, in their order. Where epochs are missing
- * between two points there is a NaN, so that no line spans them.
- */
-export function thinned(xs, ys, offset, first, last, pixels) {
-  const count = last - first + 1;
-  const outX = [];
-  const outY = [];
-  let before = -1;
-  const push = (i) => {
-    if (before >= 0 && xs[i] - xs[before] > i - before) {
-      outX.push(xs[before]);
-      outY.push(NaN);
-    }
-    outX.push(xs[i]);
-    outY.push(ys[offset + i]);
-    before = i;
-  };
-  if (count <= 2 * pixels) {
-    for (let i = first; i <= last; i++) push(i);
-    return [outX, outY];
-  }
-  const step = count / pixels;
-  for (let bucket = 0; bucket < pixels; bucket++) {
-    const from = first + Math.floor(bucket * step);
-    const until = Math.min(last + 1, first + Math.floor((bucket + 1) * step));
-    let low = -1;
-    let high = -1;
-    for (let i = from; i < until; i++) {
-      const value = ys[offset + i];
-      if (Number.isNaN(value)) continue;
-      if (low < 0 || value < ys[offset + low]) low = i;
-      if (high < 0 || value > ys[offset + high]) high = i;
-    }
-    if (low < 0) push(from);
-    else {
-      push(Math.min(low, high));
-      if (low !== high) push(Math.max(low, high));
-    }
-  }
-  return [outX, outY];
-}
-
-/** The points that no line reaches: both neighbours are unknown. */
-function lonely({ xs, ys, color }) {
-  const found = { x: [], y: [], color: [] };
-  ys.forEach((values, series) => {
-    for (let i = 0; i < values.length; i++) {
-      if (Number.isNaN(values[i]) || !Number.isNaN(values[i - 1] ?? NaN) || !Number.isNaN(values[i + 1] ?? NaN)) continue;
-      found.x.push(xs[series][i]);
-      found.y.push(values[i]);
-      found.color.push(color[series]);
-    }
-  });
-  return found;
-}
-
-/** Runs of known neighbours as shapes that stand on zero: what is unknown is a hole, not a slope down to it. */
-export function shapes(xs, ys) {
-  const found = { xs: [], ys: [] };
-  let run = [];
-  const close = () => {
-    if (!run.length) return;
-    const [left, right] = [xs[run[0]] - 0.5, xs[run[run.length - 1]] + 0.5];
-    const top = run.map((i) => ys[i]);
-    found.xs.push([left, left, ...run.map((i) => xs[i]), right, right]);
-    found.ys.push([0, top[0], ...top, top[top.length - 1], 0]);
-    run = [];
-  };
-  ys.forEach((value, i) => {
-    if (Number.isNaN(value)) close();
-    else run.push(i);
-  });
-  close();
-  return found;
-}
-
-/** The first index whose epoch is at least `epoch`. */
-export function lower(epochs, epoch) {
-  let low = 0;
-  let high = epochs.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (epochs[middle] < epoch) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
+import { dates, levels } from "./axes.js";
+import { css } from "./hues.js";
+import { extent, lonely, shapes, thinned } from "./points.js";
 
 /** One x range for several charts: Bokeh ties a model to one document, so each has its own copy. */
 export class Linked {
@@ -155,6 +55,7 @@ export class Chart {
     this.x = range.copy();
     this.y = new Bokeh.Range1d({ start: 0, end: 1 });
     this.lines = new Bokeh.ColumnDataSource({ data: { xs: [], ys: [], color: [] } });
+    this.means = new Bokeh.ColumnDataSource({ data: { xs: [], ys: [], color: [] } });
     this.dots = new Bokeh.ColumnDataSource({ data: { x: [], y: [], color: [] } });
     this.marks = new Bokeh.ColumnDataSource({ data: { x: [] } });
     this.figure = Bokeh.Plotting.figure({
@@ -174,7 +75,10 @@ export class Chart {
     this.figure.add_glyph(new Bokeh.Scatter({ x: { field: "x" }, y: { field: "y" }, fill_color: { field: "color" }, line_color: null, size: 4 }), this.dots);
     this.figure.left[0].ticker = this.ticker = new Bokeh.FixedTicker({ ticks: [] });
     this.figure.center.find((one) => one.dimension === 1).ticker = this.ticker;
+    this.figure.add_glyph(new Bokeh.MultiLine({ xs: { field: "xs" }, ys: { field: "ys" }, line_color: { field: "color" }, line_width: 2, line_dash: [7, 4] }), this.means);
+    this.days = new Bokeh.LinearAxis({ ticker: new Bokeh.FixedTicker({ ticks: [] }) });
     this.figure.below[0].setv({ ticker: new Bokeh.BasicTicker({ min_interval: 1 }), formatter: new Bokeh.NumeralTickFormatter({ format: "0,0" }) });
+    this.figure.add_layout(this.days, "below");
     const brush = new Bokeh.BoxZoomTool({ dimensions: "width" });
     if (matchMedia("(pointer: fine)").matches) {
       this.figure.add_tools(brush);
@@ -196,7 +100,7 @@ export class Chart {
   }
 
   get frame() {
-    return this.view.frame.bbox;
+    return this.view?.frame.bbox;
   }
 
   /** Into how many parts the width is divided for so many series. */
@@ -210,7 +114,7 @@ export class Chart {
     const left = this.element.getBoundingClientRect().left;
     const x = clientX - left;
     const box = this.frame;
-    if (x < box.left || x > box.right) return null;
+    if (!box || x < box.left || x > box.right) return null;
     return this.range.start + ((x - box.left) / box.width) * (this.range.end - this.range.start);
   }
 
@@ -251,26 +155,23 @@ export class Chart {
     this.spot.hidden = true;
   }
 
-  /** Draw series, with dotted lines at `marks`; `short` names the ticks 25M instead of 25,000,000. */
-  draw(series, marks, short) {
-    let low = Infinity;
-    let high = -Infinity;
-    for (const ys of series.ys) {
-      for (const value of ys) {
-        if (value < low) low = value;
-        if (value > high) high = value;
-      }
-    }
+  /** Draw what `lines` of series.js gives, with dotted lines at `marks`. */
+  draw({ series, means, logarithmic, short }, marks, clock) {
+    const known = [...series.ys, ...means.ys];
+    const { low, high } = extent(known);
     if (low <= high) {
       const room = (high - low) * 0.06 || Math.abs(high) * 1e-6 || 1;
-      this.y.setv({ start: low - (low >= 0 && low - room < 0 ? low : room), end: high + room });
-      const round = ticks(this.y.start, this.y.end, Math.max(3, Math.round((this.frame?.height || 240) / 42)));
-      const names = labels(round, short);
-      this.figure.left[0].major_label_overrides = new Map(round.found.map((at, index) => [at, names[index]]));
-      this.ticker.ticks = round.found;
+      this.y.setv({ start: low - (!logarithmic && low >= 0 && low - room < 0 ? low : room), end: high + room });
+      const { at, names } = levels(this.y.start, this.y.end, Math.max(3, Math.round((this.frame?.height || 240) / 42)), logarithmic, short);
+      this.figure.left[0].major_label_overrides = new Map(at.map((one, index) => [one, names[index]]));
+      this.ticker.ticks = at;
     } else this.ticker.ticks = [];
     this.range.follow(this.x);
+    const days = dates(clock, this.range.start, this.range.end, this.frame?.width || this.element.clientWidth);
+    this.days.major_label_overrides = new Map(days.at.map((one, index) => [one, days.names[index]]));
+    this.days.ticker.ticks = days.at;
     this.lines.data = series;
+    this.means.data = means;
     this.dots.data = lonely(series);
     this.marks.data = { x: marks };
   }
@@ -284,7 +185,7 @@ export class Chart {
       outline_line_color: null,
     });
     this.spans.line_color = css("--bad");
-    for (const axis of [figure.below[0], figure.left[0]]) {
+    for (const axis of [...figure.below, figure.left[0]]) {
       axis.setv({
         axis_line_color: line,
         major_tick_line_color: line,

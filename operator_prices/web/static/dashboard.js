@@ -1,14 +1,18 @@
 // The dashboard: it loads, keeps itself up to date, and shows what the address names.
 
-import { all, find, link, make, say, update } from "./elements.js";
+import { keep, moved as elsewhere, read } from "./address.js";
+import { all, cues, find, link, make, say, update } from "./elements.js";
 import { askFreshness, connection, freshness, latest, notices } from "./glance.js";
 import { Errands, listen as listenLive } from "./live.js";
+import { multiples } from "./multiples.js";
 import { amount, grouped, moment, nothing, unknown } from "./numbers.js";
-import { chooseFirst, controlOperators, list } from "./operators.js";
-import { epochPage, more, operatorFacts, operatorPage } from "./pages.js";
-import { alone, ask, dark, data, detail, json, stale, state } from "./state.js";
-import { forget, fullScreen, listen as listenChart } from "./tips.js";
-import { asChosen, brushed, charts, legend, look, outline, paint, redraw, reset, shared, shift, show, zoom } from "./view.js";
+import { chooseWanted, controlOperators, list, usual } from "./operators.js";
+import { more } from "./pages.js";
+import { follow, open, route } from "./router.js";
+import { saving } from "./save.js";
+import { ask, askAhead, dark, data, json, stale, state } from "./state.js";
+import { fullScreen, listen as listenChart } from "./tips.js";
+import { asChosen, brushed, charts, look, outline, paint, redraw, reset, shared, shift, show, zoom } from "./view.js";
 
 /** How often to ask whether stored epochs were repaired, or more of them are in quarantine. */
 const POLL = 60_000;
@@ -37,116 +41,25 @@ async function tabulate() {
   cues();
 }
 
-// ---- pages
-
-/** What had the focus when a page was opened, and what the charts showed. */
-let opener = null;
-let left = null;
-
-function open(epoch) {
-  if (document.fullscreenElement) document.exitFullscreen();
-  const wanted = `#/epoch/${epoch}`;
-  if (location.hash === wanted) route(true);
-  else location.hash = wanted;
-}
-
-/** An operator's page has charts of its own history; the view of the others is kept until it closes. */
-function scene(id, points) {
-  const entered = state.only !== id;
-  if (state.only === null && id !== null && state.drawn?.length) left = { start: shared.start, end: shared.end, chosen: asChosen() };
-  const chosen = !entered && data()?.length && asChosen();
-  state.only = id;
-  state.own = id === null || !points?.length ? null : alone(id, points);
-  if (!data()?.length) return;
-  const { epochs, length } = data();
-  if (id === null && left) {
-    if (left.chosen) reset();
-    else look(left.start, left.end);
-    left = null;
-  } else if (state.own && entered) {
-    if (state.operators.some((one) => one.operatorId === id && one.isActive)) reset();
-    else look(epochs[0] - 0.5, epochs[length - 1] + 0.5);
-  } else if (chosen) reset();
-  outline();
-  legend();
-  redraw();
-}
-
-async function content(kind, id) {
-  if (id === null) return [make("h1", { tabindex: "-1" }, "There is no such page"), make("p", {}, link("Overview", "#/"))];
-  if (kind === "epoch") {
-    const parts = await epochPage(id);
-    return () => {
-      scene(null);
-      return parts;
-    };
-  }
-  const told = await operatorFacts(id);
-  return () => {
-    scene(id, told.points);
-    return operatorPage(id, told);
-  };
-}
-
-/** Show what the address names; after `moved` the focus follows, otherwise it is the same page brought up to date. */
-async function route(moved = false) {
-  const wanted = location.hash;
-  if (wanted && !wanted.startsWith("#/")) return;
-  const [, kind, text] = wanted.split("/");
-  const page = find("#page");
-  const id = /^\d{1,10}$/.test(text ?? "") ? Number(text) : null;
-  const paged = kind === "operator" || kind === "epoch";
-  const name = `${kind === "epoch" ? "Epoch" : "Operator"} ${id}`;
-  if (paged && page.hidden) opener = document.activeElement.closest("a, button, input, [tabindex]");
-  let parts = [];
-  if (paged) {
-    try {
-      parts = await content(kind, id);
-    } catch (error) {
-      if (!moved && page.dataset.of === wanted && !error.refused) throw error; // what is shown stays, until it can be renewed
-      parts = [make("p", { class: "crumbs" }, link("Overview", "#/")), make("h1", { tabindex: "-1" }, name), make("p", { class: "notice" }, error.message)];
-      if (kind === "operator") scene(null);
-    }
-    if (wanted !== location.hash) return;
-  } else if (state.only !== null || left) scene(null);
-  const same = page.dataset.of === wanted;
-  find("#cards").hidden = paged;
-  find("#operators").hidden = kind === "operator";
-  page.hidden = !paged;
-  document.title = paged && id !== null ? `${name} · Operator prices` : "Operator prices";
-  parts = (typeof parts === "function" ? parts() : parts).filter((part) => part !== null);
-  if (same) update(page, ...parts);
-  else page.replaceChildren(...parts);
-  page.dataset.of = wanted;
-  cues();
-  if (!moved) return;
-  forget();
-  if (paged) {
-    page.scrollIntoView({ block: "start" });
-    page.querySelector("h1").focus({ preventScroll: true });
-  } else {
-    const back = opener?.isConnected && opener.getClientRects().length ? opener : find("#title");
-    back.focus();
-  }
-  say(document.title);
-}
-
 // ---- loading, and what arrives live
 
-async function carryOut({ load, renew, follow, epochs: arrived }) {
+async function carryOut({ load, renew, follow: newer, epochs: arrived }) {
   const started = !state.drawn?.length;
   if (load) document.body.dataset.loading = "true";
   try {
     const before = { chosen: started || load || (state.own ? false : asChosen()), last: started ? -1 : state.drawn.epochs[state.drawn.length - 1], range: state.range };
+    const asked = question(started || load, renew, arrived);
+    if (started) askAhead(asked.url); // before it is known what is incomplete
     const [status, operators] = await Promise.all([json("api/status"), json("api/operators")]);
-    const drawn = await ask({ ...question(started || load, renew, arrived), incomplete: status.incomplete });
+    const drawn = await ask({ ...asked, incomplete: status.incomplete });
     stale();
-    take(status, operators, follow);
+    take(status, operators, newer);
     state.drawn = drawn;
     document.body.dataset.epochs = String(drawn.length);
-    await Promise.all([latest(), route(), askFreshness()]);
     moved(before, load && before.range === state.range);
-    told(before, arrived, follow);
+    redraw();
+    await Promise.all([latest(), route(), askFreshness()]);
+    told(before, arrived, newer);
   } finally {
     if (!errands.due?.load) delete document.body.dataset.loading;
   }
@@ -155,9 +68,11 @@ async function carryOut({ load, renew, follow, epochs: arrived }) {
 
 /** Which epochs to ask for; with `renew`, from which on those that are not among them are gone. */
 function question(all, renew, arrived) {
-  if (all) return { url: `api/epochs?limit=${state.range}`, renew: null };
+  if (!state.drawn?.length) return { url: `api/epochs?limit=${state.range}`, renew: null };
   const { epochs, length } = state.drawn;
   const [first, last] = [epochs[0], epochs[length - 1]];
+  if (all && state.range === "all" && !renew) return { url: `api/epochs?to=${first - 1}` };
+  if (all && length < Number(state.range)) return { url: `api/epochs?limit=${state.range}`, renew: null };
   if (renew) return { url: `api/epochs?from=${first}`, renew: first };
   const wanted = state.range === "all" || length < Number(state.range) ? arrived : arrived.filter((epoch) => epoch >= first);
   const from = Math.min(last + 1, ...wanted);
@@ -171,7 +86,7 @@ function take(status, operators, follow) {
   state.operators = operators;
   state.status = status;
   if (!follow || state.version === null) state.version = status.version; // what else changed meanwhile, the next poll finds
-  if (!had.size) chooseFirst();
+  if (!had.size) chooseWanted();
   else if (everyone) for (const one of operators) state.shown.add(one.operatorId);
   freshness();
   notices();
@@ -182,9 +97,13 @@ function take(status, operators, follow) {
 function moved(before, load) {
   if (!data()?.length) return;
   outline();
+  if (before.last < 0 && state.epochs && state.only === null) {
+    aim();
+    return;
+  }
   if (load || before.chosen) {
     if (!state.own || load) reset();
-    if (left) left.chosen = true;
+    follow();
     return;
   }
   const last = state.drawn.epochs[state.drawn.length - 1];
@@ -229,57 +148,101 @@ async function poll() {
   }
 }
 
-// ---- the theme, the controls
+/** Show the epochs that the address names, loading those before the chosen range where it names such. */
+function aim() {
+  const [first, last] = state.epochs;
+  look(first - 0.5, last + 0.5);
+  if (first >= data().epochs[0] || state.range === "all") return;
+  state.range = "all";
+  errands.add({ load: true });
+}
 
-function theme(name) {
+// ---- the theme, the controls, the address
+
+const system = matchMedia("(prefers-color-scheme: dark)");
+
+function theme() {
+  const name = state.theme ?? localStorage.getItem("theme") ?? (system.matches ? "dark" : "light");
+  if (document.documentElement.dataset.theme === name) return;
   document.documentElement.dataset.theme = name;
   const other = name === "dark" ? "light" : "dark";
   find("#theme").textContent = other === "dark" ? "Dark" : "Light";
   find("#theme").setAttribute("aria-label", `Switch to the ${other} theme`);
+  if (charts.stake) paint();
 }
-
-const system = matchMedia("(prefers-color-scheme: dark)");
-theme(localStorage.getItem("theme") ?? (system.matches ? "dark" : "light"));
 
 /** Print everything again, in another unit or another colour. */
 function again() {
+  multiples();
   redraw();
   list();
   if (state.status) Promise.all([latest(), route(), tabulate()]).catch((error) => say(error.message));
 }
 
-/** A table that is wider than its place says so by fading out at the side. */
-function cues() {
-  for (const one of all(".scroll")) one.classList.toggle("wider", one.scrollWidth - one.clientWidth - one.scrollLeft > 4);
+/** Note the view down in the address; `step` is one to come back to. */
+function note(step) {
+  if (state.only === null && state.drawn?.length && !document.body.dataset.loading) {
+    const { epochs } = state.drawn;
+    const seen = Array.from(epochs).filter((epoch) => epoch >= shared.start && epoch <= shared.end);
+    state.epochs = asChosen() || !seen.length ? null : [seen[0], seen[seen.length - 1]];
+  }
+  if (state.operators.length) keep(usual(), step);
+}
+
+const CHOICES = ["range", "unit", "price", "scale", "layout", "measure", "time"];
+
+/** Bring the controls in line with the state. */
+function reflect() {
+  for (const name of CHOICES) for (const input of all(`input[name="${name}"]`)) input.checked = input.value === state[name];
+  find("#mean").checked = state.mean;
+  find("#search").value = state.search;
+  theme();
+}
+
+/** Take the view of the address, when one goes back or forward to it. */
+function revisit() {
+  if (!elsewhere()) return;
+  const { range } = state;
+  read();
+  reflect();
+  if (state.operators.length) chooseWanted();
+  if (state.range !== range && !(range === "all" && state.epochs)) errands.add({ load: true });
+  else if (data()?.length && state.only === null) {
+    if (state.epochs) aim();
+    else reset();
+  }
+  again();
 }
 
 function controls() {
-  system.addEventListener("change", ({ matches }) => {
-    if (localStorage.getItem("theme") !== null) return;
-    theme(matches ? "dark" : "light");
-    paint();
+  system.addEventListener("change", () => {
+    theme();
     again();
   });
   find("#theme").addEventListener("click", () => {
-    theme(dark() ? "light" : "dark");
-    localStorage.setItem("theme", document.documentElement.dataset.theme);
-    paint();
+    state.theme = dark() ? "light" : "dark";
+    localStorage.setItem("theme", state.theme);
+    theme();
     again();
+    note(true);
   });
-  for (const input of all('input[name="range"]')) {
-    input.addEventListener("change", () => {
-      state.range = input.value;
-      errands.add({ load: true });
-    });
-  }
-  for (const name of ["unit", "price"]) {
+  for (const name of CHOICES) {
     for (const input of all(`input[name="${name}"]`)) {
       input.addEventListener("change", () => {
         state[name] = input.value;
-        again();
+        if (name === "range") {
+          state.epochs = null;
+          errands.add({ load: true });
+        } else again();
+        keep(usual(), true);
       });
     }
   }
+  find("#mean").addEventListener("change", ({ target }) => {
+    state.mean = target.checked;
+    again();
+    note(true);
+  });
   const press = (id, action) => find(id).addEventListener("click", () => { if (data()?.length) action(); });
   press("#zoom-in", () => zoom(0.5));
   press("#zoom-out", () => zoom(2));
@@ -296,6 +259,7 @@ function controls() {
     route();
   });
   find("#as-table").addEventListener("toggle", tabulate);
+  addEventListener("popstate", revisit);
   addEventListener("hashchange", () => route(true));
   addEventListener("resize", () => {
     redraw();
@@ -308,15 +272,32 @@ function controls() {
   });
 }
 
+/** The library that draws the charts; it is asked for first and waited for last. */
+const library = new Promise((done) => {
+  if (globalThis.Bokeh?.Plotting) done();
+  else addEventListener("DOMContentLoaded", done);
+});
+
 async function begin() {
-  for (const [kind, chart] of Object.entries(charts)) listenChart(kind, chart, open);
-  controls();
-  controlOperators();
-  brushed();
-  fullScreen(redraw);
-  await show(tabulate);
+  read();
+  reflect();
   errands.add({ load: true });
   freshen();
+  controls();
+  saving();
+  controlOperators((step) => {
+    multiples();
+    note(step);
+  });
+  brushed();
+  await library;
+  await show(() => {
+    tabulate();
+    multiples();
+    note(false);
+  });
+  for (const [kind, chart] of Object.entries(charts)) listenChart(kind, chart, open);
+  fullScreen(redraw);
   listenLive(connected, (epoch) => errands.add({ epochs: [epoch] }));
   setInterval(freshen, FRESHEN);
   setInterval(poll, POLL);

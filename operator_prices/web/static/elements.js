@@ -76,13 +76,30 @@ export function facts(pairs) {
   return make("dl", { class: "facts" }, ...pairs.map(([name, told]) => make("div", {}, make("dt", {}, name), make("dd", {}, told ?? nothing("unknown")))));
 }
 
+/** What the chain calls a status, in words, and how it is coloured. */
+const STATUSES = {
+  Registered: ["registered", "good"],
+  Deregistered: ["deregistered", ""],
+  Deactivated: ["deactivated", ""],
+  Slashed: ["slashed", "bad"],
+  PendingSlash: ["slash pending", "bad"],
+  InvalidBundle: ["made an invalid bundle", "bad"],
+};
+
+export const worded = (status) => STATUSES[status]?.[0] ?? status ?? "unknown";
+
 export function badge(status, kind) {
-  const known = { Registered: "good", Deregistered: "", Deactivated: "", Slashed: "bad", PendingSlash: "bad", InvalidBundle: "bad" };
-  return make("span", { class: `badge ${kind ?? known[status] ?? "warn"}` }, status ?? "unknown");
+  const [words, usual] = STATUSES[status] ?? [status ?? "unknown", "warn"];
+  return make("span", { class: `badge ${kind ?? usual}`, title: words === status ? null : status }, words);
 }
 
 /** A return, or why there is none. */
 export function earned(told, key = "return") {
   if (!told) return make("span", { class: "none", title: "the history is too short" }, "–", make("span", { class: "hidden" }, "history too short"));
   return make("span", { class: told[key].startsWith("-") ? "down" : "up", title: told[key] }, percent(told[key]));
+}
+
+/** A table that is wider than its place says so by fading out at the side. */
+export function cues() {
+  for (const one of all(".scroll")) one.classList.toggle("wider", one.scrollWidth - one.clientWidth - one.scrollLeft > 4);
 }

@@ -3,15 +3,30 @@
 
 let rows = [];
 
-onmessage = async ({ data: { job, url, renew, incomplete, start, end } }) => {
+/** Rows that were asked for before all was known that it takes to merge them, by their address. */
+const early = new Map();
+
+async function fetched(url) {
+  const answer = await fetch(url, { cache: "no-cache" });
+  if (!answer.ok) throw new Error((await answer.json()).detail ?? answer.statusText);
+  return answer.json();
+}
+
+onmessage = async ({ data: { job, url, renew, incomplete, ahead, start, end } }) => {
+  if (ahead) {
+    const rows = fetched(url);
+    rows.catch(() => {}); // whoever takes them hears of it
+    early.set(url, rows);
+    return;
+  }
   try {
     if (start !== undefined) {
       postMessage({ job, exact: rows.slice(start, end).map(told) });
       return;
     }
-    const answer = await fetch(url, { cache: "no-cache" });
-    if (!answer.ok) throw new Error((await answer.json()).detail ?? answer.statusText);
-    merge(await answer.json(), renew, new Set(incomplete));
+    const fresh = early.get(url) ?? fetched(url);
+    early.delete(url);
+    merge(await fresh, renew, new Set(incomplete));
     const drawn = series();
     postMessage({ job, drawn }, buffers(drawn));
   } catch (error) {
@@ -49,19 +64,40 @@ function series() {
     ids: sorted.map(Number),
     length,
     epochs: Float64Array.from(rows, (row) => row.epoch),
+    times: Float64Array.from(rows, (row) => row.timestamp ?? NaN),
     totals: Float64Array.from(rows, (row) => number(row.totalStake)),
+    meanStake: new Float64Array(length),
+    meanReward: new Float64Array(length),
+    meanPrice: new Float64Array(length),
     stake: blank(),
     reward: blank(),
     price: blank(),
   };
   rows.forEach((row, index) => {
     const defaulted = new Set(row.meta.sharePricesDefaulted);
+    const sum = { stake: 0, reward: 0, shares: 0, priced: 0, count: 0 };
     for (const id in row.operatorStakes) {
       const at = place.get(id) * length + index;
-      drawn.stake[at] = number(row.operatorStakes[id]);
-      if (row.rewarded) drawn.reward[at] = number(row.rewards[id]);
-      if (!defaulted.has(id)) drawn.price[at] = number(row.operatorSharePrices?.[id]);
+      const stake = number(row.operatorStakes[id]);
+      drawn.stake[at] = stake;
+      sum.stake += stake;
+      sum.count++;
+      if (row.rewarded) {
+        drawn.reward[at] = number(row.rewards[id]);
+        sum.reward += drawn.reward[at];
+      }
+      if (!defaulted.has(id)) {
+        const price = number(row.operatorSharePrices?.[id]);
+        drawn.price[at] = price;
+        if (!Number.isNaN(price)) {
+          sum.shares += price * stake;
+          sum.priced += stake;
+        }
+      }
     }
+    drawn.meanStake[index] = sum.count ? sum.stake / sum.count : NaN;
+    drawn.meanReward[index] = sum.count && row.rewarded ? sum.reward / sum.count : NaN;
+    drawn.meanPrice[index] = sum.priced ? sum.shares / sum.priced : NaN;
   });
   return drawn;
 }

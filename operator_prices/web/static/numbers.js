@@ -126,31 +126,3 @@ export function ago(milliseconds, passed) {
   const day = new Date(milliseconds);
   return `${words}, on ${day.getUTCDate()} ${MONTHS[day.getUTCMonth()]} ${day.getUTCFullYear()}`;
 }
-
-/** Round numbers between `low` and `high`, and how many decimals they need. */
-export function ticks(low, high, wanted) {
-  const rough = (high - low) / wanted;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].find((one) => one * power >= rough) * power;
-  const found = [];
-  for (let at = Math.ceil(low / step); at * step <= high; at++) found.push(at * step);
-  const places = Math.max(0, -Math.floor(Math.log10(step)));
-  return { found, step, places: step * 10 ** places % 1 > 1e-6 ? places + 1 : places };
-}
-
-const SUFFIXES = [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"], [1, ""]];
-
-/** The names of ticks, all with the same suffix or all plain. */
-export function labels({ found, step, places }, short) {
-  if (!short) return found.map((at) => fixed(at, Math.min(places, 18)));
-  const most = Math.max(...found.map(Math.abs), 0);
-  const [size, suffix] = SUFFIXES.find(([size]) => most >= size) ?? SUFFIXES[SUFFIXES.length - 1];
-  const needed = Math.max(0, Math.ceil(-Math.log10(step / size) - 1e-9));
-  const exactly = (step / size) * 10 ** needed % 1 > 1e-6 ? needed + 1 : needed;
-  return found.map((at) => (at === 0 ? "0" : `${fixed(at / size, Math.min(exactly, 18))}${suffix}`));
-}
-
-function fixed(number, places) {
-  const [whole, rest] = number.toFixed(places).split(".");
-  return rest ? `${grouped(whole)}.${rest}` : grouped(whole);
-}

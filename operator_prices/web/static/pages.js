@@ -1,6 +1,7 @@
 // The pages of one operator and of one epoch: each gives the elements it is made of.
 
 import { badge, earned, facts, link, make, table } from "./elements.js";
+import { events } from "./events.js";
 import { amount, grouped, moment, nothing, ratio, unknown } from "./numbers.js";
 import { detail, json, named, state, swatch } from "./state.js";
 
@@ -65,6 +66,9 @@ export function operatorPage(id, { told, points }) {
     ]),
     make("h2", {}, "Returns on stake"),
     table("Returns", [["Over"], ["Return", NUMBER], ["Annualized", NUMBER], ["Epochs"]], returns),
+    make("h2", {}, "Events"),
+    table("Events", [["Epoch"], ["End (UTC)"], ["What happened"]], events(points, { first: state.status?.firstEpoch, last: state.status?.lastEpoch }).map((event) =>
+      make("tr", {}, make("th", { scope: "row" }, epochLink(event.epoch)), cell(unknown(event.timestamp) ? nothing("unknown") : moment(event.timestamp)), cell(event.text))), "max-height:260px"),
     make("h2", {}, "History"),
     make("p", { class: "unit" }, left > 0 ? `The last ${grouped(shown.length)} of ${grouped(points.length)} epochs` : `All of its ${grouped(points.length)} epochs`),
     table("History", [["Epoch"], ["Stake", NUMBER], ["Reward", NUMBER], ["Stake per share", NUMBER], ["Perquintill", NUMBER], ["Source"], ["Tax"], ["Status"]], rows, "max-height:340px"),

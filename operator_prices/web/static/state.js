@@ -1,12 +1,20 @@
 // What is chosen and what is known; whatever is asked of the server passes here.
 
-import { color } from "./charts.js";
 import { make } from "./elements.js";
+import { color } from "./hues.js";
 
 export const state = {
   range: "200",
+  epochs: null,
   unit: "ai3",
   price: "worth",
+  scale: "linear",
+  layout: "together",
+  measure: "price",
+  mean: false,
+  time: "utc",
+  theme: null,
+  wanted: null,
   shown: new Set(),
   sort: { by: "stake", direction: -1 },
   search: "",
@@ -30,15 +38,19 @@ worker.onmessage = ({ data: { job, error, drawn, exact } }) => {
   else resolve(drawn ?? exact);
 };
 
+const absolute = (url) => url && new URL(url, location.href).href;
+
 /** Put a question to the worker that keeps the history; a relative address is one of this page. */
 export function ask(question) {
   const job = ++jobs;
-  if (question.url) question.url = new URL(question.url, location.href).href;
   return new Promise((resolve, reject) => {
     waiting.set(job, { resolve, reject });
-    worker.postMessage({ job, ...question });
+    worker.postMessage({ job, ...question, url: absolute(question.url) });
   });
 }
+
+/** Have the worker fetch what it will be asked for next. */
+export const askAhead = (url) => worker.postMessage({ url: absolute(url), ahead: true });
 
 export async function json(url) {
   const answer = await fetch(url, { cache: "no-cache" });
@@ -85,5 +97,6 @@ export function alone(id, points) {
   const column = (name) => Float64Array.from(points, (point) => (point[name] === null ? NaN : Number(point[name]) / 1e18));
   const stake = column("stake");
   const epochs = Float64Array.from(points, (point) => point.epoch);
-  return { ids: [id], length: points.length, epochs, totals: stake, stake, reward: column("reward"), price: column("sharePricePerq") };
+  const times = Float64Array.from(points, (point) => point.timestamp ?? NaN);
+  return { ids: [id], length: points.length, epochs, times, totals: stake, stake, reward: column("reward"), price: column("sharePricePerq") };
 }

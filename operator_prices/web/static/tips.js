@@ -1,8 +1,9 @@
 // Pointing at charts: tooltips by mouse, by finger and by keyboard.
 
-import { lower } from "./charts.js";
 import { find, make, say } from "./elements.js";
 import { compare, exact, grouped, moment, scaled, unknown } from "./numbers.js";
+import { lower } from "./points.js";
+import { TITLES } from "./series.js";
 import { data, detail, ids, named, state, swatch, tint } from "./state.js";
 import { bounds, charts, height, look, reset, shared, zoom } from "./view.js";
 
@@ -14,8 +15,6 @@ const FINGER = 32;
 
 let asked = 0;
 let tapped = null;
-
-const TITLES = { stake: "Stake", reward: "Rewards", price: "Share price" };
 
 /** What a chart says of an epoch, by operator. */
 function amounts(kind, told) {

@@ -1,54 +1,84 @@
 // The charts, and which epochs of them are in view.
 
-import { Chart, Linked, Overview, lower, thinned } from "./charts.js";
+import { Chart, Linked, Overview } from "./charts.js";
 import { all, find, make, update } from "./elements.js";
 import { compare, grouped } from "./numbers.js";
-import { data, ids, named, operator, state, swatch, tint, weight } from "./state.js";
+import { lines, TITLES, within } from "./series.js";
+import { data, ids, named, operator, state, swatch, weight } from "./state.js";
 
 export const shared = new Linked();
-export const charts = {
-  stake: new Chart(find("#chart-stake"), shared),
-  price: new Chart(find("#chart-price"), shared),
-  reward: new Chart(find("#chart-reward"), shared),
-};
-const overview = new Overview(find("#chart-overview"), shared);
+/** The charts by what they show, once the library that draws them has come. */
+export const charts = {};
+let overview = null;
 
 const LEGEND = 8;
 
 /** Called after the charts were drawn. */
 let after = () => {};
 
+/** Make the charts, those at the top first; what is known by then is drawn in each at once. */
 export async function show(then) {
   after = then;
   shared.heard = redraw;
-  for (const chart of [...Object.values(charts), overview]) {
+  overview = new Overview(find("#chart-overview"), shared);
+  overview.paint();
+  for (const kind of Object.keys(TITLES)) {
+    const chart = new Chart(find(`#chart-${kind}`), shared);
     chart.paint();
     await chart.show();
+    charts[kind] = chart;
+    watch(chart, kind);
+    redraw();
+    if (kind === "stake") {
+      await overview.show();
+      outline();
+    }
+    await new Promise((done) => { requestAnimationFrame(() => setTimeout(done)); });
   }
 }
 
 /** Indexes of the first and last epoch in view. */
-export function bounds() {
-  const { epochs } = data();
-  const first = Math.max(0, lower(epochs, Math.ceil(shared.start)));
-  const last = Math.min(epochs.length - 1, lower(epochs, Math.floor(shared.end) + 1) - 1);
-  return [first, last];
-}
+export const bounds = () => within(data(), shared.start, shared.end);
 
 let pending = 0;
 let turn = 0;
 
+/** Charts that are on the screen, or soon will be; the others are drawn when they come there. */
+const visible = new Set();
+const stale = new Set();
+
+const seen = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    const { kind } = target.dataset;
+    if (!isIntersecting) visible.delete(kind);
+    else {
+      visible.add(kind);
+      if (stale.has(kind)) redraw();
+    }
+  }
+}, { rootMargin: "200px" });
+
+function watch(chart, kind) {
+  chart.element.dataset.kind = kind;
+  stale.add(kind);
+  seen.observe(chart.element);
+}
+
 /** Draw what is in view: one chart per frame, so that the page answers in between. */
 export function redraw() {
   turn = 0;
-  if (!pending && data()?.length) pending = requestAnimationFrame(draw);
+  if (!pending && charts.stake && data()?.length) pending = requestAnimationFrame(draw);
 }
 
 function draw() {
   pending = 0;
   const kinds = Object.keys(charts);
-  if (turn < kinds.length) {
-    drawn(kinds[turn++]);
+  while (turn < kinds.length) {
+    const kind = kinds[turn++];
+    stale.add(kind);
+    if (!visible.has(kind)) continue;
+    stale.delete(kind);
+    drawn(kind);
     pending = requestAnimationFrame(draw);
     return;
   }
@@ -66,62 +96,28 @@ function draw() {
   after();
 }
 
-/** In which unit, and by how much smaller than in AI3, the values of a chart are drawn. */
-function measure(kind, most) {
-  if (kind === "price") {
-    return state.price === "worth"
-      ? [(x) => 1 / x, "AI3 of stake behind a share"]
-      : [(x) => x, "shares per AI3 of stake: perquintill / 10¹⁸"];
-  }
-  const which = kind === "reward" ? "" : state.only === null ? ", active" : ", with what is not active";
-  if (state.unit === "ai3") return [(x) => x, `AI3${which}`];
-  const power = most > 0 ? Math.max(0, 3 * Math.floor(Math.log10(most * 1e18) / 3)) : 0;
-  const raised = String(power).replace(/./g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]);
-  const factor = 10 ** (18 - power);
-  return [(x) => x * factor, power ? `10${raised} Shannons${which}` : `Shannons${which}`];
-}
-
-let shapes = {};
+const heights = {};
 
 /** What is drawn for an operator at the epoch with this index, NaN where nothing is. */
-export function height(kind, id, index) {
-  const { ids: known, length } = data();
-  const place = known.indexOf(id);
-  return place < 0 ? NaN : shapes[kind](data()[kind][place * length + index]);
-}
+export const height = (kind, id, index) => heights[kind]?.(id, index) ?? NaN;
 
 function drawn(kind) {
-  const source = data();
-  const { epochs, length } = source;
-  const [first, last] = bounds();
-  const chosen = ids();
   const chart = charts[kind];
-  const series = { xs: [], ys: [], color: [] };
-  let most = 0;
-  for (const id of last < first ? [] : chosen) {
-    const place = source.ids.indexOf(id);
-    if (place < 0) continue;
-    const [xs, ys] = thinned(epochs, source[kind], place * length, Math.max(0, first - 1), Math.min(length - 1, last + 1), chart.parts(chosen.length));
-    for (const one of ys) if (one > most) most = one;
-    series.xs.push(xs);
-    series.ys.push(ys);
-    series.color.push(tint(id));
-  }
-  const [shape, unit] = measure(kind, most);
-  shapes[kind] = shape;
-  series.ys = series.ys.map((ys) => ys.map(shape));
-  find(`#card-${kind} .unit`).textContent = unit;
-  const within = (epoch) => epoch >= shared.start && epoch <= shared.end;
-  chart.draw(series, (state.status?.incomplete ?? []).filter(within).slice(0, 400), kind !== "price");
+  const found = lines(kind, shared.start, shared.end, chart.parts(ids().length));
+  heights[kind] = found.height;
+  find(`#card-${kind} .unit`).textContent = found.unit;
+  const seen = (epoch) => epoch >= shared.start && epoch <= shared.end;
+  const { epochs, times } = data();
+  chart.draw(found, (state.status?.incomplete ?? []).filter(seen).slice(0, 400), { epochs, times, local: state.time === "local" });
 }
 
 /** Draw again what does not change with the view. */
 export function outline() {
-  if (data()?.length) overview.draw(data().epochs, data().totals);
+  if (overview && data()?.length) overview.draw(data().epochs, data().totals);
 }
 
 export function paint() {
-  for (const chart of [...Object.values(charts), overview]) chart.paint();
+  for (const chart of [...Object.values(charts), overview]) chart?.paint();
   redraw();
 }
 
