@@ -27,6 +27,7 @@ from operator_prices.chain.port import (
     Chain,
     EpochStates,
     Head,
+    Reach,
 )
 from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.client import PATIENCE
@@ -54,6 +55,7 @@ __all__ = [
     "NodeUnreachableError",
     "NotASubstrateNodeError",
     "RateLimitedError",
+    "Reach",
     "RefusedError",
     "WrongChainError",
     "connect",

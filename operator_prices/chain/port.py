@@ -132,6 +132,14 @@ class Head:
     last_completed_epoch: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back a node goes: the first block it has a state of, and the first epoch to read."""
+
+    first_block: int
+    first_epoch: int
+
+
 class Chain(Protocol):
     """A domain of a chain, read epoch by epoch."""
 
@@ -146,6 +154,9 @@ class Chain(Protocol):
         """Requests sent to the node so far."""
 
     def head(self) -> Head: ...
+
+    def reach(self) -> Reach:
+        """How far back the node goes; an archive node has all epochs."""
 
     def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
         """The hashes of `blocks` on the chain as it is now, None where it is not that long."""

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 if TYPE_CHECKING:
-    from operator_prices.chain import Head
+    from operator_prices.chain import Head, Reach
     from operator_prices.epochs.windows import EpochWindow
     from operator_prices.legacy.read_paths import Difference
     from operator_prices.local.database import Upgraded
@@ -193,10 +193,16 @@ class Console:
             f" {sum(done.changed_rows.values())} rows, in {seconds:.1f} seconds"
         )
 
-    def status(self, head: "Head", stored: "Summary") -> None:
+    def status(self, head: "Head", reach: "Reach", stored: "Summary") -> None:
         """How far the chain is and how far we are."""
         self.say(f"Head: block {head.best_block}, completed up to block {head.gate_block}")
         self.say(f"Last completed epoch: {_or_none(head.last_completed_epoch)}")
+        if reach.first_epoch > 0:
+            self.say(
+                f"The node has nothing before block {reach.first_block}: epochs before"
+                f" {reach.first_epoch} need an archive node, one that was synced from the first"
+                " block and runs with --state-pruning archive --blocks-pruning archive"
+            )
         self._stored(stored)
         if head.last_completed_epoch is not None:
             behind = head.last_completed_epoch - (

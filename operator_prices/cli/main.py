@@ -231,7 +231,7 @@ def status(
     domain_id: DomainId = None,
 ) -> None:
     """Show the chain's head, the last completed epoch, what is stored, and what is missing."""
-    from operator_prices.runs.chain import chain_head  # noqa: PLC0415
+    from operator_prices.runs.chain import chain_extent  # noqa: PLC0415
 
     asked = Settings.read(
         data_dir=data_dir,
@@ -245,7 +245,7 @@ def status(
         store.connect(str(settings.database_url)) as connection,
     ):
         console = Console()
-        console.status(chain_head(settings), store.summary(connection))
+        console.status(*chain_extent(settings), store.summary(connection))
         console.unprotected(migrations.unprotected(str(settings.database_url)))
 
 

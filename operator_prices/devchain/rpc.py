@@ -123,7 +123,11 @@ class Rpc:
         raw = _hex(block_hash)
         if len(raw) != 32:  # noqa: PLR2004
             raise invalid_params(f"a block hash has 32 bytes, not {len(raw)}")
-        return self._chain.blocks.number(raw)
+        number = self._chain.blocks.number(raw)
+        return None if number is None or self._never_had(number) else number
+
+    def _never_had(self, number: int) -> bool:
+        return 0 < number < self._chain.scenario.first_block
 
     def _with_state(self, block_hash: Json) -> int:
         number = self._known(block_hash)
@@ -149,7 +153,9 @@ class Rpc:
                 raise invalid_params(f"{number!r} is no block number") from None
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 1 << 32:
             raise invalid_params(f"{number!r} is no block number")
-        return self._hash(number) if number <= self._chain.head else None
+        if number > self._chain.head or self._never_had(number):
+            return None
+        return self._hash(number)
 
     def _get_finalized_head(self) -> str:
         return self._hash(self._chain.finalized)

@@ -71,6 +71,8 @@ class Scenario:
     """How many further operators serve domain 1, in the same maps."""
     keep_states: int | None = None
     """A pruned node: states further than this below the head are discarded."""
+    first_block: int = 1
+    """A node that was synced from this block: of those between it and the genesis it has none."""
     finality_lag: int = 600
     """Blocks between the best and the finalized head, which moves 100 blocks at a time."""
     metadata: Path | None = None

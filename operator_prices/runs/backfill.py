@@ -6,13 +6,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from operator_prices import store
+from operator_prices.chain import ArchiveNeededError
 from operator_prices.epochs.counts import COUNTED
-from operator_prices.epochs.windows import EpochWindow, between
+from operator_prices.epochs.windows import SIZE, EpochWindow, between
 from operator_prices.errors import ExplainedError
 from operator_prices.ingest import recheck
 from operator_prices.legacy import end_hashes
 from operator_prices.local import dagster_home
-from operator_prices.runs.chain import chain_head, connected_chain
+from operator_prices.runs.chain import chain_extent, connected_chain
 from operator_prices.runs.windows import WindowRun, run_windows
 from operator_prices.settings import Settings
 
@@ -61,18 +62,46 @@ def backfill_range(
 
     Raises `NothingToBackfillError`, `RunFailedError`, `ChainError`.
     """
-    known = _last_known(settings, reading=assets is None or RAW in assets)
+    reading = assets is None or RAW in assets
+    known, first_had = _known(settings) if reading else (_last_stored(settings), 0)
     if known is None or first > known:
-        state = "completed" if assets is None or RAW in assets else "stored"
+        state = "completed" if reading else "stored"
         latest = f"the last {state} one is {known}" if known is not None else "none is"
         raise NothingToBackfillError(f"Epoch {first} is not {state} yet; {latest}.")
     final = known if last is None else min(last, known)
-    return _run(settings, list(between(first, final)), (first, final), progress, assets)
+    windows = list(between(first, final))
+    _require_had(settings, windows, first_had)
+    return _run(settings, windows, (first, final), progress, assets)
 
 
-def _last_known(settings: Settings, *, reading: bool) -> int | None:
-    if reading:
-        return chain_head(settings).last_completed_epoch
+def _known(settings: Settings) -> tuple[int | None, int]:
+    """The last completed epoch, and the first one that the node has."""
+    head, reach = chain_extent(settings)
+    return head.last_completed_epoch, reach.first_epoch
+
+
+def _require_had(settings: Settings, windows: Sequence[EpochWindow], first_had: int) -> None:
+    """Raise at once if an epoch is lacking that the node never will have."""
+    if first_had == 0:
+        return
+    with store.connect(str(settings.database_url)) as connection:
+        wanted = {window.first for window in windows}
+        lacking = [
+            epoch
+            for epoch in store.all_lacking(connection, first_had - 1)
+            if EpochWindow.containing(epoch).first in wanted
+        ]
+    if lacking:
+        begin = EpochWindow.containing(first_had + SIZE - 1).first
+        raise ArchiveNeededError(
+            f"The node has no epoch before {first_had}, and {len(lacking)} epochs from {lacking[0]}"
+            f" on are lacking: use an archive node, one that was synced from the first block and"
+            " runs with --state-pruning archive --blocks-pruning archive, or backfill --from"
+            f" {begin}."
+        )
+
+
+def _last_stored(settings: Settings) -> int | None:
     with store.connect(str(settings.database_url)) as connection:
         stored = store.last_epoch(connection)
     return None if stored < 0 else stored
@@ -80,11 +109,12 @@ def _last_known(settings: Settings, *, reading: bool) -> int | None:
 
 def backfill_missing(settings: Settings, *, progress: Progress) -> Backfilled:
     """Run the windows that are behind the chain, and no others."""
-    completed = chain_head(settings).last_completed_epoch
+    completed, first_had = _known(settings)
     if completed is None:
         return Backfilled()
     with store.connect(str(settings.database_url)) as connection:
         behind = store.windows_behind(connection, completed)
+    _require_had(settings, behind, first_had)
     return _run(settings, behind, (0, completed), progress)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from operator_prices import store
-from operator_prices.chain import PATIENCE, Chain, Head, connect
+from operator_prices.chain import PATIENCE, Chain, Head, Reach, connect
 from operator_prices.defs.resources import share
 from operator_prices.local import dagster_home
 from operator_prices.settings import Settings
@@ -33,10 +33,13 @@ def connected_chain(
         yield reader
 
 
-def chain_head(settings: Settings) -> Head:
-    """The chain's head; raises `WrongChainError` if the database holds another chain's data."""
+def chain_extent(settings: Settings) -> tuple[Head, Reach]:
+    """How far the chain is, and how far back the node goes.
+
+    Raises `WrongChainError` if the database holds another chain's data.
+    """
     with connected_chain(settings, patience=HEAD_PATIENCE, within=HEAD_WITHIN) as reader:
-        return reader.head()
+        return reader.head(), reader.reach()
 
 
 def _share(settings: Settings, total: float | None) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import psycopg
 
-from operator_prices.chain import EpochStates, Head, NodeUnreachableError
+from operator_prices.chain import EpochStates, Head, NodeUnreachableError, Reach
 
 
 class HeadOnly:
@@ -17,6 +17,9 @@ class HeadOnly:
 
     def head(self) -> Head:
         return Head(9_000, 8_900, self._last)
+
+    def reach(self) -> Reach:
+        raise AssertionError
 
     def read(self, epochs: object) -> EpochStates:
         raise AssertionError(epochs)

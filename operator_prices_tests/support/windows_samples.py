@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from operator_prices.amounts import ONE
-from operator_prices.chain import Chain, EpochStates, Head
+from operator_prices.chain import Chain, EpochStates, Head, Reach
 from operator_prices.definitions import defs
 from operator_prices.defs.jobs import ingest_epochs
 from operator_prices.defs.partitions import begin_windows
@@ -54,6 +54,9 @@ class Lying:
 
     def head(self) -> Head:
         return self._honest.head()
+
+    def reach(self) -> Reach:
+        return self._honest.reach()
 
     def read(self, epochs: Iterable[int]) -> EpochStates:
         return self.change(self._honest.read(epochs))

@@ -162,6 +162,8 @@ class Client:
         for call in calls:
             if not call.answer.done():
                 call.answer.cancel()
+            elif not call.answer.cancelled():
+                call.answer.exception()  # only the first error of a batch is raised
             self._unanswered.pop(call.id, None)
         self._waiting = deque(call for call in self._waiting if not call.answer.done())
         self._wake.set()

@@ -6,7 +6,13 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING
 
-from operator_prices.chain.errors import NodeBehindError, NotASubstrateNodeError, RefusedError
+from operator_prices.chain.errors import (
+    ArchiveNeededError,
+    NodeBehindError,
+    NotASubstrateNodeError,
+    RefusedError,
+)
+from operator_prices.chain.port import Reach
 from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.substrate import keys, storage
 from operator_prices.chain.substrate.boundaries import IndexMap
@@ -21,6 +27,9 @@ PAGE = 1000
 
 HASHES = 2000
 """Blocks whose hashes are asked for in one request: the two blocks of each of 1,000 epochs."""
+
+KEPT_STATES = 256
+"""Blocks below its best one whose states a node keeps that prunes as nodes do by themselves."""
 
 NULL_HASH_PAUSES = (0.2, 0.4, 0.8, 1.6)
 """Seconds before a block is asked for again that a node below its head does not have yet."""
@@ -38,6 +47,8 @@ class Tip:
     index: int
     runtime: Runtime
     next_operator_id: int
+    has_first_blocks: bool
+    """False for a node that was synced from a later block, or has deleted old ones."""
 
 
 class Node:
@@ -51,6 +62,7 @@ class Node:
         self.known = IndexMap()
         self._hashes: dict[int, str] = {}
         self._cache = cache
+        self._reach: Reach | None = None
         self._runtimes: Runtimes | None = None
         self._summary = keys.of_domain("DomainStakingSummary", domain_id)
 
@@ -61,6 +73,7 @@ class Node:
         """Drop what is known of blocks, which may have left the chain; the first one cannot."""
         self._hashes = {block: known for block, known in self._hashes.items() if block == 0}
         self.known = IndexMap()
+        self._reach = None
 
     def tip(self, depth: int) -> Tip:
         """Look at the best block; the gate lies at least `depth` and `ConfirmationDepthK` below."""
@@ -72,7 +85,7 @@ class Node:
                 f"{self} does not answer as a Substrate node does: set ARCHIVE_NODE_URL to a node's"
                 " RPC address."
             ) from error
-        self._resolve_best(block)
+        has_first_blocks = self._resolve_best(block)
         asked = [self._summary, storage.LAST_RUNTIME_UPGRADE, storage.NEXT_OPERATOR_ID]
         (best,) = self.states([(block, asked)])
         self.known.learn(block, epoch_index(best))
@@ -84,6 +97,7 @@ class Node:
             index=epoch_index(best),
             runtime=runtime,
             next_operator_id=number(operators) if operators else 0,
+            has_first_blocks=has_first_blocks,
         )
 
     def hash(self, block: int) -> str:
@@ -114,17 +128,19 @@ class Node:
                 " syncing; wait until it has caught up, or use another node."
             )
 
-    def _resolve_best(self, block: int) -> None:
+    def _resolve_best(self, block: int) -> bool:
         """Ask for the hash of the best block, and whether the highest known one is still there.
 
-        A reorganization since then has replaced that one, too, whatever else it has replaced.
+        A reorganization since then has replaced that one, too, whatever else it has replaced. True
+        where the first block after the genesis is there as well.
         """
-        asked = sorted({0, block, max(self._hashes, default=0)})
+        asked = sorted({0, min(1, block), block, max(self._hashes, default=0)})
         found = dict(zip(asked, self.block_hashes(asked), strict=True))
         if any(self._hashes.get(known, now) != now for known, now in found.items()):
             self.forget()
         self._hashes |= {block: now for block, now in found.items() if now is not None}
         self.resolve([0, block])
+        return found[block] is None or found[min(1, block)] is not None
 
     def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
         """The hashes of `blocks` on the chain as it is now, None where it is not that long."""
@@ -193,6 +209,56 @@ class Node:
         index = epoch_index(state)
         self.known.learn(state.block, index)
         return index
+
+    def reach(self, tip: Tip) -> Reach:
+        """How far back the node goes: three requests of an archive, else some thirty."""
+        if self._reach is None:
+            first = 1 if tip.has_first_blocks else self._first_with_hash(1, tip.block)
+            if not self._has_state(first):
+                first = self._first_with_state(first, tip.block)
+            (index,) = self.indices([first])
+            self._reach = Reach(first, max(0, index))
+        return self._reach
+
+    def _first_with_hash(self, lacking: int, best: int) -> int:
+        """The first block above one that is lacking; the node has it and all later ones.
+
+        Each answer shows the best block beside the others, so that it is of one node that has it.
+        """
+        while best - lacking > 1:
+            step = -(-(best - lacking) // (HASHES - 1))
+            blocks = [*range(lacking + step, best, step), best]
+            found = self.block_hashes(blocks)
+            if found[-1] is None:
+                raise NodeBehindError(
+                    f"{self} has no block {best} though its head is above: nodes of different"
+                    " heights answer there; try again, or use another node."
+                )
+            there = next(i for i, known in enumerate(found) if known is not None)
+            lacking, best = ([lacking, *blocks][there], blocks[there])
+        return best
+
+    def _first_with_state(self, lacking: int, best: int) -> int:
+        """The first block with a state above one without, looked for from the best one down."""
+        distance = KEPT_STATES
+        while best - distance > lacking and self._has_state(best - distance):
+            best -= distance
+            distance *= 2
+        lacking = max(lacking, best - distance)
+        while best - lacking > 1:
+            middle = (lacking + best) // 2
+            if self._has_state(middle):
+                best = middle
+            else:
+                lacking = middle
+        return best
+
+    def _has_state(self, block: int) -> bool:
+        try:
+            self.states([(block, [storage.NUMBER])])
+        except ArchiveNeededError:
+            return False
+        return True
 
     @property
     def runtimes(self) -> Runtimes:

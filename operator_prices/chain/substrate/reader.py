@@ -6,23 +6,25 @@ from pathlib import Path
 from typing import TypeVar
 
 from operator_prices.chain.errors import (
+    ArchiveNeededError,
     ChainError,
     DomainMissingError,
     NodeBehindError,
     NotASubstrateNodeError,
     RefusedError,
 )
-from operator_prices.chain.port import EpochStates, Head
+from operator_prices.chain.port import EpochStates, Head, Reach
 from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.substrate import assembling, keys
 from operator_prices.chain.substrate.boundaries import BEFORE_THE_DOMAIN
 from operator_prices.chain.substrate.finding import Finder
 from operator_prices.chain.substrate.node import Node, Tip
+from operator_prices.chain.substrate.storage import Boundary, State
 
 SPAN = 100
 """Epochs read at a time: what is in memory does not grow with what is asked for."""
 
-NOT_WHOLE = (NodeBehindError, NotASubstrateNodeError, RefusedError)
+NOT_WHOLE = (ArchiveNeededError, NodeBehindError, NotASubstrateNodeError, RefusedError)
 """Errors after which another endpoint may know better."""
 
 Result = TypeVar("Result")
@@ -82,6 +84,10 @@ class SubstrateChain:
         self._promised = tip.gate
         return Head(tip.block, tip.gate, index - 1 if index else None)
 
+    def reach(self) -> Reach:
+        """How far back the node goes; an archive node has all epochs."""
+        return self._anywhere(lambda: self._node.reach(self._tip()))
+
     def read(self, epochs: Iterable[int]) -> EpochStates:
         """Read completed epochs, each from its end block and its transition block.
 
@@ -132,7 +138,7 @@ class SubstrateChain:
                 " behind or syncing; wait until it has caught up, or use another node."
             )
         finder = Finder(self._node, tip, self._domain_id)
-        found, skipped = finder.boundaries(epochs)
+        found, skipped = self._found(finder, epochs)
         return assembling.assemble(
             found,
             skipped=skipped,
@@ -140,6 +146,37 @@ class SubstrateChain:
             domain_id=self._domain_id,
             runtimes=self._node.runtimes,
         )
+
+    def _found(
+        self, finder: Finder, epochs: Sequence[int]
+    ) -> tuple[list[Boundary], dict[int, State]]:
+        """The boundaries of `epochs`, or how far back the node goes if that is not far enough."""
+        if not finder.tip.has_first_blocks:
+            self._require_reach(finder.tip, epochs[0])
+        try:
+            return finder.boundaries(epochs)
+        except ArchiveNeededError as error:
+            self._require_reach(finder.tip, epochs[0], error)
+            return finder.boundaries(epochs)  # what was looked at beside them was too far back
+
+    def _require_reach(
+        self, tip: Tip, epoch: int, refusal: ArchiveNeededError | None = None
+    ) -> None:
+        """Raise if the node never will have an epoch; `refusal` tells what the others lack."""
+        reach = self._node.reach(tip)
+        if epoch < reach.first_epoch:
+            others = f" {refusal}" if refusal and self._rpc.endpoint_count > 1 else ""
+            raise ArchiveNeededError(_too_short(self._node, reach, epoch) + others)
+
+
+def _too_short(node: Node, reach: Reach, epoch: int) -> str:
+    """Why an epoch before the reach of a node will never be had from it, and what to do."""
+    return (
+        f"{node} has nothing before block {reach.first_block}, since it was synced from there or"
+        f" has deleted what came before, and epoch {epoch} ended earlier: use an archive node, one"
+        " that was synced from the first block and runs with --state-pruning archive"
+        f" --blocks-pruning archive; this one has the epochs from {reach.first_epoch} on."
+    )
 
 
 def _spans(epochs: Sequence[int]) -> Iterator[list[int]]:

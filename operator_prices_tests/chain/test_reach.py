@@ -1,0 +1,126 @@
+"""Nodes that will never have old blocks: found out at once, and told with what they do have."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from operator_prices.chain import ArchiveNeededError, NodeBehindError, Reach
+from operator_prices.devchain.chain import DevChain
+from operator_prices.devchain.scenario import Scenario
+from operator_prices.devchain.server import Call
+from operator_prices.devchain.serving import serving
+from operator_prices_tests.support.commands import run
+from operator_prices_tests.support.samples import (
+    assert_all_read,
+    epoch_rows,
+    own_copy,
+    reading,
+    true_epoch_rows,
+    truth_of,
+)
+
+WHOLE = Scenario(seconds_per_block=0, epochs=130, operators=3, forced=())
+PLAYED = DevChain(WHOLE)
+TRUTH = {epoch.epoch: epoch for epoch in truth_of(PLAYED)}
+BEGIN = TRUTH[104].end_block - 30
+"""A block within epoch 104."""
+
+SYNCED = dataclasses.replace(WHOLE, first_block=BEGIN)
+PRUNED = dataclasses.replace(WHOLE, keep_states=PLAYED.head - BEGIN)
+SHORT = [
+    pytest.param(SYNCED, id="synced from a later block"),
+    pytest.param(PRUNED, id="pruned"),
+]
+
+
+def test_an_archive_node_goes_back_to_the_first_block(tmp_path: Path) -> None:
+    with serving(PLAYED) as node, reading(node.url, tmp_path) as reader:
+        reader.head()
+        asked = reader.requests
+        assert reader.reach() == Reach(first_block=1, first_epoch=0)
+        assert reader.requests - asked <= 4
+
+
+@pytest.mark.parametrize("scenario", SHORT)
+def test_how_far_back_a_node_goes_is_found_exactly(scenario: Scenario, tmp_path: Path) -> None:
+    with serving(scenario) as node, reading(node.url, tmp_path) as reader:
+        assert reader.reach() == Reach(first_block=BEGIN, first_epoch=104)
+        assert reader.requests < 40
+
+
+@pytest.mark.parametrize("scenario", SHORT)
+def test_what_lies_before_is_refused_at_once_and_what_lies_after_is_read(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    last = max(TRUTH)
+    with serving(scenario) as node:
+        for epoch in (0, 70, 103):
+            begun = time.monotonic()
+            with (
+                reading(node.url, tmp_path) as reader,
+                pytest.raises(
+                    ArchiveNeededError,
+                    match=rf"{node.url} has nothing before block {BEGIN}, .* epoch {epoch} ended"
+                    r" earlier: .*synced from the first block.*; this one has the epochs from 104",
+                ),
+            ):
+                reader.read([epoch, 110])
+            assert time.monotonic() - begun < 5
+        with reading(node.url, tmp_path) as reader:
+            read = epoch_rows(reader.read(range(104, last + 1)))
+    assert read == true_epoch_rows(TRUTH[epoch] for epoch in range(104, last + 1))
+
+
+@pytest.mark.parametrize("scenario", SHORT)
+def test_a_second_endpoint_has_what_the_first_never_had(scenario: Scenario, tmp_path: Path) -> None:
+    with (
+        serving(scenario) as first,
+        serving(PLAYED) as second,
+        reading(f"{first.url},{second.url}", tmp_path) as reader,
+    ):
+        assert_all_read(reader, PLAYED)
+
+
+def test_a_block_that_is_not_there_yet_is_not_taken_for_one_that_never_was(tmp_path: Path) -> None:
+    """One node of two behind an address has not caught up: it lacks the best block, too."""
+
+    async def behind(call: Call) -> object:
+        answer = own_copy(call)
+        if call.request["method"] == "chain_getBlockHash" and call.total > 6:
+            blocks = call.request["params"][0]
+            answer["result"] = [
+                None if block > 500 else known
+                for block, known in zip(blocks, answer["result"], strict=True)
+            ]
+        return answer
+
+    with (
+        serving(PLAYED, tamper=behind) as node,
+        reading(node.url, tmp_path) as reader,
+        pytest.raises(NodeBehindError, match="wait until it has caught up"),
+    ):
+        reader.read(range(40, 60))
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("scenario", SHORT)
+@pytest.mark.usefixtures("database")
+def test_commands_name_the_first_block_and_what_to_do(
+    scenario: Scenario, dsn: str, tmp_path: Path
+) -> None:
+    with serving(scenario) as node:
+        settings = {"DATABASE_URL": dsn, "ARCHIVE_NODE_URL": node.url}
+        told = run("status", data_dir=tmp_path, **settings).stdout
+        assert f"The node has nothing before block {BEGIN}: epochs before 104 need" in told
+        for command in (["backfill", "--from", "0", "--to", "latest"], ["up", "--once"]):
+            begun = time.monotonic()
+            done = run(*command, data_dir=tmp_path, **settings)
+            assert time.monotonic() - begun < 60
+            assert done.returncode == 1
+            assert "no epoch before 104, and 104 epochs from 0 on are lacking" in done.stderr
+            assert "or backfill --from 200." in done.stderr
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM epochs").fetchone() == (0,)
