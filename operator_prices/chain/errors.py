@@ -41,3 +41,7 @@ class DomainMissingError(ChainError):
 
 class RefusedError(ChainError):
     """The node refused a request for a reason that will not pass."""
+
+
+class TooBigError(RefusedError):
+    """A request, or the answer to it, is larger than what lies before the node lets pass."""

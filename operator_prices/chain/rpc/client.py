@@ -15,14 +15,15 @@ from operator_prices.chain.errors import (
     ChainError,
     RateLimitedError,
     RefusedError,
+    TooBigError,
     WrongChainError,
 )
-from operator_prices.chain.rpc import refusals
+from operator_prices.chain.rpc import parts, refusals
 from operator_prices.chain.rpc.connections import Http, WebSocket, connected
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.rpc.messages import Request, genesis_in, payload
 from operator_prices.chain.rpc.patience import Patience, now
-from operator_prices.chain.rpc.refusals import ConnectionLostError
+from operator_prices.chain.rpc.refusals import ConnectionLostError, TooBigMessageError
 from operator_prices.chain.rpc.upstreams import Upstream, all_reasons, out_of_time
 
 MAX_IN_FLIGHT = 32
@@ -94,6 +95,8 @@ class Client:
         self._ids = count(1)
         self._waiting: deque[_Call] = deque()
         self._unanswered: dict[int, _Call] = {}
+        self._too_many: dict[str, int] = {}
+        """Entries that a request of a method had when it was too big."""
         self._wake = asyncio.Event()
         self._progress = False
         self._runner: asyncio.Task[None] | None = None
@@ -114,7 +117,8 @@ class Client:
         calls = [self._call(request) for request in requests]
         if not (self._waiting or self._unanswered):
             self._patience.begin()
-        self._waiting.extend(calls)
+        for call in calls:
+            self._ask(call)
         self._wake.set()
         try:
             await self._all_answered({call.answer for call in calls})
@@ -142,7 +146,7 @@ class Client:
     async def turn_away(self) -> bool:
         """Use the next endpoint that is left from now on; False where there is no other.
 
-        For who finds that the answers of the one in use do not agree; nothing may be on its way.
+        It is called when the answers of the one in use do not agree; nothing may be on its way.
         """
         here = self._upstreams.index(self._upstream)
         others = (*self._upstreams[here + 1 :], *self._upstreams[:here])
@@ -296,6 +300,9 @@ class Client:
         reason = refusals.of_answer(error, upstream.endpoint)
         if isinstance(reason, ArchiveNeededError):
             upstream.out = reason
+        if isinstance(reason, TooBigError) and parts.size(call.request) > 1:
+            self._ask_in_parts(call)
+            return
         elsewhere = {*self._upstreams} - {upstream, *call.refused_by}
         spare = [one for one in self._usable() if one in elsewhere]
         patience = self._attempts * (1 if spare else 2)
@@ -310,6 +317,39 @@ class Client:
             raise _MovedOnError
         if not call.answer.done():
             call.answer.set_exception(reason)
+
+    def _ask_in_parts(self, call: _Call) -> None:
+        """Ask for the halves of what is too big; each of them may be divided again."""
+        method, many = call.request[0], parts.size(call.request)
+        self._too_many[method] = min(many, self._too_many.get(method, many))
+        halves = [self._call(half) for half in parts.halves(call.request)]
+
+        def join(answered: asyncio.Future[list[Any]]) -> None:
+            if call.answer.done() or answered.cancelled():
+                return
+            if error := answered.exception():
+                call.answer.set_exception(error)
+            else:
+                call.answer.set_result(parts.joined(*answered.result()))
+
+        asyncio.gather(*(half.answer for half in halves)).add_done_callback(join)
+        for half in halves:
+            self._ask(half)
+
+    def _ask(self, call: _Call) -> None:
+        many = self._too_many.get(call.request[0])
+        if many is not None and 1 < many <= parts.size(call.request):
+            self._ask_in_parts(call)
+        else:
+            self._waiting.append(call)
+
+    def _divide_the_largest(self) -> None:
+        """Ask in parts for the largest of what is on its way, which was too big."""
+        largest = max(self._unanswered.values(), key=lambda call: parts.size(call.request))
+        if parts.size(largest.request) > 1:
+            del self._unanswered[largest.id]
+            self._ask_in_parts(largest)
+            self._progress = True
 
     def _ask_later(self, call: _Call, reason: ChainError) -> None:
         if isinstance(reason, RateLimitedError):
@@ -329,6 +369,8 @@ class Client:
 
     def _after_loss(self, error: Exception) -> None:
         """Queue what was unanswered again; move on after too many fruitless tries."""
+        if isinstance(error, TooBigMessageError) and self._unanswered:
+            self._divide_the_largest()
         self._queue_again()
         self._window = max(1.0, self._window / 2)
         if self._progress or not self._waiting:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -12,10 +13,12 @@ from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.rpc.messages import has_id, parsed
 from operator_prices.chain.rpc.proxies import Proxy
 from operator_prices.chain.rpc.refusals import (
+    TOO_BIG_CLOSE,
     TOO_OFTEN_CODES,
     ConnectionLostError,
     ProxyRefusedError,
     ProxyUnreachableError,
+    TooBigMessageError,
 )
 
 JSON = "application/json"
@@ -27,6 +30,9 @@ KINDS = {
     "socks5": ProxyType.SOCKS5,
     "socks5h": ProxyType.SOCKS5,
 }
+
+TOLD_CODES = TOO_OFTEN_CODES | {HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
+"""HTTP statuses that are told as the error of one request, whatever the body is."""
 
 CONNECTING = 0.5
 """Seconds that are left for who connects at the last moment to say so."""
@@ -106,7 +112,10 @@ class WebSocket:
         message = await self._socket.receive()
         if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
             return parsed(message.data)
-        raise ConnectionLostError(f"the connection was closed ({self._socket.close_code})")
+        reason = f"the connection was closed ({self._socket.close_code})"
+        if self._socket.close_code == TOO_BIG_CLOSE:
+            raise TooBigMessageError(reason)
+        raise ConnectionLostError(reason)
 
     async def close(self) -> None:
         await self._socket.close()
@@ -131,12 +140,13 @@ class Http:
         try:
             async with self._session.post(self._url, data=payload) as response:
                 body = await response.read()
-                if response.status not in TOO_OFTEN_CODES and not (response.ok or has_id(body)):
+                told = response.ok or response.status in TOLD_CODES or has_id(body)
+                if not told:
                     response.raise_for_status()
         except Exception as error:  # noqa: BLE001 - raised where answers are waited for
             await self._answers.put(error)
             return
-        if response.status in TOO_OFTEN_CODES:
+        if response.status in TOLD_CODES:
             refusal = {"code": response.status, "message": f"HTTP {response.status}"}
             body = orjson.dumps({"id": number, "error": refusal})
         await self._answers.put(body)

@@ -14,6 +14,7 @@ from operator_prices.chain.errors import (
     NotASubstrateNodeError,
     RateLimitedError,
     RefusedError,
+    TooBigError,
 )
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.rpc.proxies import Proxy
@@ -21,6 +22,12 @@ from operator_prices.chain.rpc.proxies import Proxy
 METHOD_NOT_FOUND = -32601
 FATAL_CODES = {-32600, METHOD_NOT_FOUND, -32602}
 """Invalid request, unknown method, invalid parameters: asking again changes nothing."""
+
+TOO_BIG_CODES = {413, -32007, -32008}
+"""What nodes and the proxies before them answer to what is larger than they let pass."""
+
+TOO_BIG_CLOSE = 1009
+"""The code with which a WebSocket is closed after a message that is too big."""
 
 TOO_OFTEN_CODES = {429, 503, -32029, -32005}
 """What nodes and the proxies before them answer to a client that asks too often."""
@@ -36,6 +43,10 @@ class ConnectionLostError(Exception):
 
 class NoJsonRpcError(ConnectionLostError):
     """What was said is no JSON-RPC."""
+
+
+class TooBigMessageError(ConnectionLostError):
+    """The connection ended since a message was too big for it."""
 
 
 class ProxyUnreachableError(ConnectionLostError):
@@ -68,6 +79,9 @@ def text_of(error: object) -> str:
 
 _DISCARDED = re.compile(r"state already discarded|state .*pruned|missing trie", re.IGNORECASE)
 _UNKNOWN_BLOCK = re.compile(r"header was not found|(unknown|missing) block", re.IGNORECASE)
+_TOO_BIG = re.compile(
+    r"(too|so) (big|large)|oversized|exceed\w* .*size|size .*exceed", re.IGNORECASE
+)
 _TOO_OFTEN = re.compile(r"rate.?limit|too many|limit exceeded", re.IGNORECASE)
 
 
@@ -85,17 +99,31 @@ def of_answer(error: object, endpoint: Endpoint) -> ChainError:
             f"{endpoint} does not know a block it should ({text}): it is behind or on another fork;"
             " wait until it has caught up, or use another node."
         )
+    if code in TOO_BIG_CODES or _TOO_BIG.search(text):
+        return _too_big(endpoint, text)
     if code in TOO_OFTEN_CODES or _TOO_OFTEN.search(text):
         return _rate_limited(endpoint, text)
+    if code in FATAL_CODES:
+        return _fatal(code, text, endpoint)
+    return NodeUnreachableError(
+        f"{endpoint} keeps answering with an error ({text}): see its log, or use another node."
+    )
+
+
+def _fatal(code: object, text: str, endpoint: Endpoint) -> RefusedError:
     if code == METHOD_NOT_FOUND:
         return RefusedError(
             f"{endpoint} does not offer a method that an archive node has ({text}): use another"
             " node, or allow its methods."
         )
-    if code in FATAL_CODES:
-        return RefusedError(f"{endpoint} refused a request: {text}.")
-    return NodeUnreachableError(
-        f"{endpoint} keeps answering with an error ({text}): see its log, or use another node."
+    return RefusedError(f"{endpoint} refused a request: {text}.")
+
+
+def _too_big(endpoint: Endpoint, reason: str) -> TooBigError:
+    return TooBigError(
+        f"{endpoint} does not let so much pass at once ({reason}): raise its limit"
+        " (--rpc-max-request-size, --rpc-max-response-size, or that of the proxy before it), or use"
+        " another node."
     )
 
 
@@ -112,6 +140,8 @@ def of_loss(error: Exception, endpoint: Endpoint) -> ChainError:
         return error
     if endpoint.proxy is not None and (refusal := _of_proxy(error, endpoint, endpoint.proxy)):
         return refusal
+    if isinstance(error, TooBigMessageError):
+        return _too_big(endpoint, str(error))
     reason = type(error).__name__
     if isinstance(error, _SPEAKING):
         reason = str(error) or reason
