@@ -130,6 +130,8 @@ class Head:
     best_block: int
     gate_block: int
     last_completed_epoch: int | None
+    late: str | None = None
+    """Why the best block cannot be the newest of the chain, by its own pace; None if it can be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,8 @@ class Console:
     def status(self, head: "Head", reach: "Reach", stored: "Summary") -> None:
         """How far the chain is and how far we are."""
         self.say(f"Head: block {head.best_block}, completed up to block {head.gate_block}")
+        if head.late is not None:
+            self.say(head.late)
         self.say(f"Last completed epoch: {_or_none(head.last_completed_epoch)}")
         if reach.first_epoch > 0:
             self.say(

@@ -6,20 +6,20 @@ import dagster as dg
 import psycopg
 
 from operator_prices import store
-from operator_prices.chain import Chain, ChainError
+from operator_prices.chain import Chain, ChainError, NodeBehindError
 from operator_prices.defs import webhook
 from operator_prices.defs.failures import failed_step_cause
 from operator_prices.defs.partitions import windows_of_run
 from operator_prices.defs.sensors import require_not_behind
 from operator_prices.settings import Settings
 from operator_prices.store import incidents
-from operator_prices.store.incidents import Incident
+from operator_prices.store.incidents import BEHIND, Incident
 
 RETRIED = "dagster/will_retry"
 """The tag of a failed run that Dagster runs again by itself."""
 
-NODE, LAG = "node", "lag"
-"""The incidents that there is only one of."""
+NODE, LATE, LAG = "node", "late", "lag"
+"""The incidents that there is only one of, as there is of `BEHIND`."""
 
 
 @dg.run_failure_sensor(
@@ -103,13 +103,15 @@ def follow_lag(database: psycopg.Connection, chain: Chain, options: Settings) ->
         completed = head.last_completed_epoch
         require_not_behind(completed, store.last_epoch(database, source="chain"))
     except ChainError as error:
-        incidents.begin(
-            database,
-            [Incident(key=NODE, what=str(error), place="the archive node", link=options.ui_url)],
-        )
+        key = BEHIND if isinstance(error, NodeBehindError) else NODE
+        incidents.begin(database, [of_node(key, str(error), options)])
         raise
     store.note_head(database, head.best_block, completed)
-    incidents.recover(database, [NODE])
+    incidents.recover(database, [NODE, BEHIND])
+    if head.late is None:
+        incidents.recover(database, [LATE])
+    else:
+        incidents.begin(database, [of_node(LATE, head.late, options)])
     waiting = [] if completed is None else store.unserved(database, completed)
     if len(waiting) <= options.lag_limit:
         incidents.recover(database, [LAG])
@@ -125,6 +127,10 @@ def follow_lag(database: psycopg.Connection, chain: Chain, options: Settings) ->
             )
         ],
     )
+
+
+def of_node(key: str, what: str, options: Settings) -> Incident:
+    return Incident(key=key, what=what, place="the archive node", link=options.ui_url)
 
 
 def follow_checks(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from psycopg import Connection
+from psycopg import Connection, sql
 from psycopg.rows import class_row
 
 
@@ -24,15 +24,30 @@ class UntoldIncident(Incident):
     id: int
 
 
+BEHIND = "behind"
+"""The key of a node that lacks what was seen; of a balancer it may be another at each look."""
+
+CALM = sql.SQL("INTERVAL '5 minutes'")
+"""How long `BEHIND` must stay away to be told as over; coming back before, it is the same one."""
+
+
 def begin(connection: Connection, incidents: Iterable[Incident]) -> int:
     """Keep the incidents that are not open already; return how many are new."""
+    told = list(incidents)
+    connection.execute(
+        sql.SQL(
+            "UPDATE alert_incidents SET recovered_at = NULL"
+            " WHERE key = %s AND key = ANY (%s) AND recovered_at > now() - {}"
+        ).format(CALM),
+        [BEHIND, [one.key for one in told]],
+    )
     return sum(
         connection.execute(
             "INSERT INTO alert_incidents (key, what, place, link) VALUES (%s, %s, %s, %s)"
             " ON CONFLICT (key) WHERE recovered_at IS NULL DO NOTHING",
             [one.key, one.what, one.place, one.link],
         ).rowcount
-        for one in incidents
+        for one in told
     )
 
 
@@ -51,16 +66,18 @@ def untold(connection: Connection, *, recovered: bool) -> list[UntoldIncident]:
     What was never told is left out once it is over for a day: nobody needs to know by then.
     """
     condition = (
-        "told_at IS NOT NULL AND recovered_at IS NOT NULL AND recovery_told_at IS NULL"
+        sql.SQL(
+            "told_at IS NOT NULL AND recovered_at IS NOT NULL AND recovery_told_at IS NULL"
+            " AND (key <> {} OR recovered_at <= now() - {})"
+        ).format(BEHIND, CALM)
         if recovered
-        else "told_at IS NULL AND coalesce(recovered_at, now()) > now() - INTERVAL '1 day'"
+        else sql.SQL("told_at IS NULL AND coalesce(recovered_at, now()) > now() - INTERVAL '1 day'")
     )
     with connection.cursor(row_factory=class_row(UntoldIncident)) as cursor:
-        query = (
-            f"SELECT id, key, what, place, link FROM alert_incidents WHERE {condition}"  # noqa: S608
-            " ORDER BY id"
-        )
-        return cursor.execute(query.encode()).fetchall()
+        query = sql.SQL(
+            "SELECT id, key, what, place, link FROM alert_incidents WHERE {} ORDER BY id"
+        ).format(condition)
+        return cursor.execute(query).fetchall()
 
 
 def mark_told(connection: Connection, told: Sequence[UntoldIncident], *, recovered: bool) -> None:

@@ -1,12 +1,21 @@
+import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 import psycopg
 import pytest
 
-from operator_prices.chain import Chain, NodeHangsError, NodeUnreachableError
+from operator_prices.chain import (
+    Chain,
+    NodeBehindError,
+    NodeHangsError,
+    NodeUnreachableError,
+    connect,
+)
+from operator_prices.chain.substrate import node as clock
 from operator_prices.definitions import defs
 from operator_prices.defs.alert_sensors import (
     alert_webhook,
@@ -18,11 +27,16 @@ from operator_prices.defs.parity_checks import parity
 from operator_prices.defs.partitions import begin_windows
 from operator_prices.defs.resources import ArchiveNode
 from operator_prices.defs.webhook import tell
+from operator_prices.devchain.chain import DevChain
+from operator_prices.devchain.scenario import Scenario
+from operator_prices.devchain.server import Call
+from operator_prices.devchain.serving import serving
 from operator_prices.settings import Settings
 from operator_prices.store import incidents
 from operator_prices.store.incidents import Incident
 from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
 from operator_prices_tests.support.nodes import stoppable
+from operator_prices_tests.support.samples import own_copy
 from operator_prices_tests.support.webhooks import Webhook, serving_webhook
 from operator_prices_tests.support.windows_samples import (
     FIRST,
@@ -98,6 +112,56 @@ def test_a_node_that_hangs_is_told_within_half_a_minute_and_when_it_goes_on(
         node.go_on()
         tick()
         assert webhook.texts()[-1].startswith(f"Recovered: {node.url} hangs")
+
+
+def test_nodes_that_disagree_by_the_tick_are_one_incident_until_they_are_calm(
+    database: psycopg.Connection, webhook: Webhook
+) -> None:
+    served(database, range(90))
+    for _ in range(4):
+        with pytest.raises(NodeBehindError):
+            look(database, HeadOnly(60), webhook)
+        look(database, HeadOnly(89), webhook)
+    assert [text.split(":")[0] for text in webhook.texts()] == ["Trouble"]
+    assert "completed epoch 60, and epoch 89 is stored" in webhook.texts()[0]
+    database.execute("UPDATE alert_incidents SET recovered_at = now() - INTERVAL '5 minutes'")
+    look(database, HeadOnly(89), webhook)
+    assert [text.split(":")[0] for text in webhook.texts()] == ["Trouble", "Recovered"]
+    with pytest.raises(NodeBehindError):
+        look(database, HeadOnly(60), webhook)
+    assert [text.split(":")[0] for text in webhook.texts()] == ["Trouble", "Recovered", "Trouble"]
+
+
+def test_a_node_that_answers_with_an_old_head_is_told_at_the_next_look(
+    database: psycopg.Connection,
+    webhook: Webhook,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    played = DevChain(Scenario(seconds_per_block=0, epochs=6, operators=3))
+    newest = played.blocks.timestamp(played.head) / 1000
+
+    async def real(call: Call) -> object:
+        answer = own_copy(call)
+        if call.request["method"] == "system_chainType":
+            answer["result"] = "Live"
+        return answer
+
+    with (
+        serving(played, tamper=real) as node,
+        connect(node.url, domain_id=0, cache=tmp_path) as chain,
+    ):
+        for seconds_old in (20, 7200, 20):
+            monkeypatch.setattr(clock, "time", partial(float, newest + seconds_old))
+            look(database, chain, webhook)
+    told = [text for text in webhook.texts() if "epochs are not served" not in text]
+    assert len(told) == 2
+    assert re.match(
+        r"Trouble: ws://\S+ answers with an old head: block \d+ is 2 hours old, and the chain makes"
+        r" one every 6 s; see whether",
+        told[0],
+    )
+    assert told[1].startswith("Recovered: ws://")
 
 
 def test_without_a_webhook_incidents_are_kept(database: psycopg.Connection) -> None:

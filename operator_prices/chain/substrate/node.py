@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import sleep
+from time import sleep, time
 from typing import TYPE_CHECKING
 
 from operator_prices.chain.errors import (
@@ -28,6 +28,9 @@ PAGE = 1000
 HASHES = 2000
 """Blocks whose hashes are asked for in one request: the two blocks of each of 1,000 epochs."""
 
+LATE_SECONDS, LATE_BLOCKS = 60, 30
+"""How old the best block must be to be late: in seconds, and in usual distances of blocks."""
+
 KEPT_STATES = 256
 """Blocks below its best one whose states a node keeps that prunes as nodes do by themselves."""
 
@@ -47,6 +50,8 @@ class Tip:
     index: int
     runtime: Runtime
     next_operator_id: int
+    time: int
+    """The best block's own time, in Unix milliseconds."""
     has_first_blocks: bool
     """False for a node that was synced from a later block, or has deleted old ones."""
 
@@ -86,7 +91,12 @@ class Node:
                 " RPC address."
             ) from error
         has_first_blocks = self._resolve_best(block)
-        asked = [self._summary, storage.LAST_RUNTIME_UPGRADE, storage.NEXT_OPERATOR_ID]
+        asked = [
+            self._summary,
+            storage.LAST_RUNTIME_UPGRADE,
+            storage.NEXT_OPERATOR_ID,
+            storage.NOW,
+        ]
         (best,) = self.states([(block, asked)])
         self.known.learn(block, epoch_index(best))
         operators = best.values[storage.NEXT_OPERATOR_ID]
@@ -97,6 +107,7 @@ class Node:
             index=epoch_index(best),
             runtime=runtime,
             next_operator_id=number(operators) if operators else 0,
+            time=number(best.values[storage.NOW] or "0x"),
             has_first_blocks=has_first_blocks,
         )
 
@@ -210,6 +221,25 @@ class Node:
         self.known.learn(state.block, index)
         return index
 
+    def late(self, tip: Tip) -> str | None:
+        """Why the best block cannot be the newest of the chain; a development chain never is late.
+
+        Blocks come at random: one that is older than thirty of their usual distances is no chance.
+        """
+        (gate,) = self.states([(tip.gate, [self._summary, storage.NOW])])
+        self.known.learn(tip.gate, epoch_index(gate))
+        pace = (tip.time - number(gate.values[storage.NOW] or "0x")) / (tip.block - tip.gate) / 1000
+        age = time() - tip.time / 1000
+        if age < max(LATE_SECONDS, LATE_BLOCKS * pace):
+            return None
+        if self.rpc.call("system_chainType") == "Development":
+            return None
+        return (
+            f"{self} answers with an old head: block {tip.block} is {_rounded(age)} old, and the"
+            f" chain makes one every {pace:.0f} s; see whether the node has peers and still imports"
+            " blocks, or use another node (or set the clock of this machine)."
+        )
+
     def reach(self, tip: Tip) -> Reach:
         """How far back the node goes: three requests of an archive, else some thirty."""
         if self._reach is None:
@@ -292,3 +322,15 @@ class Node:
             f"{self} has no metadata of spec version {spec_version} around block"
             f" {int(header['number'], 16)}, which that version executed: use another node."
         )
+
+
+def _rounded(seconds: float) -> str:
+    """A span of time in the largest unit of which it has two.
+
+    >>> _rounded(119), _rounded(120), _rounded(7_200), _rounded(172_800)
+    ('119 seconds', '2 minutes', '2 hours', '2 days')
+    """
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

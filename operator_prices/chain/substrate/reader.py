@@ -75,14 +75,15 @@ class SubstrateChain:
                 f"The chain has {tip.block} blocks, fewer than the {tip.block - tip.gate} that must"
                 " lie on top of an epoch: wait until it has grown."
             )
-        (index,) = self._node.indices([tip.gate])
+        late = self._node.late(tip)
+        index = self._node.known.at(tip.gate)
         if index == BEFORE_THE_DOMAIN:
             raise DomainMissingError(
                 f"Domain {self._domain_id} does not exist at block {tip.gate}: set DOMAIN_ID to a"
                 " domain of this chain, or wait until it has been created."
             )
         self._promised = tip.gate
-        return Head(tip.block, tip.gate, index - 1 if index else None)
+        return Head(tip.block, tip.gate, index - 1 if index else None, late)
 
     def reach(self) -> Reach:
         """How far back the node goes; an archive node has all epochs."""
