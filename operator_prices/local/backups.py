@@ -214,12 +214,18 @@ def _entries(reader: str, opened: Opened, file: Path) -> list[Entry]:
         names |= set(BOOKKEEPING)
     with _chosen([one for one in found if one.kind == "INDEX"], opened.dump, reader) as command:
         indexes = scripts.indexed(client_programs.run(command, failed).decode())
-    return [one for one in found if _is_ours(one, names, signatures, indexes)]
+    mark = BOOKKEEPING[0] if _migrated(found) else OLD_RELATIONS[0]
+    homes = [one.schema for one in found if one.kind == "TABLE" and one.relation == mark]
+    home = "public" if "public" in homes or not homes else homes[0]
+    return [
+        one
+        for one in found
+        if one.schema == DAGSTER
+        or (one.schema == home and _is_ours(one, names, signatures, indexes))
+    ]
 
 
 def _is_ours(entry: Entry, names: set[str], signatures: set[str], indexes: dict[str, str]) -> bool:
-    if entry.schema == DAGSTER:
-        return True
     if entry.kind == "INDEX":
         return indexes.get(entry.relation) in names
     subject = entry.tag
@@ -269,7 +275,7 @@ def before_migration(dsn: str, data_dir: Path) -> Path | None:
     file = data_dir / "backups" / f"{now:%Y%m%dT%H%M%S.%fZ}.backup"
     try:
         backup(dsn, file)
-    except ExplainedError as error:
+    except (ExplainedError, OSError, psycopg.Error) as error:
         raise BackupError(
             f"The backup before the migrations could not be made ({str(error).rstrip('.')}): mend"
             " that, or run `operator-prices migrate --no-backup`."
