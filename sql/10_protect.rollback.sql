@@ -1,4 +1,5 @@
 DROP FUNCTION hidden_tables();
+DROP FUNCTION row_security_state();
 DROP VIEW operator_share_prices_text, operator_shares_text, comprehensive_analytics_text;
 
 DO $$

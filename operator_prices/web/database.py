@@ -16,7 +16,7 @@ from operator_prices.postgres.keeping import SilentDatabaseError, parameters
 from operator_prices.postgres.parts import API_LARGE, API_SMALL, application_name
 from operator_prices.postgres.serving import REACH_SECONDS, ServingLine, Way
 from operator_prices.settings import READER
-from operator_prices.web.queries.versioned import EPOCHS, VERSION
+from operator_prices.web.queries.versioned import EPOCHS, HIDDEN, VERSION
 from operator_prices.web.unservable import NO_VERSION, UnservableDatabaseError
 
 Cursor = AsyncCursor[TupleRow]
@@ -242,7 +242,7 @@ class Database:
 async def epochs_of(cursor: Cursor, wanted: list[int]) -> list[tuple[int, Told]]:
     await cursor.execute(EPOCHS, [wanted], prepare=True)
     return [
-        (epoch, (_version(cursor, *version), text))
+        (epoch, (await _version(cursor, *version), text))
         for epoch, *version, text in await cursor.fetchall()
     ]
 
@@ -251,19 +251,29 @@ async def version_of(cursor: Cursor) -> Version:
     """The version of the data. Raises `UnservableDatabaseError` where not all of it is seen."""
     await cursor.execute(VERSION, prepare=True)
     row = await cursor.fetchone()
-    return _version(cursor, *(row or (None, None, 0, None)))
+    return await _version(cursor, *(row or (None, None, 0, "")))
 
 
-def _version(
-    cursor: Cursor, lineage: str | None, number: int | None, size: int, hidden: str | None
+_sound: set[tuple[str, str | None, str]] = set()
+"""The last role, database and state of row-level security that was found to hide nothing."""
+
+
+async def _version(
+    cursor: Cursor, lineage: str | None, number: int | None, size: int, state: str
 ) -> Version:
     """What is hidden would read like an empty table: it is an error before it is an answer."""
-    if hidden is not None:
-        raise UnservableDatabaseError(
-            f"Row-level security hides the rows of {hidden} from the role"
-            f" {cursor.connection.info.user}: run `operator-prices migrate` as the tables' owner,"
-            " which puts its policies back."
-        )
+    role = cursor.connection.info.user
+    if (role, lineage, state) not in _sound:
+        await cursor.execute(HIDDEN)
+        hidden, now = await cursor.fetchone() or (None, "")
+        if hidden is not None or now != state:
+            raise UnservableDatabaseError(
+                f"Row-level security hides the rows of {hidden or 'some tables'} from the role"
+                f" {role}: run `operator-prices migrate` as the tables' owner, which puts its"
+                " policies back."
+            )
+        _sound.clear()
+        _sound.add((role, lineage, state))
     if lineage is None or number is None:
         raise UnservableDatabaseError(NO_VERSION)
     return Version(lineage, number, size)

@@ -572,6 +572,7 @@ def test_functions_survive_the_splitting_into_statements(database: psycopg.Conne
         "refresh_epoch_analytics",
         "refresh_epoch_analytics_rows",
         "refresh_epoch_documents",
+        "row_security_state",
         "stake_per_share",
     }
     for written_by_a_do_block in ("keep_original_epoch", "note_data_change", "raise_data_version"):

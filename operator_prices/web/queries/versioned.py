@@ -4,11 +4,12 @@ from psycopg import sql
 
 VERSION = sql.SQL(
     "SELECT lineage::text, version, coalesce((SELECT octet_length(document) FROM epoch_documents"
-    " ORDER BY epoch DESC LIMIT 1), 0), hidden_tables()"
+    " ORDER BY epoch DESC LIMIT 1), 0), row_security_state()"
     " FROM (SELECT) AS always LEFT JOIN data_version ON true"
 )
+HIDDEN = sql.SQL("SELECT hidden_tables(), row_security_state()")
 EPOCHS = sql.SQL(
-    "SELECT wanted, lineage::text, version, 0, hidden,"
+    "SELECT wanted, lineage::text, version, 0, state,"
     " (SELECT json_build_object('epoch', fact.epoch, 'domainId', fact.domain_id,"
     " 'endBlock', fact.end_block, 'endHash', kept.end_hash, 'timestamp', fact.timestamp,"
     " 'timestampFromChain', coalesce(kept.source = 'chain', false),"
@@ -36,6 +37,6 @@ EPOCHS = sql.SQL(
     " 'next', (SELECT min(epoch) FROM epoch_documents WHERE epoch > wanted))::text"
     " FROM epoch_analytics AS fact JOIN epochs AS kept ON kept.epoch = fact.epoch"
     " WHERE fact.epoch = wanted) FROM unnest(%s::bigint[]) AS wanted,"
-    " (SELECT hidden_tables() AS hidden OFFSET 0) AS told LEFT JOIN data_version ON true"
+    " (SELECT row_security_state() AS state OFFSET 0) AS told LEFT JOIN data_version ON true"
 )
 """Everything about some epochs, each as JSON, with the version that they are all of."""
