@@ -32,6 +32,7 @@ from operator_prices.local.database import migrated_database, upgrade, usable_da
 from operator_prices.local.node import HISTORY, usable_node
 from operator_prices.local.ports import LOOPBACK, require_port_free
 from operator_prices.local.signals import stoppable
+from operator_prices.postgres import troubles
 from operator_prices.settings import SettingError, Settings
 from operator_prices.store import migrations
 
@@ -294,6 +295,9 @@ def main() -> None:
         console.complain("Stopped.")
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the edge: the details go to a file, not to the user
+        if trouble := troubles.lost(error):
+            console.complain(f"{trouble[0].upper()}{trouble[1:]}.")
+            sys.exit(1)
         log = _kept(traceback.format_exc())
         console.complain(
             f"{type(error).__name__}: {' '.join(str(error).split())} (this should not happen; the"

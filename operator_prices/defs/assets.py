@@ -18,7 +18,6 @@ from operator_prices.defs.resources import NODE_POOL
 from operator_prices.defs.window_assets import (
     WindowMetadata,
     materializing,
-    retried_if_it_may_pass,
     row_counts,
     windowed,
 )
@@ -56,10 +55,7 @@ def raw_epochs(
     Only what is missing or incomplete is read from the node; what is known once is never lost.
     """
     for window in windows_of(context):
-        with (
-            materializing(context, window, options) as metadata,
-            retried_if_it_may_pass(context.retry_number),
-        ):
+        with materializing(context, database, window, options) as metadata:
             sent = chain.requests
             if config.verify:
                 metadata["left_the_chain"] = recheck(chain, database, window.first, window.last)
@@ -78,7 +74,7 @@ def operator_share_prices(
     """Each operator's share price in perquintills at the close of each epoch, and its source."""
     parse = normalized.operator_share_prices
     for window in windows_of(context):
-        with materializing(context, window, options) as metadata:
+        with materializing(context, database, window, options) as metadata:
             prices = write(database, OPERATOR_SHARE_PRICES, parse, window, metadata)
             if not prices.is_empty():
                 metadata["share_prices"] = shown(picture.share_prices(prices))
@@ -92,7 +88,7 @@ def operator_shares(
 ) -> None:
     """Each operator's shares, stake, reward, tax and status at the end block of each epoch."""
     for window in windows_of(context):
-        with materializing(context, window, options) as metadata:
+        with materializing(context, database, window, options) as metadata:
             write(database, OPERATOR_SHARES, normalized.operator_shares, window, metadata)
 
 
@@ -104,7 +100,7 @@ def operators_metadata(
 ) -> None:
     """One row per operator ever seen: when, by whom, on what terms; names are left to people."""
     for window in windows_of(context):
-        with materializing(context, window, options) as metadata:
+        with materializing(context, database, window, options) as metadata:
             operators = normalized.operators_metadata(store.read(database, EPOCHS, window))
             metadata.update(
                 row_counts(operators.height, store.merge_operators(database, operators))
@@ -119,7 +115,7 @@ def comprehensive_analytics(
 ) -> None:
     """One row per epoch with everything about it, refreshed for the epochs of the window alone."""
     for window in windows_of(context):
-        with materializing(context, window, options) as metadata:
+        with materializing(context, database, window, options) as metadata:
             changed = store.refresh_analytics(database, window)
             metadata.update(
                 row_counts(store.count(database, "comprehensive_analytics", window), changed)

@@ -168,8 +168,9 @@ def raw_epochs_checks(
             for one in gone
         ]
 
-    yield from verdicts(context, RAW, queried(database))
-    with retried_if_it_may_pass(context.op_execution_context.retry_number):
+    op = context.op_execution_context
+    with retried_if_it_may_pass(op.retry_number, database, op.run.tags):
+        yield from verdicts(context, RAW, queried(database))
         yield from verdicts(context, [ON_THE_CHAIN], off_the_chain)
 
 
@@ -178,7 +179,9 @@ def parsed_checks(
     context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[psycopg.Connection]
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
     """Look at what was parsed of the raw epochs."""
-    yield from verdicts(context, [*PRICES, *SHARES, *METADATA], queried(database))
+    op = context.op_execution_context
+    with retried_if_it_may_pass(op.retry_number, database, op.run.tags):
+        yield from verdicts(context, [*PRICES, *SHARES, *METADATA], queried(database))
 
 
 @dg.multi_asset_check(specs=[*ANALYTICS, UP_TO_DATE], can_subset=True, pool=NODE_POOL)
@@ -205,5 +208,7 @@ def analytics_checks(
         unserved = store.unserved(database, completed)
         return [{"epoch": one} for one in unserved if first <= one <= window.last]
 
-    yield from verdicts(context, ANALYTICS, queried(database))
-    yield from verdicts(context, [UP_TO_DATE], waiting, tolerated=options.lag_limit)
+    op = context.op_execution_context
+    with retried_if_it_may_pass(op.retry_number, database, op.run.tags):
+        yield from verdicts(context, ANALYTICS, queried(database))
+        yield from verdicts(context, [UP_TO_DATE], waiting, tolerated=options.lag_limit)

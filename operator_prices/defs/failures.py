@@ -3,15 +3,42 @@
 from collections.abc import Iterable
 
 import dagster as dg
+import psycopg
+from dagster_shared.error import SerializableErrorInfo
+
+from operator_prices.postgres import troubles
 
 
 def failed_step_cause(events: Iterable[dg.DagsterEvent]) -> str | None:
     """The innermost cause of the first failed step; None where no step failed with an error."""
     for event in events:
         if event.is_step_failure and event.step_failure_data.error:
-            error = event.step_failure_data.error
-            while error.cause:
-                error = error.cause
-            message = error.message.strip().partition(": ")[2] or error.message
-            return " ".join(message.split())
+            return _message(_innermost(event.step_failure_data.error))
     return None
+
+
+def lost_database(events: Iterable[dg.DagsterEvent]) -> psycopg.Error | None:
+    """The error of the database, if it is for want of it that the run or a step failed."""
+    for event in events:
+        error = None
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+        elif event.is_run_failure:
+            error = event.job_failure_data.error
+        if error is not None:
+            cause = _innermost(error)
+            kind = troubles.passing().get(cause.cls_name or "")
+            if kind is not None:
+                return kind(_message(cause))
+    return None
+
+
+def _innermost(error: SerializableErrorInfo) -> SerializableErrorInfo:
+    while error.cause:
+        error = error.cause
+    return error
+
+
+def _message(error: SerializableErrorInfo) -> str:
+    message = error.message.strip().partition(": ")[2] or error.message
+    return " ".join(message.split())

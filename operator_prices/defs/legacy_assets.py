@@ -40,7 +40,7 @@ def legacy_epochs(
     They go to table `epochs`, where rows read from a node stand above them.
     """
     for window in windows_of(context):
-        with materializing(context, window, options) as metadata:
+        with materializing(context, database, window, options) as metadata:
             result = import_window(
                 database,
                 config.source,

@@ -6,6 +6,7 @@ import dagster as dg
 import psycopg
 
 from operator_prices.defs.legacy_assets import legacy_epochs
+from operator_prices.defs.window_assets import retried_if_it_may_pass
 from operator_prices.store.parity import findings
 
 PARITY = {
@@ -30,12 +31,16 @@ PARITY = {
         for name, query in PARITY.items()
     ],
 )
-def parity(database: dg.ResourceParam[psycopg.Connection]) -> Iterator[dg.AssetCheckResult]:
+def parity(
+    context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[psycopg.Connection]
+) -> Iterator[dg.AssetCheckResult]:
     """Recompute everything from the raw JSON in SQL, beside the code of the pipeline, and compare.
 
     It reads all that is stored, so it is no part of a window's run: launch job `verify_parity`.
     """
-    found = {finding.name: finding for finding in findings(database)}
+    op = context.op_execution_context
+    with retried_if_it_may_pass(op.retry_number, database, op.run.tags):
+        found = {finding.name: finding for finding in findings(database)}
     for name, query in PARITY.items():
         finding = found[query]
         yield dg.AssetCheckResult(

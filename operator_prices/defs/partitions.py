@@ -17,6 +17,10 @@ epoch_windows = dg.DynamicPartitionsDefinition(name="epoch_windows")
 WINDOWS_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=5)
 """A run of five windows costs little more than a run of one; a sixth would be lost with them."""
 
+PROCESS_TAG = "operator-prices/process"
+"""The tag of a run that a command works on: by which process, so that a later one can tell that it
+is gone."""
+
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,

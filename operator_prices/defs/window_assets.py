@@ -1,12 +1,14 @@
 """What assets that come in windows have in common: how they are declared, and what they say."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
 import dagster as dg
+import psycopg
 
+from operator_prices import store
 from operator_prices.chain import (
     ChainError,
     NodeBehindError,
@@ -14,8 +16,9 @@ from operator_prices.chain import (
     RateLimitedError,
 )
 from operator_prices.defs import catalog
-from operator_prices.defs.partitions import WINDOWS_A_RUN, epoch_windows
+from operator_prices.defs.partitions import PROCESS_TAG, WINDOWS_A_RUN, epoch_windows
 from operator_prices.epochs.windows import EpochWindow
+from operator_prices.postgres import troubles
 from operator_prices.settings import Settings
 
 PASSING = (NodeUnreachableError, NodeBehindError, RateLimitedError)
@@ -52,12 +55,19 @@ def windowed(
 
 @contextmanager
 def materializing(
-    context: dg.AssetExecutionContext, window: EpochWindow, options: Settings
+    context: dg.AssetExecutionContext,
+    database: psycopg.Connection,
+    window: EpochWindow,
+    options: Settings,
 ) -> Iterator[WindowMetadata]:
-    """Say of the window's materialization what is put into the dictionary, and how long it took."""
+    """Say of the window's materialization what is put into the dictionary, and how long it took.
+
+    The step is tried again where `retried_if_it_may_pass` says so.
+    """
     metadata: WindowMetadata = {}
     begun = monotonic()
-    yield metadata
+    with retried_if_it_may_pass(context.retry_number, database, context.run.tags):
+        yield metadata
     metadata["seconds"] = round(monotonic() - begun, 3)
     metadata["dashboard"] = dg.MetadataValue.url(options.api_url)
     context.add_asset_metadata(metadata, partition_key=window.key)
@@ -69,14 +79,23 @@ def row_counts(rows: int, changed: int) -> dict[str, object]:
 
 
 @contextmanager
-def retried_if_it_may_pass(tries: int) -> Iterator[None]:
+def retried_if_it_may_pass(
+    tries: int, database: psycopg.Connection, tags: Mapping[str, str]
+) -> Iterator[None]:
     """Have a step tried again when the node's failure may pass, after 10, 20 and 40 seconds.
 
+    So is one that has lost the database, on a new connection: a run has one for all its steps. But
+    whoever works on a run in a command does the window again as a whole, and says so.
     Not a `RetryPolicy`: Dagster applies one to a cancelled step, too, which then cannot be stopped.
     """
     try:
+        store.revive(database)
         yield
     except PASSING as error:
+        raise dg.RetryRequested(RETRIES, FIRST_PAUSE * 2**tries) from error
+    except troubles.PASSING as error:
+        if PROCESS_TAG in tags:
+            raise
         raise dg.RetryRequested(RETRIES, FIRST_PAUSE * 2**tries) from error
     except ChainError as error:
         raise dg.Failure(str(error), allow_retries=False) from error

@@ -2,6 +2,7 @@
 
 from psycopg import Connection
 
+from operator_prices import store
 from operator_prices.chain import Chain
 
 NOT_COMPARED = """
@@ -25,7 +26,7 @@ def recheck_imported(connection: Connection, chain: Chain, *, until: int) -> tup
     if not imported:
         return 0, 0
     found = chain.block_hashes([block for _, block, _ in imported])
-    with connection.transaction(), connection.cursor() as cursor:
+    with store.long_work(connection), connection.cursor() as cursor:
         pairs = list(zip(imported, found, strict=True))
         cursor.executemany(KEEP, [(told, epoch) for (epoch, _, _), told in pairs])
     same = sum(told is not None and told.lower() == end.lower() for (_, _, end), told in pairs)

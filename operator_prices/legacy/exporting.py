@@ -13,6 +13,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 from psycopg import Connection
 
+from operator_prices import store
 from operator_prices.errors import ExplainedError
 
 Form = Literal["sqlite", "json", "jsonl", "csv", "parquet"]
@@ -143,6 +144,7 @@ WRITERS: dict[Form, Callable[[Path, Iterable[Row]], None]] = {
 def _rows(connection: Connection) -> Iterator[Row]:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        connection.execute(store.LONG_WORK)
         homeless: dict[int, list[dict[str, object]]] = {}
         for told_in, epoch, operator, price, domain in connection.execute(HOMELESS):
             entry = {"key": [str(operator), f"[{domain},{epoch}]"], "value": price}

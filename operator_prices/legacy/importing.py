@@ -91,11 +91,12 @@ def import_window(
         if is_done(database, source.name, window, fingerprint):
             return Imported(already_done=True)
         found = _understand(source, window, domain_id)
-        with database.transaction(), database.cursor() as cursor:
+        with store.long_work(database), database.cursor() as cursor:
             written = _write(cursor, source, window, found, raw=raw, in_place=place == IN_PLACE)
             mark_done(cursor, source.name, window, fingerprint, len(found.snapshots))
     for first, last in _spans(written.touched):
-        database.execute("SELECT refresh_epoch_analytics(%s, %s)", [first, last])
+        with store.long_work(database):
+            database.execute("SELECT refresh_epoch_analytics(%s, %s)", [first, last])
     return Imported(
         rows=len(found.forms),
         forms=found.by_form(),

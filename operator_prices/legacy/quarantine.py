@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from psycopg import Connection, Cursor
 
+from operator_prices import store
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy.decoding import LARGEST_ID
 from operator_prices.legacy.snapshots import Offender
@@ -52,7 +53,7 @@ def _insert(cursor: Cursor, offenders: Sequence[Offender]) -> None:
 def quarantine_misplaced(database: Connection, source: Source) -> None:
     """Name the rows of the source whose epoch is none, and what is no row: no window has them."""
     offenders = source.misplaced()
-    with database.transaction(), database.cursor() as cursor:
+    with store.long_work(database), database.cursor() as cursor:
         cursor.execute(
             "DELETE FROM quarantine"
             " WHERE source = 'legacy' AND (epoch BETWEEN 0 AND %s) IS NOT TRUE"

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import Connection, sql
 
+from operator_prices import store
 from operator_prices.epochs.windows import SIZE, EpochWindow
 from operator_prices.legacy.decoding import LARGEST_ID
 from operator_prices.legacy.errors import UnusableSourceError, require_columns
@@ -111,7 +112,7 @@ def open_source(place: str, database: Connection) -> Iterator[Source]:
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
     try:
-        connection = psycopg.connect(understood(url, SOURCE), connect_timeout=10, autocommit=True)
+        connection = store.connect(understood(url, SOURCE))
     except psycopg.Error as error:
         raise UnusableSourceError(
             f"The source {source_name(url)} does not answer ({' '.join(str(error).split())}):"

@@ -24,9 +24,11 @@ from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import CreateEnginePlugin
 
 from operator_prices import store
+from operator_prices.local import silence
 from operator_prices.local.dagster_home import storage_url
 from operator_prices.local.own_services import storage_address
 from operator_prices.postgres.address import understood
+from operator_prices.postgres.keeping import KEPT
 from operator_prices.postgres.parts import STORAGE, application_name
 from operator_prices.postgres.pooling import require_session
 from operator_prices.postgres.turns import Turns
@@ -94,6 +96,7 @@ class OwnSchema(CreateEnginePlugin):
 
 
 plugins.register(PLUGIN, __name__, OwnSchema.__name__)
+silence.install()
 
 
 @cache
@@ -137,6 +140,8 @@ TURNS = Turns(Path(os.environ.get("DATA_DIR") or default_data_dir(), "dagster", 
 
 def _named(_: object, __: object, ___: object, parameters: dict[str, Any]) -> None:
     parameters.setdefault("application_name", application_name())
+    for name, value in KEPT.items():
+        parameters.setdefault(name, value)
 
 
 def _turned(dialect: Dialect, record: Any, given: Any, parameters: dict[str, Any]) -> Any:  # noqa: ANN401

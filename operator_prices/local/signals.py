@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from operator_prices.postgres.keeping import INTERRUPTED
+
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 NOHUP = (signal.SIGHUP, signal.SIG_IGN)
@@ -34,6 +36,7 @@ def _interrupt(number: int, _: FrameType | None) -> None:
     now = time.monotonic()
     if now - _interrupted[0] >= ECHO_SECONDS:
         _interrupted[0] = now
+        INTERRUPTED.set()
         raise KeyboardInterrupt(signal.Signals(number).name)
 
 

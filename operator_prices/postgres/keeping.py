@@ -1,9 +1,11 @@
 """How every connection is kept, how its silence is noticed, and how it is ended."""
 
+import math
 import os
 import socket
 from collections.abc import Callable
 from contextlib import closing, suppress
+from threading import Event
 from time import monotonic
 from typing import TypeVar
 
@@ -22,6 +24,32 @@ KEPT = {
     "tcp_user_timeout": 20_000,
 }
 """The kernel ends what nobody acknowledges for 20 s, or for 25 s where nothing is sent."""
+
+
+INTERRUPTED = Event()
+"""Set once the process has been told to end: then nobody waits long for anything."""
+
+
+class Reach:
+    """When nothing at all could be reached last: for a while others need not try as long."""
+
+    def __init__(self) -> None:
+        self._failed = -math.inf
+
+    def fails(self) -> None:
+        self._failed = monotonic()
+
+    def succeeds(self) -> None:
+        self._failed = -math.inf
+
+    @property
+    def failed_lately(self) -> bool:
+        return monotonic() - self._failed < LATELY_SECONDS
+
+
+LATELY_SECONDS = 60
+
+REACH = Reach()
 
 
 class SilentDatabaseError(psycopg.OperationalError):

@@ -49,9 +49,9 @@ class ServingLine(AsyncConnection[TupleRow]):
 
         try:
             return await super().wait(watched(gen, silence, idle), interval, timeout)
-        except psycopg.Error as error:
+        except psycopg.Error:
             if silence.given_up:
-                raise silence.error() from error
+                raise silence.error() from None
             raise
         finally:
             for doubt in doubts:

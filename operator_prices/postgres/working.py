@@ -14,11 +14,11 @@ from psycopg import Connection
 from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 
-from operator_prices.postgres.keeping import Silence, parameters, watched
+from operator_prices.postgres.keeping import INTERRUPTED, REACH, Silence, parameters, watched
 
 Result = TypeVar("Result")
 
-DOUBT_SECONDS, AGAIN_SECONDS = 12, 4
+DOUBT_SECONDS, AGAIN_SECONDS = 10, 2
 """How long a statement may be silent before the server is asked, and how soon it is again."""
 
 AGREEING = 2
@@ -45,7 +45,19 @@ class WorkingLine(Connection[TupleRow]):
     asked: Callable[[], Doing] | None = None
     """What the server does for us; if there is nobody to ask, `patience` is all."""
 
+    abandoned: Callable[[], None] | None = None
+    """Told when the connection is given up."""
+
     patience: float = 60
+
+    dsn: str = ""
+
+    def take_over(self, fresh: "WorkingLine") -> None:
+        """Become another connection, in whose place the lost one goes."""
+        self.pgconn, fresh.pgconn = fresh.pgconn, self.pgconn
+        super().__init__(self.pgconn)
+        self.autocommit = True
+        self.asked, self.abandoned = fresh.asked, fresh.abandoned
 
     def wait(
         self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None
@@ -55,19 +67,24 @@ class WorkingLine(Connection[TupleRow]):
         doubt = Doubt(self.asked, self.patience + (timeout or 0))
 
         def idle() -> None:
-            if doubt.confirmed(silence.seconds):
+            if not silence.given_up and doubt.confirmed(silence.seconds):
                 silence.give_up(self)
+                if self.abandoned is not None:
+                    self.abandoned()
 
         try:
             return psycopg.waiting.wait(
                 watched(gen, silence, idle), self.pgconn.socket, interval=interval, timeout=timeout
             )
-        except psycopg.Error as error:
+        except psycopg.Error:
             if silence.given_up:
-                raise silence.error() from error
+                raise silence.error() from None
             raise
-        except KeyboardInterrupt:
-            # psycopg would wait ten seconds for a line that may be dead.
+        except BaseException as error:
+            if isinstance(error, Exception):
+                raise
+            # Ctrl-C, or what Dagster makes of it: psycopg would wait ten seconds for a dead line.
+            INTERRUPTED.set()
             self._try_cancel(timeout=CANCEL_SECONDS)
             self.pgconn.finish()
             raise
@@ -104,9 +121,14 @@ class Doubt:
             return silent - self._unknown_since > UNKNOWN_SECONDS
         self._unknown_since = None
         self._against = 0 if doing is Doing.WORKING else self._against + 1
-        return self._against >= AGREEING
+        confirmed = self._against >= AGREEING
+        if confirmed and doing is Doing.UNREACHABLE:
+            REACH.fails()
+        return confirmed
 
 
 def connect(dsn: str, **more: Any) -> WorkingLine:  # noqa: ANN401 - what psycopg takes
     """A connection that commits each statement, unless a transaction is opened."""
-    return WorkingLine.connect(dsn, autocommit=True, **{**parameters(dsn), **more})
+    line = WorkingLine.connect(dsn, autocommit=True, **{**parameters(dsn), **more})
+    line.dsn = dsn
+    return line

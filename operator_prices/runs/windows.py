@@ -3,20 +3,19 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dagster as dg
 import psutil
 
 from operator_prices.definitions import defs
-from operator_prices.defs.failures import failed_step_cause
+from operator_prices.defs.failures import failed_step_cause, lost_database
 from operator_prices.defs.jobs import import_legacy, ingest_epochs
-from operator_prices.defs.partitions import UNFINISHED, begin_windows, epoch_windows
+from operator_prices.defs.partitions import PROCESS_TAG, UNFINISHED, begin_windows, epoch_windows
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.errors import ExplainedError
-
-PROCESS_TAG = "operator-prices/process"
-"""Which process works on a run, so that a later one can tell that it is gone."""
+from operator_prices.runs.persistence import until_back
 
 BELIEVED = 1_000_000
 """Epochs of twenty years: a row of an old system may say anything."""
@@ -73,6 +72,7 @@ def import_windows(
                 instance=memory,
                 partition_key=window.key,
                 run_config=run_config,
+                tags={PROCESS_TAG: _this_process()},
                 raise_on_error=False,
             )
             if result.success:
@@ -101,7 +101,9 @@ def _executed(
 ) -> Iterator[tuple[EpochWindow, dg.ExecuteInProcessResult]]:
     close_orphans(instance)
     job = defs.resolve_job_def(job_name)
-    for window in windows:
+
+    def run(window: EpochWindow) -> dg.ExecuteInProcessResult:
+        close_orphans(instance, ours=True)
         _begin(instance, window)
         result = job.execute_in_process(
             instance=instance,
@@ -111,6 +113,12 @@ def _executed(
             asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
             raise_on_error=False,
         )
+        if not result.success and (lost := lost_database(result.all_events)):
+            raise lost
+        return result
+
+    for window in windows:
+        result = until_back(partial(run, window), f"Window {window.key}")
         if not result.success:
             raise RunFailedError(
                 f"The run of window {window.key} failed: {_cause(result)} (the Dagster UI has the"
@@ -144,12 +152,15 @@ def _window_run(window: EpochWindow, result: dg.ExecuteInProcessResult) -> Windo
     )
 
 
-def close_orphans(instance: dg.DagsterInstance) -> None:
-    """Mark as failed every run whose process is gone, and free the pool slots that it held."""
+def close_orphans(instance: dg.DagsterInstance, *, ours: bool = False) -> None:
+    """Mark as failed every run whose process is gone, and free the pool slots that it held.
+
+    With `ours` those of this process, too: it works on one at a time, and on none when it asks.
+    """
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
         process = run.tags.get(PROCESS_TAG)
-        if process is not None and not _lives(process):
-            instance.report_run_failed(run, "The process that worked on this run was killed.")
+        if process is not None and ((ours and process == _this_process()) or not _lives(process)):
+            instance.report_run_failed(run, "Whoever worked on this run was killed, or cut off.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 

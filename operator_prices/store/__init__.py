@@ -1,10 +1,13 @@
 """Postgres: the schema, and whatever is asked of it or written to it."""
 
 from operator_prices.store.database import (
+    LONG_WORK,
     connect,
+    long_work,
     pinned_chain,
     refuse_hidden,
     refuse_other_chain,
+    revive,
 )
 from operator_prices.store.epochs import blocks, doubt, keep_counts, keep_epochs, uncounted
 from operator_prices.store.offenders import offenders
@@ -23,6 +26,7 @@ from operator_prices.store.progress import (
 from operator_prices.store.rows import count, read, refresh_analytics, write
 
 __all__ = [
+    "LONG_WORK",
     "Summary",
     "all_lacking",
     "blocks",
@@ -34,6 +38,7 @@ __all__ = [
     "keep_epochs",
     "lacking",
     "last_epoch",
+    "long_work",
     "merge_operators",
     "name_operator",
     "note_head",
@@ -43,6 +48,7 @@ __all__ = [
     "refresh_analytics",
     "refuse_hidden",
     "refuse_other_chain",
+    "revive",
     "summary",
     "uncounted",
     "unserved",

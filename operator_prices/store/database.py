@@ -1,17 +1,111 @@
 """A connection to the database, and the chain that it is tied to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import psycopg
 from psycopg import Connection
 
 from operator_prices.chain import WrongChainError
 from operator_prices.errors import ExplainedError
+from operator_prices.postgres import working
+from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.postgres.parts import application_name
+from operator_prices.postgres.working import Doing, WorkingLine
+
+ASKING_SECONDS = 5
+"""How long the server may take to say what it does for us."""
+
+LONG_WORK = (
+    "SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '5min', true),"
+    " set_config('idle_in_transaction_session_timeout', '2min', true)"
+)
+"""A role or a database may have limits meant for other work. Ours end what is stuck: somebody's
+lock, and a transaction whose client is gone without the server hearing of it."""
 
 
-def connect(dsn: str) -> Connection:
-    """A connection that commits each statement, unless a transaction is opened."""
-    return Connection.connect(
-        dsn, autocommit=True, connect_timeout=10, application_name=application_name()
-    )
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session at the server; the number of a process alone may be somebody else's by now."""
+
+    dsn: str
+    process: int
+    begun: datetime
+
+
+_abandoned: list[Session] = []
+"""Sessions that we gave up, and that may hold locks until the server is told."""
+
+
+def connect(dsn: str) -> WorkingLine:
+    """A connection that commits each statement, unless a transaction is opened.
+
+    It raises `SilentDatabaseError` within a minute when its line is dead, and waits as long as it
+    takes while the server works.
+    """
+    connection = working.connect(dsn, application_name=application_name())
+    row = connection.execute(
+        "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+        prepare=False,
+    ).fetchone()
+    if row is not None and row[1] is not None:
+        session = Session(dsn, *row)
+        connection.asked = partial(_doing, session)
+        connection.abandoned = partial(_abandoned.append, session)
+    _end_abandoned(connection, dsn)
+    return connection
+
+
+def revive(connection: Connection) -> None:
+    """Connect anew where the connection was lost; never in the middle of anything."""
+    if isinstance(connection, WorkingLine) and connection.closed:
+        connection.take_over(connect(connection.dsn))
+
+
+@contextmanager
+def long_work(connection: Connection) -> Iterator[None]:
+    """A transaction that may take its time, whatever limits the role has for a statement."""
+    with connection.transaction():
+        connection.execute(LONG_WORK)
+        yield
+
+
+def _doing(session: Session) -> Doing:
+    try:
+        with working.connect(
+            session.dsn,
+            connect_timeout=ASKING_SECONDS,
+            application_name=application_name("probe"),
+        ) as other:
+            other.patience = ASKING_SECONDS
+            row = other.execute(
+                "SELECT state, wait_event_type FROM pg_stat_activity"
+                " WHERE pid = %s AND backend_start = %s",
+                [session.process, session.begun],
+            ).fetchone()
+    except psycopg.OperationalError as error:
+        silent = isinstance(error, SilentDatabaseError | psycopg.errors.ConnectionTimeout)
+        return Doing.UNKNOWN if not silent and "FATAL" in str(error) else Doing.UNREACHABLE
+    if row is None:
+        return Doing.WAITING
+    state, waits_for = row
+    if state in (None, "disabled"):
+        return Doing.UNKNOWN
+    return Doing.WORKING if state == "active" and waits_for != "Client" else Doing.WAITING
+
+
+def _end_abandoned(connection: Connection, dsn: str) -> None:
+    for session in [one for one in _abandoned if one.dsn == dsn]:
+        with suppress(psycopg.errors.InsufficientPrivilege):  # of a pooler that changes the role
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE pid = %s AND backend_start = %s",
+                [session.process, session.begun],
+            )
+        _abandoned.remove(session)
 
 
 class HiddenRowsError(ExplainedError):

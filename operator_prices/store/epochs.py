@@ -7,7 +7,7 @@ from psycopg import Connection, Cursor, sql
 from psycopg.types.json import Jsonb
 
 from operator_prices.epochs.tables import EPOCHS
-from operator_prices.store.database import refuse_other_chain
+from operator_prices.store.database import long_work, refuse_other_chain
 from operator_prices.store.rows import apply, insert, stage
 
 FORGET_REPLACED = sql.SQL(
@@ -67,7 +67,7 @@ def keep_epochs(
     takes its parsed rows with it; one that is skipped by now goes itself, too: it was read from
     blocks that have left the chain. Returns the number of epochs that are new or changed.
     """
-    with connection.transaction(), connection.cursor() as cursor:
+    with long_work(connection), connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO chain_identity (genesis_hash, domain_id) VALUES (%s, %s)"
             " ON CONFLICT DO NOTHING",
@@ -119,7 +119,7 @@ def blocks(connection: Connection, first: int, last: int) -> list[tuple[int, int
 
 def doubt(connection: Connection, epochs: Sequence[int]) -> None:
     """Mark epochs as incomplete, and as gaps if skipped, so that the next run reads them again."""
-    with connection.transaction():
+    with long_work(connection):
         connection.execute(
             "UPDATE epochs SET complete = false WHERE epoch = ANY (%s) AND source = 'chain'",
             [list(epochs)],
@@ -139,7 +139,7 @@ def uncounted(connection: Connection, first: int, last: int) -> list[tuple[int, 
 def keep_counts(connection: Connection, epoch: int, counts: Mapping[str, int]) -> None:
     """Add to a raw epoch how many entries its maps have, and bring its analytics up to date."""
     counted = {name: {"count": number} for name, number in counts.items()}
-    with connection.transaction():
+    with long_work(connection):
         connection.execute(
             "UPDATE epochs SET data = data || %s WHERE epoch = %s", [Jsonb(counted), epoch]
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import make_conninfo
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 from yoyo.migrations import default_migration_table
@@ -119,15 +119,22 @@ def _is_owner(connection: psycopg.Connection) -> bool:
     return row is None or bool(row[0])
 
 
+class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
+    """Yoyo's, on a connection of ours: one that is dead is given up."""
+
+    def connect(self, uri: DatabaseURI) -> psycopg.Connection:
+        return connect(uri.args["dsn"])
+
+
 @contextmanager
 def _backend(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
     """A connection as yoyo wants it, from anything that psycopg understands.
 
     Yoyo's own parser knows neither conninfo strings nor all forms of a URL.
     """
-    arguments = conninfo_to_dict(dsn, fallback_application_name="operator-prices migrate")
+    arguments = {"dsn": make_conninfo(dsn, fallback_application_name="operator-prices migrate")}
     uri = DatabaseURI("postgresql+psycopg", None, None, None, None, None, arguments)
-    with PostgresqlPsycopgBackend(uri, default_migration_table) as backend:
+    with Backend(uri, default_migration_table) as backend:
         yield backend
 
 

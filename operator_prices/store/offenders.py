@@ -5,6 +5,7 @@ from psycopg.rows import dict_row
 
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.settings import PROJECT
+from operator_prices.store.database import long_work
 
 CHECKS = PROJECT / "sql" / "checks"
 """Queries for what must not be in a window, each in a file of its own."""
@@ -13,5 +14,5 @@ CHECKS = PROJECT / "sql" / "checks"
 def offenders(connection: Connection, check: str, window: EpochWindow) -> list[dict[str, object]]:
     """What the check's query finds in the window: nothing, where all is well."""
     query = (CHECKS / f"{check}.sql").read_bytes()
-    with connection.cursor(row_factory=dict_row) as cursor:
+    with long_work(connection), connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, {"first": window.first, "last": window.last}).fetchall()

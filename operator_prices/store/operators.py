@@ -4,6 +4,7 @@ import polars as pl
 from psycopg import Connection
 
 from operator_prices.epochs.tables import OPERATORS_METADATA
+from operator_prices.store.database import long_work
 from operator_prices.store.rows import stage
 
 MERGE_OPERATORS = """
@@ -59,7 +60,7 @@ def merge_operators(connection: Connection, frame: pl.DataFrame) -> int:
 
     The latest epoch that shows an operator has the word; what people set is left alone.
     """
-    with connection.transaction(), connection.cursor() as cursor:
+    with long_work(connection), connection.cursor() as cursor:
         cursor.execute("LOCK TABLE operators_metadata IN SHARE ROW EXCLUSIVE MODE")
         stage(cursor, OPERATORS_METADATA, frame)
         changes = (MERGE_OPERATORS, EARLIER_OPERATORS, ACTIVE_OPERATORS)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from psycopg import Connection
 
+from operator_prices.store.database import long_work
 from operator_prices.store.objects import SQL
 
 QUERIES = SQL / "05_verify_migration.sql"
@@ -36,7 +37,7 @@ def findings(connection: Connection) -> Iterator[Finding]:
 
     They read the raw JSON in SQL, on a path of their own beside the code of the pipeline.
     """
-    with connection.cursor() as cursor:
+    with long_work(connection), connection.cursor() as cursor:
         cursor.execute(QUERIES.read_bytes())
         while True:
             if cursor.description:

@@ -8,6 +8,7 @@ from psycopg import Connection, Cursor, sql
 
 from operator_prices.epochs.tables import EPOCHS, Table
 from operator_prices.epochs.windows import EpochWindow
+from operator_prices.store.database import long_work
 
 READ = sql.SQL(
     "COPY (SELECT {readable} FROM {view} WHERE epoch BETWEEN {first} AND {last} AND {ours}"
@@ -44,7 +45,7 @@ def read(connection: Connection, table: Table, window: EpochWindow) -> pl.DataFr
         "view": sql.Identifier("raw_epochs" if of_epochs else table.name),
         "ours": sql.SQL("source IS NOT NULL" if of_epochs else "true"),
     }
-    with connection.cursor().copy(READ.format(**names)) as copy:
+    with long_work(connection), connection.cursor().copy(READ.format(**names)) as copy:
         rows = BytesIO(b"".join(copy))
     return pl.read_csv(rows, has_header=False, schema=table.columns, raise_if_empty=False)
 
@@ -55,7 +56,7 @@ def write(connection: Connection, table: Table, frame: pl.DataFrame) -> int:
     Rows that already say the same are left alone, so a rerun changes nothing; rows that `frame`
     does not mention are kept, and no row gives way to one from a weaker source.
     """
-    with connection.transaction(), connection.cursor() as cursor:
+    with long_work(connection), connection.cursor() as cursor:
         stage(cursor, table, frame)
         changed = apply(cursor, table, frame)
         cursor.execute("DROP TABLE incoming")  # another one may be written in the same transaction
@@ -64,9 +65,10 @@ def write(connection: Connection, table: Table, frame: pl.DataFrame) -> int:
 
 def refresh_analytics(connection: Connection, window: EpochWindow) -> int:
     """Bring the analytics rows of `window` up to date; return how many that changed."""
-    row = connection.execute(
-        "SELECT refresh_epoch_analytics(%s, %s)", [window.first, window.last]
-    ).fetchone()
+    with long_work(connection):
+        row = connection.execute(
+            "SELECT refresh_epoch_analytics(%s, %s)", [window.first, window.last]
+        ).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -7,6 +7,7 @@ import pytest
 from operator_prices.chain import Chain, DomainMissingError, NodeUnreachableError
 from operator_prices.definitions import defs
 from operator_prices.defs.window_assets import retried_if_it_may_pass
+from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices_tests.support.windows_samples import (
     FIRST,
     SECOND,
@@ -133,11 +134,19 @@ def test_what_cannot_be_true_is_refused_before_it_is_written(
     assert rows(database, "operator_share_prices") == 0
 
 
-def test_only_what_may_pass_is_tried_again() -> None:
-    with pytest.raises(dg.RetryRequested) as asked, retried_if_it_may_pass(1):
-        raise NodeUnreachableError("the node is in a mood")
-    assert (asked.value.max_retries, asked.value.seconds_to_wait) == (3, 20)
-    with pytest.raises(dg.Failure) as failure, retried_if_it_may_pass(0):
+def test_only_what_may_pass_is_tried_again(database: psycopg.Connection) -> None:
+    for trouble in (
+        NodeUnreachableError("the node is in a mood"),
+        SilentDatabaseError("the database has been silent for 28 s"),
+        psycopg.errors.DiskFull("no space left on device"),
+        psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT"),
+    ):
+        with pytest.raises(dg.RetryRequested) as asked, retried_if_it_may_pass(1, database, {}):
+            raise trouble
+        assert (asked.value.max_retries, asked.value.seconds_to_wait) == (3, 20)
+    with pytest.raises(psycopg.errors.UndefinedTable), retried_if_it_may_pass(1, database, {}):
+        database.execute("SELECT FROM nothing_of_that_name")
+    with pytest.raises(dg.Failure) as failure, retried_if_it_may_pass(0, database, {}):
         raise DomainMissingError("the domain does not exist")
     assert failure.value.allow_retries is False
 

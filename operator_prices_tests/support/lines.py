@@ -12,11 +12,18 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
+import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 T = TypeVar("T")
 
 PART = 64 * 2**10
+
+TABLES = (
+    *("epochs", "operator_share_prices", "operator_shares", "operators_metadata"),
+    *("epoch_analytics", "quarantine", "skipped_epochs", "chain_identity"),
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -36,7 +43,8 @@ class Trap:
 
     text: bytes
     deed: str
-    """`freeze` before the text is forwarded, `mute` once it is, `cut` before, `tear` the answer."""
+    """`freeze` all before the text is forwarded, `mute` all once it is; `lose` this connection
+    before that, `swallow` its answer, `cut` it, `tear` its answer after three bytes."""
     times: int = 1
     sprung: threading.Event = field(default_factory=threading.Event)
 
@@ -207,6 +215,8 @@ class Line:
             await self._pass(through, part, far)
             if sprung == "mute":
                 self._flowing.clear()
+            elif sprung == "swallow":
+                through.lost = True
         raise EOFError
 
     async def _answers(
@@ -249,3 +259,24 @@ def line(dsn: str) -> Iterator[Line]:
     """A line to a database, over TCP, that does what a test wants."""
     with Line(dsn) as between:
         yield between
+
+
+def contents(dsn: str) -> dict[str, list[tuple[object, ...]]]:
+    """All that is stored of epochs, but for the times at which it was."""
+    told = {}
+    with psycopg.connect(dsn) as connection:
+        for table in TABLES:
+            columns = connection.execute(
+                "SELECT array_agg(attname ORDER BY attnum) FROM pg_attribute WHERE attnum > 0"
+                " AND attrelid = %s::regclass AND NOT attisdropped AND attname NOT LIKE '%%\\_at'",
+                [table],
+            ).fetchone()
+            assert columns
+            query = sql.SQL("SELECT {columns} FROM {table} ORDER BY {columns}").format(
+                columns=sql.SQL(", ").join(
+                    sql.SQL("{}::text").format(sql.Identifier(name)) for name in columns[0]
+                ),
+                table=sql.Identifier(table),
+            )
+            told[table] = connection.execute(query).fetchall()
+    return told
