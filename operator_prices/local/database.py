@@ -11,6 +11,7 @@ from operator_prices.errors import ExplainedError
 from operator_prices.local import backups
 from operator_prices.local.postgres import embedded
 from operator_prices.postgres.pooling import require_session
+from operator_prices.postgres.reach import reason
 from operator_prices.settings import Settings
 from operator_prices.store import migrations
 
@@ -35,9 +36,9 @@ def usable_database(settings: Settings, *, session: bool = True) -> Iterator[Set
         else:
             store.connect(settings.database_url).close()
     except psycopg.Error as error:
-        reason = " ".join(str(error).split())
+        said = reason(settings.database_url, error)
         raise UnusableDatabaseError(
-            f"The database of DATABASE_URL does not answer ({reason}): start it, or correct"
+            f"The database of DATABASE_URL does not answer ({said}): start it, or correct"
             " DATABASE_URL, or unset it to use the embedded one."
         ) from error
     yield settings

@@ -9,6 +9,7 @@ import psycopg
 
 from operator_prices.errors import ExplainedError
 from operator_prices.postgres import serving
+from operator_prices.postgres.reach import reason
 from operator_prices.settings import READER, SettingError, Settings
 from operator_prices.web.app import create_app
 from operator_prices.web.database import Database
@@ -96,7 +97,7 @@ async def _checked(database_url: str) -> str | None:
     except (psycopg.errors.InsufficientPrivilege, *LACKING) as error:
         raise UnservableDatabaseError(unservable(error)) from error
     except psycopg.Error as error:
-        said = " ".join(str(error).split())
+        said = reason(database_url, error)
         raise UnservableDatabaseError(
             f"The database of API_DATABASE_URL does not answer ({said}): start it or correct"
             " API_DATABASE_URL."
