@@ -13,6 +13,7 @@ from operator_prices.defs import (
     resources,
     schedules,
     sensors,
+    signs_of_life,
 )
 
 database_url = dg.EnvVar("DATABASE_URL")
@@ -44,11 +45,12 @@ defs = dg.Definitions(
         alert_sensors.failed_runs,
         alert_sensors.succeeded_runs,
         alert_sensors.alert_webhook,
+        signs_of_life.lost_runs,
     ],
     executor=dg.in_process_executor,
     resources={
-        "chain": resources.ArchiveNode(
-            url=dg.EnvVar("ARCHIVE_NODE_URL"), data_dir=dg.EnvVar("DATA_DIR")
+        "chain": resources.archive_node.configured(
+            {"url": {"env": "ARCHIVE_NODE_URL"}, "data_dir": {"env": "DATA_DIR"}}
         ),
         "database": resources.Database(dsn=database_url),
         "options": resources.environment_options,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from operator_prices.runs.windows import WindowRun
     from operator_prices.store import Summary
     from operator_prices.store.parity import Finding
+    from operator_prices.store.signs import Sign
 
 SHOWN = 10
 """As many of a long list are named; the rest is counted."""
@@ -193,8 +194,10 @@ class Console:
             f" {sum(done.changed_rows.values())} rows, in {seconds:.1f} seconds"
         )
 
-    def status(self, head: "Head", reach: "Reach", stored: "Summary") -> None:
-        """How far the chain is and how far we are."""
+    def status(
+        self, head: "Head", reach: "Reach", stored: "Summary", known: "Sequence[Sign]"
+    ) -> None:
+        """How far the chain is, how far we are, and who is at work."""
         self.say(f"Head: block {head.best_block}, completed up to block {head.gate_block}")
         if head.late is not None:
             self.say(head.late)
@@ -211,6 +214,9 @@ class Console:
                 -1 if stored.last_epoch is None else stored.last_epoch
             )
             self.say(f"Behind the chain: {max(0, behind)} epochs")
+        for sign in known:
+            who = f"host {sign.host} ({sign.launcher})" if sign.host else "a host that is not known"
+            self.say(f"Run {sign.run_id[:8]} on {who} gave a sign of life {sign.age:.0f} s ago")
 
     def _stored(self, stored: "Summary") -> None:
         span = f" ({stored.first_epoch} to {stored.last_epoch})" if stored.epochs else ""

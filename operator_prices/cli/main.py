@@ -30,11 +30,11 @@ from operator_prices.cli.options import (
 from operator_prices.errors import ExplainedError
 from operator_prices.local.database import migrated_database, upgrade, usable_database
 from operator_prices.local.node import HISTORY, usable_node
-from operator_prices.local.ports import LOOPBACK, require_port_free
+from operator_prices.local.ports import require_port_free
 from operator_prices.local.signals import stoppable
 from operator_prices.postgres import troubles
 from operator_prices.settings import SettingError, Settings
-from operator_prices.store import migrations
+from operator_prices.store import migrations, signs
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
@@ -107,7 +107,7 @@ def serve(
     read_path: ReadPath = None,
 ) -> None:
     """Serve the API and the dashboard alone, until Ctrl-C."""
-    from operator_prices.local import api  # noqa: PLC0415
+    from operator_prices.local import api, exposure  # noqa: PLC0415
 
     settings = Settings.read(
         data_dir=data_dir,
@@ -117,7 +117,9 @@ def serve(
         cors_origins=cors_origins,
         read_path=read_path,
     )
-    require_port_free(LOOPBACK, settings.api_port, "API_PORT")
+    require_port_free(settings.api_host, settings.api_port, "API_PORT")
+    for warning in exposure.warnings(settings, ui=False):
+        Console().say(warning)
     if settings.api_database_url is not None:
         raise typer.Exit(api.run(settings, embedded=False))
     with migrated_database(settings, session=False) as stored:
@@ -231,7 +233,7 @@ def status(
     archive_node_url: NodeUrl = None,
     domain_id: DomainId = None,
 ) -> None:
-    """Show the chain's head, the last completed epoch, what is stored, and what is missing."""
+    """Show the chain's head, what is completed, stored and missing, and who is at work."""
     from operator_prices.runs.chain import chain_extent  # noqa: PLC0415
 
     asked = Settings.read(
@@ -245,8 +247,9 @@ def status(
         usable_node(stored) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
+        known = [sign for sign in signs.all_signs(connection) if not sign.given_up]
         console = Console()
-        console.status(*chain_extent(settings), store.summary(connection))
+        console.status(*chain_extent(settings), store.summary(connection), known)
         console.unprotected(migrations.unprotected(str(settings.database_url)))
 
 

@@ -9,10 +9,12 @@ from operator_prices import store
 from operator_prices.chain import Chain, ChainError, NodeBehindError
 from operator_prices.defs import webhook
 from operator_prices.defs.failures import failed_step_cause
-from operator_prices.defs.partitions import windows_of_run
+from operator_prices.defs.parity_checks import PARITY
+from operator_prices.defs.partitions import known_windows, windows_of_run
 from operator_prices.defs.sensors import require_not_behind
+from operator_prices.defs.signs_of_life import GIVEN_UP
 from operator_prices.settings import Settings
-from operator_prices.store import incidents
+from operator_prices.store import incidents, signs
 from operator_prices.store.incidents import BEHIND, Incident
 
 RETRIED = "dagster/will_retry"
@@ -37,7 +39,7 @@ def failed_runs(
     link = f"{options.ui_url}/runs/{run.run_id}"
     follow_checks(database, context.instance, run.run_id, link)
     stopped = any(one.blocking for one in failed_checks(context.instance, run.run_id))
-    if stopped or run.tags.get(RETRIED) == "true":
+    if stopped or run.tags.get(RETRIED) == "true" or is_afterword(context, database):
         return
     steps = [event.step_key for event in context.get_step_failure_events() if event.step_key]
     incidents.begin(
@@ -49,7 +51,7 @@ def failed_runs(
                 place=place,
                 link=link,
             )
-            for place in places(run)
+            for place in places(context.instance, run)
         ],
     )
 
@@ -69,8 +71,10 @@ def succeeded_runs(
     link = f"{options.ui_url}/runs/{run.run_id}"
     follow_checks(database, context.instance, run.run_id, link)
     made = context.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-    if made or not windows_of_run(run.tags):  # a run of checks alone mends nothing
-        incidents.recover(database, [run_key(place) for place in places(run)])
+    if made or not windows_of_run(
+        run.tags, known_windows(context.instance)
+    ):  # a run of checks alone mends nothing
+        incidents.recover(database, [run_key(place) for place in places(context.instance, run)])
 
 
 @dg.sensor(
@@ -136,8 +140,15 @@ def of_node(key: str, what: str, options: Settings) -> Incident:
 def follow_checks(
     database: psycopg.Connection, instance: dg.DagsterInstance, run_id: str, link: str
 ) -> None:
-    """Keep the checks that failed in a run as incidents, and close those that passed in it."""
-    evaluations = list(check_evaluations(instance, run_id))
+    """Keep the checks that failed in a run as incidents, and close those that passed in it.
+
+    A verdict on all windows together is none of its own: each of them has had its own.
+    """
+    evaluations = [
+        one
+        for one in check_evaluations(instance, run_id)
+        if one.partition is not None or one.check_name in PARITY
+    ]
     incidents.recover(database, [check_key(one) for one in evaluations if one.passed])
     incidents.begin(
         database,
@@ -181,10 +192,15 @@ def run_key(place: str) -> str:
     return f"run {place}"
 
 
-def places(run: dg.DagsterRun) -> list[str]:
-    return [f"window {window.key}" for window in windows_of_run(run.tags)] or [
-        f"job {run.job_name}"
-    ]
+def places(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    windows = windows_of_run(run.tags, known_windows(instance))
+    return [f"window {window.key}" for window in windows] or [f"job {run.job_name}"]
+
+
+def is_afterword(context: dg.RunFailureSensorContext, database: psycopg.Connection) -> bool:
+    """Whether a run that was given up before, and is reported to be, has now come to its end."""
+    reported = GIVEN_UP in str(context.failure_event.message)
+    return not reported and signs.was_given_up(database, context.dagster_run.run_id)
 
 
 def failure_cause(context: dg.RunFailureSensorContext) -> str:

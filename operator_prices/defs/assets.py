@@ -1,6 +1,5 @@
 """The asset graph, in the order data flows through it; `ingest`, `frames` and `store` say how."""
 
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -11,7 +10,6 @@ import psycopg
 
 from operator_prices import store
 from operator_prices.chain import Chain
-from operator_prices.defs import picture
 from operator_prices.defs.legacy_assets import legacy_epochs
 from operator_prices.defs.partitions import windows_of
 from operator_prices.defs.resources import NODE_POOL
@@ -75,9 +73,7 @@ def operator_share_prices(
     parse = normalized.operator_share_prices
     for window in windows_of(context):
         with materializing(context, database, window, options) as metadata:
-            prices = write(database, OPERATOR_SHARE_PRICES, parse, window, metadata)
-            if not prices.is_empty():
-                metadata["share_prices"] = shown(picture.share_prices(prices))
+            write(database, OPERATOR_SHARE_PRICES, parse, window, metadata)
 
 
 @parsed(deps=[raw_epochs, legacy_epochs])
@@ -128,15 +124,9 @@ def write(
     parse: Callable[[pl.DataFrame], pl.DataFrame],
     window: EpochWindow,
     metadata: WindowMetadata,
-) -> pl.DataFrame:
+) -> None:
     """Write what the window's raw epochs say; what cannot be true is refused before it is there."""
     frame = parse(store.read(database, EPOCHS, window))
     if wrong := normalized.impossible(table, frame):
         raise dg.Failure(f"{table.name} was not written: {wrong}", allow_retries=False)
     metadata.update(row_counts(frame.height, store.write(database, table, frame)))
-    return frame
-
-
-def shown(png: bytes) -> dg.MarkdownMetadataValue:
-    """A picture that the UI shows among the metadata."""
-    return dg.MetadataValue.md(f"![share prices](data:image/png;base64,{b64encode(png).decode()})")

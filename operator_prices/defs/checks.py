@@ -85,8 +85,9 @@ PRICES = [
     ),
     check(
         "price_as_recomputed",
-        "No price is 10^9 or more below the one that shares, stake, reward and tax imply. Less is"
-        " the rounding of a Perbill; more are rewards that the transition block added, as a rule.",
+        "No price is 10^9, which is a Perbill's rounding, or more from what shares and stake"
+        " after the epoch was closed imply; where they are not known, below the one that shares,"
+        " stake, reward and tax at its end imply.",
         assets.operator_share_prices,
         additional_deps=[assets.operator_shares],
     ),

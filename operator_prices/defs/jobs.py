@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import psycopg
 
-from operator_prices import VERSION
 from operator_prices.defs.legacy_assets import legacy_epochs
 from operator_prices.defs.parity_checks import parity
 from operator_prices.settings import Settings
@@ -20,7 +20,6 @@ ingest_epochs = dg.define_asset_job(
     "ingest_epochs",
     selection=dg.AssetSelection.all() - dg.AssetSelection.assets(legacy_epochs),
     description="Read a window's completed epochs from the chain and bring all tables up to date.",
-    tags={"operator-prices/kind": "ingest", "operator-prices/version": VERSION},
 )
 
 import_legacy = dg.define_asset_job(
@@ -28,26 +27,28 @@ import_legacy = dg.define_asset_job(
     # What is doubtful of an old row is for `verify` to name, and no reason to import nothing.
     selection=dg.AssetSelection.assets(legacy_epochs).downstream().without_checks(),
     description="Import a window's snapshots of the old system and bring all tables up to date.",
-    tags={"operator-prices/kind": "import", "operator-prices/version": VERSION},
 )
 
 verify_parity = dg.define_asset_job(
     "verify_parity",
     selection=dg.AssetSelection.checks(*parity.check_keys),
     description="Compare all tables with the raw JSON, and the old view with the new one.",
-    tags={"operator-prices/kind": "verify", "operator-prices/version": VERSION},
 )
 
 
 @dg.op
-def old_runs(context: dg.OpExecutionContext, options: dg.ResourceParam[Settings]) -> None:
+def old_runs(
+    context: dg.OpExecutionContext,
+    options: dg.ResourceParam[Settings],
+    database: dg.ResourceParam[psycopg.Connection],  # noqa: ARG001 - who has it gives signs of life
+) -> None:
     """Delete runs that ended long ago and hold no latest materialization."""
     before = datetime.now(UTC) - timedelta(days=options.keep_runs_days)
     forgotten, kept = forget_runs(context.instance, before)
     context.add_output_metadata({"deleted": forgotten, "kept": kept})
 
 
-@dg.job(tags={"operator-prices/kind": "housekeeping", "operator-prices/version": VERSION})
+@dg.job
 def delete_old_runs() -> None:
     """Delete the event logs of old runs, which Dagster itself keeps for ever."""
     old_runs()

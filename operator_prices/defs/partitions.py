@@ -1,7 +1,7 @@
 """How the history of a domain is cut up for Dagster."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
@@ -17,10 +17,6 @@ epoch_windows = dg.DynamicPartitionsDefinition(name="epoch_windows")
 WINDOWS_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=5)
 """A run of five windows costs little more than a run of one; a sixth would be lost with them."""
 
-PROCESS_TAG = "operator-prices/process"
-"""The tag of a run that a command works on: by which process, so that a later one can tell that it
-is gone."""
-
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -28,6 +24,10 @@ UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 """Of runs that have left the queue."""
+
+
+BACKFILLING = {"REQUESTED", "CANCELING", "FAILING"}
+"""Of backfills that are under way."""
 
 
 def begin_windows(instance: dg.DagsterInstance, until: int) -> None:
@@ -42,26 +42,50 @@ def begin_windows(instance: dg.DagsterInstance, until: int) -> None:
         instance.add_dynamic_partitions(str(epoch_windows.name), new)
 
 
+def known_windows(instance: dg.DagsterInstance) -> list[EpochWindow]:
+    """The windows that are partitions, in ascending order."""
+    return sorted(_told(instance.get_dynamic_partitions(str(epoch_windows.name)))[0])
+
+
+def remove_strangers(instance: dg.DagsterInstance) -> list[str]:
+    """Take the partitions away that are no windows, and return them.
+
+    Anybody can add a partition of any name in the UI, which asks nobody whether it is right. While
+    a backfill is under way nothing is taken away: it would fail if it has the partition.
+    """
+    newest = instance.get_backfills(limit=50)
+    if any(one.status.value in BACKFILLING for one in newest):
+        return []
+    _, strangers = _told(instance.get_dynamic_partitions(str(epoch_windows.name)))
+    for key in strangers:
+        instance.delete_dynamic_partition(str(epoch_windows.name), key)
+    return strangers
+
+
 def windows_of(
     context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
 ) -> list[EpochWindow]:
-    """The windows that a run is about, in ascending order and without a hole.
+    """The windows that a run is about, in ascending order; other partitions are passed over.
 
-    Raises `dg.Failure` for a run without any: Dagster resolves a reversed range to no partition at
-    all and would call the run a success.
+    Raises `dg.Failure` for a run without any partition: Dagster resolves a reversed range to none
+    at all and would call the run a success.
     """
-    if isinstance(context, dg.AssetCheckExecutionContext):
-        keys = context.op_execution_context.partition_keys
-    else:
-        keys = context.partition_keys
-    windows = _windows(*keys)
-    if not windows or windows != list(between(windows[0].first, windows[-1].last)):
+    run = context.op_execution_context
+    keys = run.partition_keys if run.has_partitions else []
+    if not keys:
         raise dg.Failure(
-            f"The run is about no range of windows ({', '.join(keys) or 'none'}): say the first"
-            f" and the last window in ascending order, {SIZE} epochs each.",
+            "The run is about no window: choose partitions, and of a range the first window first.",
             allow_retries=False,
         )
-    return windows
+    windows, strangers = _told(keys)
+    if strangers:
+        context.log.warning(
+            "Passed over %s: a window is %s epochs, named like %s.",
+            ", ".join(map(repr, strangers)),
+            SIZE,
+            EpochWindow(2 * SIZE).key,
+        )
+    return sorted(windows)
 
 
 def busy_windows(
@@ -71,26 +95,36 @@ def busy_windows(
     runs = instance.get_runs(
         filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *UNFINISHED], tags=tags)
     )
-    return frozenset(window for run in runs for window in windows_of_run(run.tags))
+    known = known_windows(instance) if runs else []
+    return frozenset(window for run in runs for window in windows_of_run(run.tags, known))
 
 
-def windows_of_run(tags: Mapping[str, str]) -> list[EpochWindow]:
+def windows_of_run(tags: Mapping[str, str], known: Sequence[EpochWindow]) -> list[EpochWindow]:
     """The windows that a run is about, told by its tags; none for a run about something else.
 
-    Anybody can add a partition of any name in the UI: one that is no window is something else.
+    Of a range those that are `known` as partitions: its ends may be far apart.
 
-    >>> [window.first for window in windows_of_run({"dagster/partition": "000200-000299"})]
+    >>> alone = windows_of_run({"dagster/partition": "000200-000299"}, [])
+    >>> [window.first for window in alone]
     [200]
     """
     first = tags.get("dagster/asset_partition_range_start", tags.get("dagster/partition"))
     last = tags.get("dagster/asset_partition_range_end", first)
-    ends = _windows(first, last)
-    return list(between(ends[0].first, ends[1].last)) if ends else []
-
-
-def _windows(*keys: str | None) -> list[EpochWindow]:
-    """The windows of these keys, or none at all if one of them is no window."""
-    try:
-        return [EpochWindow.parse(key or "") for key in keys]
-    except ValueError:
+    if first is None or last is None:
         return []
+    ends, strangers = _told([first, last])
+    if first == last:
+        return ends[:1]
+    low = ends[0] if first not in strangers else EpochWindow(0)
+    return [one for one in known if one >= low and (last in strangers or one <= ends[-1])]
+
+
+def _told(keys: Iterable[str]) -> tuple[list[EpochWindow], list[str]]:
+    """The windows among the keys, and the keys that are none."""
+    windows, strangers = [], []
+    for key in keys:
+        try:
+            windows.append(EpochWindow.parse(key))
+        except ValueError:
+            strangers.append(key)
+    return windows, strangers

@@ -7,8 +7,8 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 
-from operator_prices import store
 from operator_prices.chain import Chain, connect
+from operator_prices.defs import signs_of_life
 from operator_prices.postgres.address import understood
 from operator_prices.settings import Settings
 
@@ -28,36 +28,35 @@ def environment_options(_: dg.InitResourceContext) -> Settings:
     return Settings.read()
 
 
-class ArchiveNode(dg.ConfigurableResource[Chain]):
-    """An archive node; several addresses, separated by commas, stand in for each other."""
-
-    url: str
-    data_dir: str
-    """Where the chain's runtimes are kept."""
-
-    @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Chain]:
-        options = Settings.read()
-        with connect(
-            self.url,
-            domain_id=options.domain_id,
-            cache=Path(self.data_dir) / "runtimes",
-            depth=options.confirmation_depth,
-            requests_per_second=share(options.requests_per_second, context.instance),
-            authorization=options.archive_node_authorization,
-            **({} if context.run else {"patience": PATIENCE, "within": WITHIN}),
-        ) as chain:
-            yield chain
+@dg.resource(
+    config_schema={"url": dg.StringSource, "data_dir": dg.StringSource},
+    required_resource_keys={"database"},  # first of all a run gives a sign of life
+    description="An archive node; several addresses, separated by commas, stand in for each other."
+    " The chain's runtimes are kept below `data_dir`.",
+)
+@contextmanager
+def archive_node(context: dg.InitResourceContext) -> Iterator[Chain]:
+    settings = Settings.read()
+    with connect(
+        context.resource_config["url"],
+        domain_id=settings.domain_id,
+        cache=Path(context.resource_config["data_dir"]) / "runtimes",
+        depth=settings.confirmation_depth,
+        requests_per_second=share(settings.requests_per_second, context.instance),
+        authorization=settings.archive_node_authorization,
+        **({} if context.run else {"patience": PATIENCE, "within": WITHIN}),
+    ) as chain:
+        yield chain
 
 
 class Database(dg.ConfigurableResource[psycopg.Connection]):
-    """The Postgres that the tables are in."""
+    """The Postgres that the tables are in; a run that has it gives signs of life."""
 
     dsn: str
 
     @contextmanager
-    def yield_for_execution(self, _: dg.InitResourceContext) -> Iterator[psycopg.Connection]:
-        with store.connect(understood(self.dsn)) as connection:
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[psycopg.Connection]:
+        with signs_of_life.connected(understood(self.dsn), context) as connection:
             store.refuse_hidden(connection)
             yield connection
 

@@ -52,7 +52,7 @@ def daily_verification(
             run_key=f"{window.key}@{at(context):%Y-%m-%dT%H:%M}",
             partition_key=window.key,
             run_config=RECHECK,
-            tags={"window": window.key, "source": "daily_verification"},
+            tags={"source": "daily_verification"},
         )
 
 
@@ -75,7 +75,7 @@ def hourly_freshness(
         partition_key=window.key,
         asset_selection=[],
         asset_check_keys=[UP_TO_DATE.key],
-        tags={"window": window.key, "source": "hourly_freshness"},
+        tags={"source": "hourly_freshness"},
     )
 
 

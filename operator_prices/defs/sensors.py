@@ -10,7 +10,7 @@ import psycopg
 from operator_prices import store
 from operator_prices.chain import Chain, NodeBehindError
 from operator_prices.defs.jobs import ingest_epochs
-from operator_prices.defs.partitions import busy_windows, epoch_windows
+from operator_prices.defs.partitions import busy_windows, epoch_windows, remove_strangers
 from operator_prices.epochs.windows import EpochWindow, between
 
 WINDOWS_A_TICK = 10
@@ -23,8 +23,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 30, 3600
 SOURCE = "completed_epochs"
 """What the tag `source` of the sensor's runs says."""
 
-UNTIL = "operator-prices/until"
-"""The tag that says which epoch a run was asked for."""
+RUN_KEY = "dagster/run_key"
+"""The tag by which Dagster keeps the key of a request; ours says which epoch it was made for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,13 @@ def to_ask_for(situation: Situation) -> list[Asked]:
         tries = situation.tries.get(window, Tries())
         pause = min(FIRST_PAUSE * 2 ** (tries.count - 1), LONGEST_PAUSE) if tries.count else 0
         if window not in situation.busy and situation.now >= tries.ended + pause:
-            asked.append(Asked(window, until, f"{window.key}@{until} after {tries.latest}"))
+            asked.append(Asked(window, until, f"{asked_for(window, until)}{tries.latest}"))
     return asked[: max(0, WINDOWS_A_TICK - situation.ours)]
+
+
+def asked_for(window: EpochWindow, until: int) -> str:
+    """How the run keys of all requests for an epoch begin."""
+    return f"{window.key}@{until} after "
 
 
 @dg.sensor(
@@ -93,6 +98,9 @@ def completed_epochs(
     chain: dg.ResourceParam[Chain],
     database: dg.ResourceParam[psycopg.Connection],
 ) -> dg.SensorResult | dg.SkipReason:
+    """A partition that is no window is taken away before anybody runs it."""
+    if strangers := remove_strangers(context.instance):
+        context.log.warning("Removed partitions that are no windows: %s", ", ".join(strangers))
     latest = chain.head().last_completed_epoch
     require_not_behind(latest, store.last_epoch(database, source="chain"))
     if latest is None:
@@ -133,11 +141,7 @@ def request(asked: Asked) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=asked.run_key,
         partition_key=asked.window.key,
-        tags={
-            "window": asked.window.key,
-            "source": SOURCE,
-            UNTIL: str(asked.until),
-        },
+        tags={"source": SOURCE},
     )
 
 
@@ -152,7 +156,8 @@ def tries_of(
             dg.RunsFilter(job_name=ingest_epochs.name, tags={"dagster/partition": window.key}),
             limit=10,
         )
-        same = [one for one in records if one.dagster_run.tags.get(UNTIL) == str(until)]
+        keys = [one.dagster_run.tags.get(RUN_KEY, "") for one in records]
+        same = [key for key in keys if key.startswith(asked_for(window, until))]
         if records:
             newest = records[0]
             tries[window] = Tries(len(same), newest.dagster_run.run_id, newest.end_time or 0)

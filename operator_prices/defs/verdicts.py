@@ -6,7 +6,7 @@ import dagster as dg
 import psycopg
 
 from operator_prices import store
-from operator_prices.defs.partitions import windows_of
+from operator_prices.defs.partitions import known_windows, windows_of
 from operator_prices.epochs.windows import EpochWindow
 
 OFFENDERS_NAMED = 20
@@ -32,17 +32,27 @@ def verdicts(
     """Evaluate those of the checks that were asked for, in each window.
 
     Each evaluation names its window: an `AssetCheckResult` has none to name, and in a run of
-    several windows it would leave all of them waiting for their verdict for ever.
+    several windows it would leave all of them waiting for their verdict for ever. A run without
+    partitions, as *Execute all* asks for, is about all windows, and says one thing more of them
+    together.
     """
-    chosen = context.op_execution_context.selected_asset_check_keys
+    run = context.op_execution_context
+    windows = windows_of(context) if run.has_partitions else known_windows(context.instance)
     for spec in specs:
-        if spec.key in chosen:
-            for window in windows_of(context):
-                offenders = found(spec, window)
-                bearable = all("fault" not in one for one in offenders)
-                passed = not offenders or (bearable and len(offenders) <= tolerated)
-                yield evaluation(spec, window, offenders, passed=passed)
-            yield dg.Output(None, output_name=spec.get_python_identifier())
+        if spec.key not in run.selected_asset_check_keys:
+            continue
+        together: list[Mapping[str, object]] = []
+        all_passed = True
+        for window in windows:
+            offenders = found(spec, window)
+            bearable = all("fault" not in one for one in offenders)
+            passed = not offenders or (bearable and len(offenders) <= tolerated)
+            together += offenders
+            all_passed = all_passed and passed
+            yield evaluation(spec, window.key, offenders, passed=passed)
+        if not run.has_partitions:
+            yield evaluation(spec, None, together, passed=all_passed)
+        yield dg.Output(None, output_name=spec.get_python_identifier())
 
 
 def queried(database: psycopg.Connection) -> Offending:
@@ -52,18 +62,18 @@ def queried(database: psycopg.Connection) -> Offending:
 
 def evaluation(
     spec: dg.AssetCheckSpec,
-    window: EpochWindow,
+    partition: str | None,
     offenders: Offenders,
     *,
     passed: bool,
 ) -> dg.AssetCheckEvaluation:
-    """What was found in one window."""
+    """What was found in one window, or without a partition in all of them."""
     warning = spec.name in WARNINGS
     return dg.AssetCheckEvaluation(
         asset_key=spec.asset_key,
         check_name=spec.name,
         passed=passed,
-        partition=window.key,
+        partition=partition,
         blocking=spec.blocking,
         severity=dg.AssetCheckSeverity.WARN if warning else dg.AssetCheckSeverity.ERROR,
         description=None if passed else in_words(offenders),

@@ -16,7 +16,8 @@ from operator_prices.chain import (
     RateLimitedError,
 )
 from operator_prices.defs import catalog
-from operator_prices.defs.partitions import PROCESS_TAG, WINDOWS_A_RUN, epoch_windows
+from operator_prices.defs.partitions import WINDOWS_A_RUN, epoch_windows
+from operator_prices.defs.signs_of_life import COMMAND_LINE
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.postgres import troubles
 from operator_prices.settings import Settings
@@ -94,7 +95,7 @@ def retried_if_it_may_pass(
     except PASSING as error:
         raise dg.RetryRequested(RETRIES, FIRST_PAUSE * 2**tries) from error
     except troubles.PASSING as error:
-        if PROCESS_TAG in tags:
+        if tags.get("source") == COMMAND_LINE:
             raise
         raise dg.RetryRequested(RETRIES, FIRST_PAUSE * 2**tries) from error
     except ChainError as error:

@@ -127,8 +127,12 @@ class Doubt:
         return confirmed
 
 
-def connect(dsn: str, **more: Any) -> WorkingLine:  # noqa: ANN401 - what psycopg takes
+def connect(
+    dsn: str,
+    kind: type[WorkingLine] = WorkingLine,
+    **more: Any,  # noqa: ANN401 - what psycopg takes
+) -> WorkingLine:
     """A connection that commits each statement, unless a transaction is opened."""
-    line = WorkingLine.connect(dsn, autocommit=True, **{**parameters(dsn), **more})
+    line = kind.connect(dsn, autocommit=True, **{**parameters(dsn), **more})
     line.dsn = dsn
     return line

@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
-import psutil
 
+from operator_prices import store
 from operator_prices.definitions import defs
 from operator_prices.defs.failures import failed_step_cause, lost_database
 from operator_prices.defs.jobs import import_legacy, ingest_epochs
-from operator_prices.defs.partitions import PROCESS_TAG, UNFINISHED, begin_windows, epoch_windows
+from operator_prices.defs.partitions import begin_windows, epoch_windows
+from operator_prices.defs.signs_of_life import COMMAND_LINE, close_orphans
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.errors import ExplainedError
 from operator_prices.runs.persistence import until_back
@@ -72,7 +73,7 @@ def import_windows(
                 instance=memory,
                 partition_key=window.key,
                 run_config=run_config,
-                tags={PROCESS_TAG: _this_process()},
+                tags={"source": COMMAND_LINE},
                 raise_on_error=False,
             )
             if result.success:
@@ -99,17 +100,17 @@ def _executed(
     run_config: Mapping[str, object],
     assets: Sequence[str] | None = None,
 ) -> Iterator[tuple[EpochWindow, dg.ExecuteInProcessResult]]:
-    close_orphans(instance)
     job = defs.resolve_job_def(job_name)
 
     def run(window: EpochWindow) -> dg.ExecuteInProcessResult:
-        close_orphans(instance, ours=True)
+        with store.connect(os.environ["DATABASE_URL"]) as database:
+            close_orphans(instance, database, ours=True)
         _begin(instance, window)
         result = job.execute_in_process(
             instance=instance,
             partition_key=window.key,
             run_config=run_config,
-            tags={PROCESS_TAG: _this_process(), "window": window.key, "source": "command line"},
+            tags={"source": COMMAND_LINE},
             asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
             raise_on_error=False,
         )
@@ -152,36 +153,8 @@ def _window_run(window: EpochWindow, result: dg.ExecuteInProcessResult) -> Windo
     )
 
 
-def close_orphans(instance: dg.DagsterInstance, *, ours: bool = False) -> None:
-    """Mark as failed every run whose process is gone, and free the pool slots that it held.
-
-    With `ours` those of this process, too: it works on one at a time, and on none when it asks.
-    """
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
-        process = run.tags.get(PROCESS_TAG)
-        if process is not None and ((ours and process == _this_process()) or not _lives(process)):
-            instance.report_run_failed(run, "Whoever worked on this run was killed, or cut off.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-
-
 def _cause(result: dg.ExecuteInProcessResult) -> str:
     """Why the run failed, as the first failed step or else the run itself says."""
     cause = failed_step_cause(result.all_events)
     ends = [str(event.message) for event in result.all_events if event.is_run_failure]
     return (cause or next(iter(ends), "no step says why")).rstrip(".")
-
-
-def _this_process() -> str:
-    return _process_identity(psutil.Process(os.getpid()))
-
-
-def _process_identity(process: psutil.Process) -> str:
-    return f"{process.pid}@{process.create_time():.2f}"
-
-
-def _lives(identity: str) -> bool:
-    """Whether the very process still runs; another one may have its number by now."""
-    try:
-        return _process_identity(psutil.Process(int(identity.partition("@")[0]))) == identity
-    except psutil.NoSuchProcess:
-        return False

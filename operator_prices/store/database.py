@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import TypeVar, overload
 
 import psycopg
 from psycopg import Connection
@@ -26,6 +27,7 @@ LONG_WORK = (
 """A role or a database may have limits meant for other work. Ours end what is stuck: somebody's
 lock, and a transaction whose client is gone without the server hearing of it."""
 
+Line = TypeVar("Line", bound=WorkingLine)
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -40,13 +42,17 @@ _abandoned: list[Session] = []
 """Sessions that we gave up, and that may hold locks until the server is told."""
 
 
-def connect(dsn: str) -> WorkingLine:
+@overload
+def connect(dsn: str) -> WorkingLine: ...
+@overload
+def connect(dsn: str, kind: type[Line]) -> Line: ...
+def connect(dsn: str, kind: type[WorkingLine] = WorkingLine) -> WorkingLine:
     """A connection that commits each statement, unless a transaction is opened.
 
     It raises `SilentDatabaseError` within a minute when its line is dead, and waits as long as it
     takes while the server works.
     """
-    connection = working.connect(dsn, application_name=application_name())
+    connection = working.connect(dsn, kind, application_name=application_name())
     row = connection.execute(
         "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
         prepare=False,

@@ -25,7 +25,7 @@ from operator_prices.defs.alert_sensors import (
 )
 from operator_prices.defs.parity_checks import parity
 from operator_prices.defs.partitions import begin_windows
-from operator_prices.defs.resources import ArchiveNode
+from operator_prices.defs.resources import archive_node
 from operator_prices.defs.webhook import tell
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
@@ -94,10 +94,10 @@ def test_a_node_that_hangs_is_told_within_half_a_minute_and_when_it_goes_on(
     database: psycopg.Connection, webhook: Webhook, tmp_path: Path
 ) -> None:
     with stoppable() as node:
-        recipe = ArchiveNode(url=node.url, data_dir=str(tmp_path))
+        recipe = archive_node.configured({"url": node.url, "data_dir": str(tmp_path)})
 
         def tick() -> None:
-            with dg.build_resources({"chain": recipe}) as resources:
+            with dg.build_resources({"chain": recipe, "database": database}) as resources:
                 look(database, resources.chain, webhook)
 
         tick()

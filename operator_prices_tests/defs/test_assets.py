@@ -6,6 +6,7 @@ import pytest
 
 from operator_prices.chain import Chain, DomainMissingError, NodeUnreachableError
 from operator_prices.definitions import defs
+from operator_prices.defs.partitions import begin_windows
 from operator_prices.defs.window_assets import retried_if_it_may_pass
 from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices_tests.support.windows_samples import (
@@ -32,7 +33,9 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         yield chain
 
 
-def said(result: dg.ExecuteInProcessResult, name: str) -> dict[tuple[str, str | None], object]:
+def metadata_of(
+    result: dg.ExecuteInProcessResult, name: str
+) -> dict[tuple[str, str | None], object]:
     """What the materializations of each asset and window say under a name."""
     return {
         (event.asset_key.path[-1], event.partition): event.materialization.metadata[name].value
@@ -48,15 +51,14 @@ def test_one_run_brings_several_windows_and_says_of_each_what_it_did(
 
     assert result.success
     assert rows(database, "comprehensive_analytics") == 112
-    changed = said(result, "changed_rows")
+    changed = metadata_of(result, "changed_rows")
     assert set(changed) == {(asset, key) for asset in ASSETS for key in (FIRST, SECOND)}
     assert changed["raw_epochs", FIRST] == 100
     assert changed["raw_epochs", SECOND] == 12
-    assert said(result, "dagster/partition_row_count")["raw_epochs", SECOND] == 12
-    requests = said(result, "rpc_requests")
+    assert metadata_of(result, "dagster/partition_row_count")["raw_epochs", SECOND] == 12
+    requests = metadata_of(result, "rpc_requests")
     assert isinstance(requests["raw_epochs", FIRST], int)
-    assert set(said(result, "seconds")) == set(changed)
-    assert {partition for _, partition in said(result, "share_prices")} == {FIRST, SECOND}
+    assert set(metadata_of(result, "seconds")) == set(changed)
 
 
 def test_a_rerun_changes_no_row_and_reads_no_epoch(
@@ -65,8 +67,8 @@ def test_a_rerun_changes_no_row_and_reads_no_epoch(
     run_windows(instance, database, chain, FIRST)
     again = run_windows(instance, database, chain, FIRST)
 
-    assert set(said(again, "changed_rows").values()) == {0}
-    assert said(again, "rpc_requests") == {("raw_epochs", FIRST): 0}
+    assert set(metadata_of(again, "changed_rows").values()) == {0}
+    assert metadata_of(again, "rpc_requests") == {("raw_epochs", FIRST): 0}
 
 
 def test_parsing_again_does_not_read_the_chain(
@@ -103,6 +105,40 @@ def test_a_run_about_no_window_is_a_failure(
     assert rows(database, "epochs") == 0
 
 
+def test_partitions_that_are_no_windows_or_not_begun_fail_no_good_ones(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    begin_windows(instance, 199)
+    future = "999900-999999"
+    instance.add_dynamic_partitions("epoch_windows", ["000250", future])
+
+    result = run_windows(instance, database, chain, FIRST, future)
+
+    assert result.success
+    assert rows(database, "comprehensive_analytics") == 112
+    assert set(metadata_of(result, "changed_rows")) == {
+        (asset, key) for asset in ASSETS for key in (FIRST, SECOND, future)
+    }
+    assert metadata_of(result, "dagster/partition_row_count")["raw_epochs", future] == 0
+    assert not [one for one in result.get_asset_check_evaluations() if not one.passed]
+    warnings = [
+        str(one.user_message)
+        for one in instance.all_logs(result.run_id)
+        if "Passed over '000250'" in one.user_message
+    ]
+    assert warnings
+    assert warnings[0].endswith("a window is 100 epochs, named like 000200-000299.")
+
+
+def test_a_run_about_a_partition_alone_that_is_no_window_does_nothing(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    instance.add_dynamic_partitions("epoch_windows", ["000250"])
+    result = run_windows(instance, database, chain, "000250")
+    assert result.success
+    assert rows(database, "epochs") == 0
+
+
 def test_an_epoch_that_has_left_the_chain_is_read_again_when_a_run_verifies(
     instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
 ) -> None:
@@ -113,8 +149,8 @@ def test_an_epoch_that_has_left_the_chain_is_read_again_when_a_run_verifies(
     result = run_windows(instance, database, chain, SECOND, verify=True)
 
     assert result.success
-    assert said(result, "left_the_chain") == {("raw_epochs", SECOND): [105]}
-    assert said(result, "epochs_read") == {("raw_epochs", SECOND): 1}
+    assert metadata_of(result, "left_the_chain") == {("raw_epochs", SECOND): [105]}
+    assert metadata_of(result, "epochs_read") == {("raw_epochs", SECOND): 1}
 
 
 def test_what_cannot_be_true_is_refused_before_it_is_written(

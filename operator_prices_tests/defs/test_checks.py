@@ -6,8 +6,10 @@ import pytest
 
 from operator_prices import store
 from operator_prices.chain import Chain, Head, NodeUnreachableError
+from operator_prices.definitions import defs
 from operator_prices.defs import checks, verdicts, window_assets
 from operator_prices.epochs.windows import EpochWindow
+from operator_prices.settings import Settings
 from operator_prices.store.offenders import CHECKS
 from operator_prices_tests.support.windows_samples import (
     FIRST,
@@ -163,6 +165,33 @@ def test_at_the_head_of_the_chain_every_epoch_that_waits_counts(
         assert found.passed is passed, key
         if not passed:
             assert str(found.description).startswith("epoch 0; epoch 1; ")
+
+
+def test_all_checks_without_a_window_look_at_all_windows_and_say_one_thing_of_them_together(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    run_windows(instance, database, chain, FIRST, SECOND)
+    database.execute("UPDATE operator_share_prices SET share_price_perq = 0 WHERE epoch = 107")
+    job = dg.Definitions(
+        assets=defs.assets,
+        asset_checks=defs.asset_checks,
+        jobs=[dg.define_asset_job("all", dg.AssetSelection.all_asset_checks())],
+        executor=dg.in_process_executor,
+        resources={"chain": chain, "database": database, "options": Settings.read()},
+    ).resolve_job_def("all")
+
+    result = job.execute_in_process(instance=instance, raise_on_error=False)
+
+    verdicts = {
+        one.partition: one.passed
+        for one in result.get_asset_check_evaluations()
+        if one.check_name == "price_is_a_price"
+    }
+    assert verdicts == {FIRST: True, SECOND: False, None: False}
+    assert "price_is_a_price" in failed_checks(result)
+    for spec in SPECS:
+        records = instance.event_log_storage.get_asset_check_execution_history(spec.key, limit=9)
+        assert "PLANNED" not in {one.status.value for one in records}, spec.name
 
 
 class Away(Lying):

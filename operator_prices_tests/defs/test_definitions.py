@@ -44,7 +44,7 @@ CHECKS = {
 JOBS = {"ingest_epochs", "import_legacy", "verify_parity", "delete_old_runs"}
 
 RUNNING = {
-    *("completed_epochs", "failed_runs", "succeeded_runs", "alert_webhook"),
+    *("completed_epochs", "failed_runs", "succeeded_runs", "alert_webhook", "lost_runs"),
     *("daily_verification", "hourly_freshness", "daily_cleanup", "weekly_parity"),
 }
 """Sensors and schedules, all of them on by default."""

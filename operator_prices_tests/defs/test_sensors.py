@@ -5,12 +5,12 @@ import pytest
 from operator_prices.chain import NodeBehindError, NodeUnreachableError
 from operator_prices.defs.partitions import begin_windows, busy_windows
 from operator_prices.defs.sensors import (
-    UNTIL,
     WINDOWS_A_TICK,
     Situation,
     Tries,
     completed_epochs,
     to_ask_for,
+    tries_of,
     wanted,
 )
 from operator_prices.epochs.windows import EpochWindow
@@ -88,8 +88,10 @@ def test_a_tick_adds_all_windows_in_order_and_asks_for_those_behind(
     assert added.partition_keys == ["000000-000099", "000100-000199", "000200-000299"]
     requests = result.run_requests or []
     assert [one.partition_key for one in requests] == added.partition_keys
-    told = {"window": "000200-000299", "source": "completed_epochs", UNTIL: "250"}
-    assert told.items() <= requests[-1].tags.items()
+    assert requests[-1].run_key == "000200-000299@250 after none"
+    assert {name: text for name, text in requests[-1].tags.items() if "dagster" not in name} == {
+        "source": "completed_epochs"
+    }
 
 
 def test_what_is_stored_says_what_is_missing_and_not_the_cursor(
@@ -145,13 +147,53 @@ def test_a_partition_that_is_no_window_is_about_something_else(
         nothing, status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": key}
     )
     assert busy_windows(instance) == frozenset()
+    instance.add_dynamic_partitions("epoch_windows", [FIRST.key, key or "empty"])
     assert isinstance(tick(HeadOnly(5), database, instance), dg.SensorResult)
+    assert instance.get_dynamic_partitions("epoch_windows") == [FIRST.key]
 
 
 def test_a_chain_without_a_completed_epoch_is_skipped(
     instance: dg.DagsterInstance, database: psycopg.Connection
 ) -> None:
     assert isinstance(tick(HeadOnly(None), database, instance), dg.SkipReason)
+
+
+def test_the_tries_of_an_epoch_are_told_by_the_keys_of_their_runs(
+    instance: dg.DagsterInstance,
+) -> None:
+    @dg.job(name="ingest_epochs")
+    def failing() -> None:
+        pass
+
+    for key in ("@99 after none", "@99 after run1", "@98 after none", "@999 after none"):
+        instance.create_run_for_job(
+            failing,
+            status=dg.DagsterRunStatus.FAILURE,
+            tags={"dagster/partition": FIRST.key, "dagster/run_key": f"{FIRST.key}{key}"},
+        )
+    assert tries_of(instance, {FIRST: 99})[FIRST].count == 2
+
+
+def test_a_range_with_a_far_future_window_keeps_those_busy_that_there_are(
+    instance: dg.DagsterInstance,
+) -> None:
+    begin_windows(instance, 199)
+    far = EpochWindow(10**12)
+    instance.add_dynamic_partitions("epoch_windows", [far.key])
+
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    instance.create_run_for_job(
+        nothing,
+        status=dg.DagsterRunStatus.STARTED,
+        tags={
+            "dagster/asset_partition_range_start": FIRST.key,
+            "dagster/asset_partition_range_end": far.key,
+        },
+    )
+    assert busy_windows(instance) == {FIRST, SECOND, far}
 
 
 def test_a_run_over_several_windows_keeps_all_of_them_busy(instance: dg.DagsterInstance) -> None:

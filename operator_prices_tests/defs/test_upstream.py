@@ -1,5 +1,6 @@
 """What we rely on in Dagster and could change."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import dagster as dg
 import pytest
 
 from operator_prices.defs.jobs import forget_runs
+from operator_prices.defs.partitions import BACKFILLING
 from operator_prices.defs.resources import NODE_POOL, pool_slots, share
 from operator_prices.local import dagster_home as instances
 from operator_prices.local.dagster_home import EVENTS_AT_ONCE
@@ -80,8 +82,16 @@ def test_dagster_knows_the_variable_that_has_events_written_at_once() -> None:
 
 def test_the_tags_we_read_are_those_that_dagster_writes() -> None:
     tags = (Path(str(dg.__file__)).parent / "_core" / "storage" / "tags.py").read_text()
-    for name in ("will_retry", "asset_partition_range_start", "asset_partition_range_end"):
+    names = "will_retry", "asset_partition_range_start", "asset_partition_range_end", "run_key"
+    for name in names:
         assert f"{{SYSTEM_TAG_PREFIX}}{name}" in tags, name
+    assert '{HIDDEN_TAG_PREFIX}repository"' in tags
+
+
+def test_the_backfills_under_way_are_those_of_these_statuses() -> None:
+    backfill = (Path(str(dg.__file__)).parent / "_core" / "execution" / "backfill.py").read_text()
+    ended = {"COMPLETED", "FAILED", "CANCELED", "COMPLETED_SUCCESS", "COMPLETED_FAILED"}
+    assert set(re.findall(r'^    ([A-Z_]+) = "\1"', backfill, re.MULTILINE)) == ended | BACKFILLING
 
 
 def test_the_workspace_file_names_the_code_server(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ MIGRATIONS = [
     "09_create_source_head",
     "10_protect",
     "11_first_generation",
+    "12_create_run_signs",
 ]
 
 OLD_DATABASE = """

@@ -24,7 +24,7 @@ PROGRAM = shutil.which("chromium") or shutil.which("google-chrome")
 
 WINDOWS = ["000000-000099", "000100-000199", "000200-000299"]
 
-CHAIN = Scenario(epochs=240, operators=6, seconds_per_block=0, late_reward_every=0)
+CHAIN = Scenario(epochs=240, operators=6, seconds_per_block=0)
 
 
 @contextmanager
@@ -61,17 +61,20 @@ def tour(live: Live, page: Page, windows: Sequence[str], folder: Path) -> None:
     page.get_by_text("100% completed").wait_for(timeout=120_000)
     shoot(page, folder / "dagster-backfill.png")
     page.goto(f"{partitions}&partition={windows[0]}")
-    page.get_by_text("[Show Markdown]").first.wait_for()
+    page.get_by_text("changed_rows").first.wait_for()
     shoot(page, folder / "dagster-partition.png")
-    page.get_by_text("[Show Markdown]").first.click()
-    page.get_by_alt_text("share prices").first.wait_for()
-    shoot(page, folder / "dagster-picture.png")
     page.goto(f"{live.url}/assets/{ASSET}?view=checks")
     page.get_by_text("price_is_a_price").first.wait_for()
     shoot(page, folder / "dagster-checks.png")
     page.goto(f"{live.url}/assets/{ASSET}?view=lineage")
     page.get_by_text("comprehensive_analytics").first.wait_for()
     shoot(page, folder / "dagster-graph.png")
+
+
+def execute_all_checks(live: Live, page: Page) -> None:
+    """Press the button above the checks of an asset."""
+    page.goto(f"{live.url}/assets/{ASSET}?view=checks")
+    page.get_by_role("button", name="Execute all").first.click()
 
 
 def shoot(page: Page, file: Path) -> None:
