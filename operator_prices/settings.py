@@ -114,6 +114,7 @@ Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_liste
 Postgres = Annotated[str, AfterValidator(_postgres)]
 
 PORT = "a port from 1 to 65535"
+HERE = "an address or a name of this machine"
 COUNT = "a whole number, zero or more"
 URL = "an http:// or https:// address"
 POSTGRES = "a postgresql:// URL with % codes for special characters"
@@ -228,9 +229,8 @@ class Settings(BaseSettings):
         shown="as served here",
         option=False,
     )
-    api_host: str = setting(
-        "127.0.0.1", "The address that the API listens on.", "an address or a name", option=False
-    )
+    api_host: str = setting("127.0.0.1", "The address that the API listens on.", HERE, option=False)
+    ui_host: str = setting("127.0.0.1", "The same of the passwordless UI.", HERE, option=False)
     api_cache_bytes: Count = setting(
         24_000_000,
         "What repeated answers of the API may occupy; 0 keeps none.",

@@ -10,7 +10,7 @@ from threading import Event
 from operator_prices import store
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.cli.console import Console
-from operator_prices.local import api, dagster_home, leftovers, ports
+from operator_prices.local import api, dagster_home, exposure, leftovers, ports
 from operator_prices.local.database import upgrade, usable_database
 from operator_prices.local.node import announced, start_development_chain
 from operator_prices.local.ports import LOOPBACK
@@ -32,8 +32,10 @@ def up(settings: Settings, console: Console, *, once: bool, backup: bool = True)
     """
     begun = time.monotonic()
     if not once:
-        ports.require_port_free(LOOPBACK, settings.ui_port, "UI_PORT")
-        ports.require_port_free(LOOPBACK, settings.api_port, "API_PORT")
+        ports.require_port_free(settings.ui_host, settings.ui_port, "UI_PORT")
+        ports.require_port_free(settings.api_host, settings.api_port, "API_PORT")
+        for warning in exposure.warnings(settings, ui=True):
+            console.say(warning)
     own_database = settings.database_url is None
     with ExitStack() as stack:
         stack.enter_context(leftovers.lock(settings.data_dir))
@@ -57,10 +59,9 @@ def up(settings: Settings, console: Console, *, once: bool, backup: bool = True)
         if not once:
             _serve(children, settings)
             children.start(api.child(settings, embedded=own_database))
-            console.say(f"Dashboard: http://{LOOPBACK}:{settings.api_port}")
-            console.say(
-                f"Dagster UI: http://{LOOPBACK}:{settings.ui_port}  (Ctrl-C stops everything)"
-            )
+            console.say(f"Dashboard: {ports.url_of(settings.api_host, settings.api_port)}")
+            dagster_ui = ports.url_of(settings.ui_host, settings.ui_port)
+            console.say(f"Dagster UI: {dagster_ui}  (Ctrl-C stops everything)")
 
             def revive() -> None:
                 if own_database and embedded.revive(settings.data_dir):
@@ -78,20 +79,20 @@ def _serve(children: Supervisor, settings: Settings) -> None:
 
     The code server is a process of its own, that the other two and all runs share.
     """
-    host, port, code_port = LOOPBACK, settings.ui_port, ports.free_port(LOOPBACK)
-    workspace = str(dagster_home.workspace(settings.data_dir, host, code_port))
+    host, code_port = settings.ui_host, ports.free_port(LOOPBACK)
+    workspace = str(dagster_home.workspace(settings.data_dir, LOOPBACK, code_port))
     # Not `code-server start`: that lives on when the process behind it, which does the work, dies.
-    code = ["api", "grpc", "-h", host, "-p", str(code_port), "-m", dagster_home.CODE]
+    code = ["api", "grpc", "-h", LOOPBACK, "-p", str(code_port), "-m", dagster_home.CODE]
     code += ["--location-name", dagster_home.LOCATION, "-d", str(PROJECT)]
-    webserver = ["-h", host, "-p", str(port), "-w", workspace]
+    webserver = ["-h", host, "-p", str(settings.ui_port), "-w", workspace]
     webserver += ["--db-pool-max-overflow", str(WEBSERVER_MORE)]
     for name, program, arguments, ready in (
-        (CODE_SERVER, "dagster", code, ports.listening(host, code_port)),
+        (CODE_SERVER, "dagster", code, ports.listening(LOOPBACK, code_port)),
         (
             "dagster-webserver",
             "dagster-webserver",
             webserver,
-            ports.answering(host, port, "/server_info"),
+            ports.answering(ports.reached_at(host), settings.ui_port, "/server_info"),
         ),
         ("dagster-daemon", "dagster-daemon", ["run", "-w", workspace], lambda: True),
     ):

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 
+from operator_prices import store
 from operator_prices.chain import Chain, connect
 from operator_prices.defs import signs_of_life
 from operator_prices.postgres.address import understood

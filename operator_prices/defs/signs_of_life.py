@@ -12,6 +12,7 @@ import psutil
 import psycopg
 
 from operator_prices import store
+from operator_prices.postgres.parts import application_name
 from operator_prices.store import signs
 from operator_prices.store.signs import EVERY_SECONDS, SILENT_SECONDS, FencedConnection, Sign
 
@@ -59,7 +60,10 @@ def connected(dsn: str, context: dg.InitResourceContext) -> Iterator[psycopg.Con
 def giving_signs(dsn: str, run_id: str) -> Iterator[None]:
     """Give signs of a run that has begun, until it ends."""
     stop = Event()
-    connect = partial(psycopg.connect, dsn, autocommit=True, **signs.PATIENCE)
+    name = application_name()
+    connect = partial(
+        psycopg.connect, dsn, autocommit=True, application_name=name, **signs.PATIENCE
+    )
     thread = Thread(
         target=signs.renew_until, args=(stop, connect, run_id), name="sign of life", daemon=True
     )
@@ -121,7 +125,9 @@ def close_orphans(
     """
     for sign in signs.all_signs(database):
         if _is_gone(sign.process) or (ours and sign.process == process_identity()):
-            take_away(instance, database, sign, f"the process on host {sign.host} was killed, or cut off")
+            take_away(
+                instance, database, sign, f"the process on host {sign.host} was killed, or cut off"
+            )
 
 
 def process_identity() -> str:

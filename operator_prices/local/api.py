@@ -7,7 +7,7 @@ import sys
 
 from psycopg.conninfo import make_conninfo
 
-from operator_prices.local.ports import LOOPBACK, answering
+from operator_prices.local.ports import answering, reached_at
 from operator_prices.local.spawning import dying_with_parent
 from operator_prices.local.supervisor import Child
 from operator_prices.settings import READER, Settings
@@ -20,7 +20,7 @@ def api_environment(settings: Settings, *, embedded: bool) -> dict[str, str]:
     url = settings.api_database_url or str(settings.database_url)
     if embedded and settings.api_database_url is None:
         url = make_conninfo(url, user=READER)
-    return settings.environment() | {"API_DATABASE_URL": url, "API_HOST": LOOPBACK}
+    return settings.environment() | {"API_DATABASE_URL": url, "API_HOST": settings.api_host}
 
 
 def child(settings: Settings, *, embedded: bool) -> Child:
@@ -30,7 +30,7 @@ def child(settings: Settings, *, embedded: bool) -> Child:
         argv=PROGRAM,
         env=api_environment(settings, embedded=embedded),
         log=settings.data_dir / "logs" / "api.log",
-        ready=answering(LOOPBACK, settings.api_port, "/healthz"),
+        ready=answering(reached_at(settings.api_host), settings.api_port, "/healthz"),
     )
 
 

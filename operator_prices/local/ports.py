@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
+from ipaddress import ip_address
 
 import psutil
 
@@ -49,9 +50,41 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(server.getsockname()[1])
 
 
+def reached_at(host: str) -> str:
+    """The address at which this machine reaches a server of its own that listens on `host`.
+
+    >>> reached_at("0.0.0.0"), reached_at("::"), reached_at("10.0.0.7")
+    ('127.0.0.1', '::1', '10.0.0.7')
+    """
+    return {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}.get(host, host)  # noqa: S104
+
+
+def url_of(host: str, port: int) -> str:
+    """What a person on this machine types to reach a web server.
+
+    >>> url_of("::", 3000)
+    'http://[::1]:3000'
+    """
+    reached = reached_at(host)
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
+def is_reachable_from_elsewhere(host: str) -> bool:
+    """Whether whoever listens on `host` may be reached from other machines.
+
+    >>> [is_reachable_from_elsewhere(host) for host in ("127.0.0.1", "localhost", "0.0.0.0", "::1")]
+    [False, False, True, False]
+    """
+    with suppress(OSError):
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        return not all(ip_address(where[0]).is_loopback for *_, where in found)
+    return True
+
+
 def require_port_free(host: str, port: int, option: str) -> None:
     """Raise PortInUseError, which names the user of the port and `option` as the way out."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    address = f"{option.partition('_')[0]}_HOST"
     try:
         socket.create_server((host, port), family=family).close()
     except PermissionError:
@@ -59,10 +92,10 @@ def require_port_free(host: str, port: int, option: str) -> None:
             f"Port {port} on {host} is only for root; set {option} to one above 1023."
         ) from None
     except OSError as error:
-        if not listening(host, port)():
+        if not listening(reached_at(host), port)():
             raise PortInUseError(
                 f"Nobody can listen on port {port} of {host} ({error.strerror});"
-                f" set {option} to another."
+                f" set {option} or {address} to another."
             ) from error
         raise PortInUseError(
             f"Port {port} on {host} is in use{_listener(port)}; free it or set {option}."

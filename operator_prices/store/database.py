@@ -29,6 +29,7 @@ lock, and a transaction whose client is gone without the server hearing of it.""
 
 Line = TypeVar("Line", bound=WorkingLine)
 
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A session at the server; the number of a process alone may be somebody else's by now."""

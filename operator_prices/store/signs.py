@@ -5,7 +5,7 @@ decides either, which a pooler would let go.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -37,7 +37,7 @@ PATIENCE: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-"""A connection that hangs is given up before the run is."""
+"""How a connection for one sign is opened: one that hangs is let go of before the run is."""
 
 HOLD_FENCE = (
     "SELECT pg_advisory_xact_lock_shared(hashtextextended('operator-prices run ' || %(run)s, 0))"
@@ -99,19 +99,14 @@ def renew(connection: Connection, run_id: str) -> bool:
 
 
 def renew_until(stop: Event, connect: Callable[[], Connection], run_id: str) -> None:
-    """Give signs until `stop`, or until the run is given up; a database that is away is awaited."""
-    connection: Connection | None = None
+    """Give signs until `stop`, or until the run is given up; a database that is away is awaited.
+
+    Each on a connection of its own: none is kept that others could use, or that hangs for long.
+    """
     while not stop.wait(EVERY_SECONDS):
-        try:
-            connection = connection or connect()
+        with suppress(psycopg.OperationalError), connect() as connection:
             if not renew(connection, run_id):
                 break
-        except psycopg.OperationalError:
-            if connection is not None:
-                connection.close()
-            connection = None
-    if connection is not None:
-        connection.close()
 
 
 def end(connection: Connection, run_id: str) -> None:

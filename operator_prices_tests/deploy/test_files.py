@@ -1,0 +1,179 @@
+"""What is deployed says what the top level says, and what its readers understand."""
+
+import os
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+import yaml
+
+from operator_prices.settings import PROJECT, VARIABLES
+
+DEPLOY = PROJECT / "deploy"
+
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+ROLES = {"api", "code", "web", "daemon", "worker"}
+
+NO_CLUSTER = """
+apiVersion: v1
+kind: Config
+clusters: [{name: none, cluster: {server: "https://127.0.0.1:1"}}]
+contexts: [{name: none, context: {cluster: none, user: none}}]
+users: [{name: none, user: {token: none}}]
+current-context: none
+"""
+
+
+def read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(file.read_text())
+    return found
+
+
+def without(known: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in known.items() if name not in names}
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PATH": f"{SCRIPTS}:{os.environ['PATH']}", "DEPLOY": str(DEPLOY)}
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=PROJECT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_instances_elsewhere_differ_from_the_one_at_the_top_level_by_their_launcher_alone() -> None:
+    common = read(PROJECT / "dagster.yaml")
+    assert "run_launcher" not in common
+    assert without(read(DEPLOY / "dagster.celery.yaml"), "run_launcher") == common
+    assert without(read(DEPLOY / "dagster.k8s.yaml"), "run_launcher", "compute_logs") == common
+
+
+def test_the_charts_values_say_what_the_instance_says() -> None:
+    values, instance = read(DEPLOY / "kubernetes" / "values.yaml"), read(PROJECT / "dagster.yaml")
+    daemon = values["dagsterDaemon"]
+    queue = daemon["runCoordinator"]["config"]["queuedRunCoordinator"]
+    assert {
+        "max_concurrent_runs": queue["maxConcurrentRuns"],
+        "tag_concurrency_limits": queue["tagConcurrencyLimits"],
+    } == instance["concurrency"]["runs"]
+    assert queue["dequeueIntervalSeconds"] == instance["run_queue"]["dequeue_interval_seconds"]
+    pod_starts = {"start_timeout_seconds", "max_resume_run_attempts"}
+    assert without(snake(daemon["runMonitoring"]), *pod_starts) == without(
+        instance["run_monitoring"], *pod_starts
+    )
+    assert snake(daemon["runRetries"]) == instance["run_retries"]
+    assert snake(daemon["sensors"]) == instance["sensors"]
+    for kind, kept in instance["retention"].items():
+        assert values["retention"][kind]["purgeAfterDays"] == kept["purge_after_days"]
+    assert values["telemetry"] == instance["telemetry"]
+    assert values["additionalInstanceConfig"] == {
+        name: instance[name] for name in ("backfills", "code_servers", "nux")
+    } | {"concurrency": {"pools": instance["concurrency"]["pools"]}}
+
+
+def snake(camels: dict[str, Any]) -> dict[str, Any]:
+    """The names of a chart as Dagster spells them."""
+    return {
+        re.sub("[A-Z]", lambda big: f"_{big[0].lower()}", name): value
+        for name, value in camels.items()
+    }
+
+
+def launcher(folder: Path, config: dict[str, Any]) -> str:
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(config))
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        return type(instance.run_launcher).__name__
+
+
+@pytest.fixture
+def elsewhere(
+    dsn: str, database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> pytest.MonkeyPatch:
+    assert database
+    monkeypatch.setenv("DAGSTER_PG_URL", dsn)
+    return monkeypatch
+
+
+def test_dagster_takes_the_instance_for_celery(
+    elsewhere: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    elsewhere.setenv("CELERY_BROKER", "redis://127.0.0.1:1/0")
+    elsewhere.setenv("CELERY_BACKEND", "redis://127.0.0.1:1/1")
+    assert launcher(tmp_path, read(DEPLOY / "dagster.celery.yaml")) == "CeleryRunLauncher"
+
+
+def test_dagster_takes_the_instance_for_kubernetes(
+    elsewhere: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Outside of a cluster the way to one is told, too."""
+    for name in ("DAGSTER_SERVICE_ACCOUNT", "DAGSTER_NAMESPACE", "DAGSTER_CONFIG_MAP"):
+        elsewhere.setenv(name, "operator-prices")
+    config = read(DEPLOY / "dagster.k8s.yaml")
+    (tmp_path / "kubeconfig").write_text(NO_CLUSTER)
+    config["run_launcher"]["config"] |= {
+        "load_incluster_config": False,
+        "kubeconfig_file": str(tmp_path / "kubeconfig"),
+    }
+    assert launcher(tmp_path, config) == "K8sRunLauncher"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (SCRIPTS / "hadolint", PROJECT / "Dockerfile"),
+        (
+            SCRIPTS / "check-jsonschema",
+            "--builtin-schema",
+            "vendor.compose-spec",
+            DEPLOY / "compose.yaml",
+        ),
+        (SCRIPTS / "kubernetes-validate", "--strict", DEPLOY / "kubernetes" / "api.yaml"),
+        ("sh", "-n", DEPLOY / "entrypoint.sh"),
+        ("sh", "-n", DEPLOY / "healthcheck.sh"),
+    ],
+    ids=lambda command: Path(str(command[0])).name,
+)
+def test_what_reads_the_files_understands_them(command: tuple[object, ...]) -> None:
+    result = run(*command)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_service_of_ours_has_a_role_of_the_image() -> None:
+    services = read(DEPLOY / "compose.yaml")["services"]
+    ours = {name: one for name, one in services.items() if one["image"] == "operator-prices"}
+    roles = {one["command"][0] for one in ours.values()}
+    assert roles == {*ROLES, "migrate"}
+    text = (DEPLOY / "entrypoint.sh").read_text()
+    assert set(re.findall(r"^  (\w+)\)", text, re.MULTILINE)) == ROLES
+
+
+def test_settings_that_are_given_elsewhere_are_settings_of_ours() -> None:
+    part = read(DEPLOY / "compose.yaml")["x-part"]["environment"]
+    given = {name for name in part if not name.startswith(("DAGSTER_", "CELERY_"))}
+    known = {name.upper() for name in VARIABLES}
+    assert given - {"CODE_SERVER_HOST"} <= known
+    (config, *_) = yaml.safe_load_all((DEPLOY / "kubernetes" / "api.yaml").read_text())
+    assert {name for name in config["data"] if not name.startswith("DAGSTER_")} <= known
+
+
+def test_the_entry_point_says_what_it_can_be_and_hands_on_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROLE_FILE", str(tmp_path / "role"))
+    nothing = run("sh", DEPLOY / "entrypoint.sh")
+    assert nothing.returncode == 2
+    assert "api, code, web, daemon, worker, or a command" in nothing.stderr
+    status = run("sh", DEPLOY / "entrypoint.sh", "status", "--help")
+    assert status.returncode == 0, status.stderr
+    assert "who is at work" in " ".join(status.stdout.split())
+    assert (tmp_path / "role").read_text() == "status\n"
