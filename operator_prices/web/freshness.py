@@ -117,7 +117,8 @@ def _by_pace(seen: Situation) -> Verdict:
 
 
 def _age(seen: Situation) -> float:
-    return max(0.0, seen.now - (seen.timestamp or 0) / 1000)
+    """Seconds since the newest epoch ended; none where nobody knows when that was."""
+    return 0.0 if seen.timestamp is None else max(0.0, seen.now - seen.timestamp / 1000)
 
 
 def _overdue(seen: Situation) -> int:
