@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import TypeVar, overload
 
@@ -36,7 +36,8 @@ class Session:
 
     dsn: str
     process: int
-    begun: datetime
+    begun: Decimal
+    """In seconds of Unix time: a number, whatever style of dates the session has."""
 
 
 _abandoned: list[Session] = []
@@ -44,18 +45,29 @@ _abandoned: list[Session] = []
 
 
 @overload
-def connect(dsn: str) -> WorkingLine: ...
+def connect(dsn: str, *, name: str = "") -> WorkingLine: ...
 @overload
-def connect(dsn: str, kind: type[Line]) -> Line: ...
-def connect(dsn: str, kind: type[WorkingLine] = WorkingLine) -> WorkingLine:
+def connect(dsn: str, kind: type[Line], *, name: str = "") -> Line: ...
+def connect(dsn: str, kind: type[WorkingLine] = WorkingLine, *, name: str = "") -> WorkingLine:
     """A connection that commits each statement, unless a transaction is opened.
 
     It raises `SilentDatabaseError` within a minute when its line is dead, and waits as long as it
-    takes while the server works.
+    takes while the server works. The server knows it by the `name`, else by that of the part.
     """
-    connection = working.connect(dsn, kind, application_name=application_name())
+    connection = working.connect(dsn, kind, application_name=application_name(name))
+    try:
+        _introduce(connection, dsn)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _introduce(connection: WorkingLine, dsn: str) -> None:
+    """Learn which session this is, and end those that were given up before it."""
     row = connection.execute(
-        "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+        "SELECT pid, extract(epoch FROM backend_start) FROM pg_stat_activity"
+        " WHERE pid = pg_backend_pid()",
         prepare=False,
     ).fetchone()
     if row is not None and row[1] is not None:
@@ -63,7 +75,6 @@ def connect(dsn: str, kind: type[WorkingLine] = WorkingLine) -> WorkingLine:
         connection.asked = partial(_doing, session)
         connection.abandoned = partial(_abandoned.append, session)
     _end_abandoned(connection, dsn)
-    return connection
 
 
 def revive(connection: Connection) -> None:
@@ -90,7 +101,7 @@ def _doing(session: Session) -> Doing:
             other.patience = ASKING_SECONDS
             row = other.execute(
                 "SELECT state, wait_event_type FROM pg_stat_activity"
-                " WHERE pid = %s AND backend_start = %s",
+                " WHERE pid = %s AND extract(epoch FROM backend_start) = %s",
                 [session.process, session.begun],
             ).fetchone()
     except psycopg.OperationalError as error:
@@ -109,7 +120,7 @@ def _end_abandoned(connection: Connection, dsn: str) -> None:
         with suppress(psycopg.errors.InsufficientPrivilege):  # of a pooler that changes the role
             connection.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE pid = %s AND backend_start = %s",
+                " WHERE pid = %s AND extract(epoch FROM backend_start) = %s",
                 [session.process, session.begun],
             )
         _abandoned.remove(session)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 from yoyo.migrations import default_migration_table
@@ -123,7 +122,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
     """Yoyo's, on a connection of ours: one that is dead is given up."""
 
     def connect(self, uri: DatabaseURI) -> psycopg.Connection:
-        return connect(uri.args["dsn"])
+        return connect(uri.args["dsn"], name="migrate")
 
 
 @contextmanager
@@ -132,7 +131,7 @@ def _backend(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
 
     Yoyo's own parser knows neither conninfo strings nor all forms of a URL.
     """
-    arguments = {"dsn": make_conninfo(dsn, fallback_application_name="operator-prices migrate")}
+    arguments = {"dsn": dsn}
     uri = DatabaseURI("postgresql+psycopg", None, None, None, None, None, arguments)
     with Backend(uri, default_migration_table) as backend:
         yield backend

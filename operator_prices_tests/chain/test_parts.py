@@ -27,7 +27,7 @@ def test_a_request_over_the_size_limit_is_asked_in_parts(
     monkeypatch.setattr(server, "MAX_MESSAGE_BYTES", 200_000)  # the metadata are no smaller
     with serving(PLAYED) as node:
         url = node.url.replace("ws:", f"{scheme}:")
-        with reading(url, tmp_path, attempts=2) as reader:
+        with reading(url, tmp_path, attempts=6) as reader:
             assert_all_read(reader, PLAYED)
             assert at_once < reader.requests < 2 * at_once
 

@@ -177,5 +177,5 @@ def test_an_answer_that_there_is_no_room_for_is_refused_with_the_setting(large: 
 def test_a_request_with_a_body_is_not_waited_for(api: Served) -> None:
     asked = b"GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf"
     with sockets(api, [asked]) as (one,):
-        assert b" 200 " in one.recv(4096)
-        assert one.recv(4096) == b""
+        parts = list(iter(lambda: one.recv(4096), b""))  # until the other side closes
+        assert b" 200 " in parts[0]
