@@ -12,6 +12,7 @@ import psutil
 import psycopg
 
 from operator_prices import store
+from operator_prices.defs.partitions import UNFINISHED
 from operator_prices.postgres.parts import application_name
 from operator_prices.store import signs
 from operator_prices.store.signs import EVERY_SECONDS, SILENT_SECONDS, FencedConnection, Sign
@@ -28,6 +29,9 @@ GIVEN_UP = "this run is given up"
 
 COMMAND_LINE = "command line"
 """The launcher, and the tag `source`, of runs in the process of a command."""
+
+
+COMMANDS_RUNS = dg.RunsFilter(tags={"source": COMMAND_LINE}, statuses=list(UNFINISHED))
 
 
 @contextmanager
@@ -128,6 +132,15 @@ def close_orphans(
             take_away(
                 instance, database, sign, f"the process on host {sign.host} was killed, or cut off"
             )
+    for run in instance.get_runs(COMMANDS_RUNS):
+        process = run.tags.get(WORKER, "")
+        if "@" in process and (_is_gone(process) or (ours and process == process_identity())):
+            instance.report_run_failed(run, f"Its process was killed at its start: {GIVEN_UP}.")
+
+
+def command_tags() -> dict[str, str]:
+    """The tags of a run that this process begins, until the run gives signs of life itself."""
+    return {"source": COMMAND_LINE, WORKER: process_identity()}
 
 
 def process_identity() -> str:

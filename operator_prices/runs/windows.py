@@ -13,7 +13,7 @@ from operator_prices.definitions import defs
 from operator_prices.defs.failures import failed_step_cause, lost_database
 from operator_prices.defs.jobs import import_legacy, ingest_epochs
 from operator_prices.defs.partitions import begin_windows, epoch_windows
-from operator_prices.defs.signs_of_life import COMMAND_LINE, close_orphans
+from operator_prices.defs.signs_of_life import COMMAND_LINE, close_orphans, command_tags
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.errors import ExplainedError
 from operator_prices.runs.persistence import until_back
@@ -110,7 +110,7 @@ def _executed(
             instance=instance,
             partition_key=window.key,
             run_config=run_config,
-            tags={"source": COMMAND_LINE},
+            tags=command_tags(),
             asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
             raise_on_error=False,
         )

@@ -17,7 +17,7 @@ from operator_prices.local.postgres import owners
 from operator_prices.store.signs import SILENT_SECONDS
 from operator_prices_tests.support.live import TABLES, Live, assert_exact, until, up
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.soak
 
 EPOCHS = 250
 
