@@ -68,6 +68,7 @@ def test_an_epoch_whose_time_is_not_understood_is_kept_and_read_again(
     assert (time, own, complete) == (told.timestamp, told.timestamp, True)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     "prefix", [storage.NOW, keys.prefix("Domains", "Operators")], ids=["time", "operators"]
 )

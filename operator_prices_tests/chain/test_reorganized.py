@@ -293,6 +293,7 @@ def test_one_skipped_block_that_is_another_by_now_is_named(
     assert store.incomplete(database, 0, 99) == []
 
 
+@pytest.mark.e2e
 def test_verify_chain_reads_what_left_the_chain_again_and_says_so(dsn: str, tmp_path: Path) -> None:
     played = DevChain(replace(REGULAR, epochs=8))
     with serving(played) as node:

@@ -66,6 +66,7 @@ def test_a_backfill_from_a_node_and_the_same_once_more(
     assert "left the chain: none" in verified.stdout
 
 
+@pytest.mark.e2e
 def test_a_node_that_is_not_there(dsn: str, tmp_path: Path) -> None:
     migrations.migrate(dsn)
     settings = {"DATABASE_URL": dsn, "ARCHIVE_NODE_URL": "ws://127.0.0.1:1"}
@@ -121,6 +122,7 @@ def test_a_wrong_option_ends_with_two(wrong: list[str], tmp_path: Path) -> None:
     assert run("backfill", *wrong, data_dir=tmp_path).returncode == 2
 
 
+@pytest.mark.e2e
 def test_an_operator_is_named_and_an_unknown_one_is_not(
     dsn: str, node: Node, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def site(tmp_path: Path) -> Iterator[str]:
     yield from served(tmp_path)
 
 
+@pytest.mark.e2e
 def test_every_form_gives_the_rows_that_sqlite_gives(
     database: psycopg.Connection, bring: Bring, tmp_path: Path
 ) -> None:
