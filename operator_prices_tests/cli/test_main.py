@@ -45,6 +45,7 @@ def test_help_tells_the_exit_codes(tmp_path: Path) -> None:
     assert "Exit codes" in done.stdout
 
 
+@pytest.mark.e2e
 def test_a_backfill_from_a_node_and_the_same_once_more(
     dsn: str, node: Node, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ from operator_prices_tests.support.legacy_samples import (
 )
 
 
+@pytest.mark.e2e
 def test_in_place_the_rows_are_normalized_and_stay_as_they_were(old: str, imported: Import) -> None:
     before = rows(old, "SELECT xmin::text, ctid::text, * FROM epochs ORDER BY epoch")
     said = imported()
