@@ -6,6 +6,7 @@ backup was such a dump alone, of a whole database.
 
 import json
 import re
+import shutil
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,21 @@ def write(file: Path, dump: Path, manifest: Manifest, functions: Sequence[str]) 
             archive.add(dump, DUMP)
 
 
+def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+    """Write its plain files into a folder; `TarError` for whatever else it holds.
+
+    The filters of `extractall` came with Python 3.11.4, and Debian has an older one.
+    """
+    for member in archive:
+        target = (folder / member.name).resolve()
+        content = archive.extractfile(member) if member.isfile() else None
+        if content is None or folder not in target.parents:
+            raise tarfile.TarError(f"{member.name} is no plain file in it")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with content, target.open("wb") as kept:
+            shutil.copyfileobj(content, kept)
+
+
 @contextmanager
 def opened(file: Path) -> Iterator[Opened]:
     """The parts of a backup, as long as they are needed. Raises `ArchiveError`."""
@@ -74,7 +90,7 @@ def opened(file: Path) -> Iterator[Opened]:
     with TemporaryDirectory(prefix="operator-prices-restore-") as folder:
         try:
             with tarfile.open(file) as archive:
-                archive.extractall(folder, filter="data")
+                _extract(archive, Path(folder).resolve())
             told = json.loads(Path(folder, MANIFEST).read_text(encoding="utf-8"))
             functions = json.loads(Path(folder, FUNCTIONS).read_text(encoding="utf-8"))
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
