@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ Write = Callable[[Entry, Kitchen, Question, str], Awaitable[None]]
 """Fills an entry with a table in a coding."""
 
 
-class Answer(Response):
+class Answer(Response, ABC):
     """What the answers to questions have in common: an `ETag`, and nothing for who has it."""
 
     def __init__(self, request: Request, kitchen: Kitchen, question: Question) -> None:
@@ -101,8 +102,9 @@ class Answer(Response):
         else:
             await self._give(scope, receive, send, etag)
 
+    @abstractmethod
     async def _give(self, scope: Scope, receive: Receive, send: Send, etag: str) -> None:
-        raise NotImplementedError
+        """What each kind of answer does in its own way."""
 
 
 class SmallAnswer(Answer):
@@ -145,8 +147,9 @@ class SmallAnswer(Answer):
 class SpooledAnswer(Answer):
     """An answer that is read into a file by one, at the speed of Postgres, and sent from there."""
 
+    @abstractmethod
     async def _make(self, entry: Entry) -> None:
-        raise NotImplementedError
+        """What each kind of answer does in its own way."""
 
     async def _give(self, scope: Scope, receive: Receive, send: Send, etag: str) -> None:
         with (
@@ -161,8 +164,9 @@ class SpooledAnswer(Answer):
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._read(scope, receive, noted, entry)
 
+    @abstractmethod
     async def _read(self, scope: Scope, receive: Receive, send: Send, entry: Entry) -> None:
-        raise NotImplementedError
+        """What each kind of answer does in its own way."""
 
 
 class LargeAnswer(SpooledAnswer):
