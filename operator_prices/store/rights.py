@@ -31,6 +31,8 @@ READABLE = (
     *("data_version", "quarantine", "skipped_epochs", "chain_identity"),
     *("legacy_prices", "legacy_hashes", "source_head"),
     *("operator_share_prices_text", "operator_shares_text", "comprehensive_analytics_text"),
+    *("nominator_epochs", "raw_nominators", "nominator_positions", "nominator_accounts"),
+    *("nominators", "nominator_positions_by_epoch", "nominator_positions_by_epoch_text"),
 )
 """What the API's role may read."""
 
@@ -38,6 +40,8 @@ PUBLISHED = (
     *("epochs", "operator_share_prices", "operator_shares", "operators_metadata"),
     *("epoch_analytics", "comprehensive_analytics"),
     *("operator_share_prices_text", "operator_shares_text", "comprehensive_analytics_text"),
+    *("nominator_epochs", "nominator_positions", "nominator_accounts"),
+    *("nominators", "nominator_positions_by_epoch", "nominator_positions_by_epoch_text"),
 )
 """What `publish` opens for reading; views read as whoever asks, so their tables are with them."""
 

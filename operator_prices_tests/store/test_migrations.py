@@ -36,6 +36,7 @@ MIGRATIONS = [
     "10_protect",
     "11_first_generation",
     "12_create_run_signs",
+    "13_create_nominators",
 ]
 
 OLD_DATABASE = """
@@ -574,13 +575,22 @@ def test_functions_survive_the_splitting_into_statements(database: psycopg.Conne
         "refresh_epoch_analytics_rows",
         "refresh_epoch_documents",
         "row_security_state",
+        "shares_to_stake",
         "stake_per_share",
+        "stake_to_shares",
     }
     for written_by_a_do_block in ("keep_original_epoch", "note_data_change", "raise_data_version"):
         del functions[written_by_a_do_block]
+    objects_of_nominators = (
+        *("nominator_epochs", "raw_nominators", "nominator_positions", "nominator_accounts"),
+    )
     for changed_by_one, after, before in (
         ("epoch_document", "coalesce(fact.timestamp::text, 'null')", "fact.timestamp"),
         ("epoch_analytics_of", "\n           FILTER (WHERE shares_raw IS NOT NULL)", ""),
+        *(
+            (name, f", {', '.join(objects_of_nominators)}", "")
+            for name in ("hidden_tables", "row_security_state")
+        ),
     ):
         assert after in functions[changed_by_one]
         functions[changed_by_one] = functions[changed_by_one].replace(after, before)
