@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from operator_prices.store.parity import Finding
     from operator_prices.store.signs import Sign
 
-SHOWN = 10
+MOST_LISTED = 10
 """As many of a long list are named; the rest is counted."""
 
 
@@ -142,11 +142,12 @@ class Console:
         self.say(f"Changed rows: {done.changed_epochs:,} epochs, {done.changed_prices:,} prices")
         self._forms(done)
         self.say(f"In quarantine: {done.quarantined:,}")
-        for item, reason, count, epoch in done.reasons[:SHOWN]:
+        for item, reason, count, epoch in done.reasons[:MOST_LISTED]:
             where = "" if epoch is None else f", first in epoch {epoch}"
             self.say(f"  {count:,} x {item} {reason}{where}")
-        if len(done.reasons) > SHOWN:
-            self.say(f"  and {len(done.reasons) - SHOWN} more kinds; all are in table quarantine")
+        if len(done.reasons) > MOST_LISTED:
+            more = len(done.reasons) - MOST_LISTED
+            self.say(f"  and {more} more kinds; all are in table quarantine")
 
     def _forms(self, done: "ImportedSource") -> None:
         for form in sorted(done.found.keys() | done.forms.keys()):
@@ -167,7 +168,7 @@ class Console:
             if finding.rows and not finding.is_check:
                 self._finding(finding, len(finding.rows))
             elif finding.rows:
-                self._finding(finding, SHOWN)
+                self._finding(finding, MOST_LISTED)
 
     def _finding(self, finding: "Finding", shown: int) -> None:
         table = Table(*finding.columns)
@@ -257,8 +258,8 @@ def count_from(start: int) -> Callable[[int], int]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    rest = len(names) - SHOWN
-    return (", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")) or "none"
+    rest = len(names) - MOST_LISTED
+    return (", ".join(names[:MOST_LISTED]) + (f" and {rest} more" if rest > 0 else "")) or "none"
 
 
 def _or_none(number: int | None) -> str:

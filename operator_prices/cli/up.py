@@ -105,7 +105,7 @@ def _dagster(
     return Child(
         name=name,
         argv=[str(Path(sysconfig.get_path("scripts"), program)), *arguments],
-        env=dagster_home.environment(settings),
+        env=dagster_home.dagster_environment(settings),
         log=settings.data_dir / "logs" / f"{name}.log",
         cwd=PROJECT,
         ready=ready,

@@ -34,7 +34,7 @@ def failed_runs(
     database: dg.ResourceParam[psycopg.Connection],
     options: dg.ResourceParam[Settings],
 ) -> None:
-    """What Dagster runs again by itself is not reported unless it fails for good."""
+    """Open an incident for a run that failed, unless Dagster runs it again by itself."""
     run = context.dagster_run
     link = f"{options.ui_url}/runs/{run.run_id}"
     follow_checks(database, context.instance, run.run_id, link)
@@ -88,7 +88,7 @@ def alert_webhook(
     database: dg.ResourceParam[psycopg.Connection],
     options: dg.ResourceParam[Settings],
 ) -> dg.SkipReason:
-    """A webhook that does not answer, and a node that does not, fail the tick."""
+    """Follow the lag and tell the webhook of incidents; silence of either fails the tick."""
     try:
         follow_lag(database, chain, options)
     finally:
@@ -188,7 +188,7 @@ def check_key(evaluation: dg.AssetCheckEvaluation) -> str:
 
 
 def run_key(place: str) -> str:
-    """Whatever ran: a run that succeeds for a window says that the trouble with it is over."""
+    """The key of incidents about runs of a place, which any later success there closes."""
     return f"run {place}"
 
 
@@ -198,7 +198,7 @@ def places(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
 
 
 def is_afterword(context: dg.RunFailureSensorContext, database: psycopg.Connection) -> bool:
-    """Whether a run that was given up before, and is reported to be, has now come to its end."""
+    """Whether a run ended that was given up and reported before, so that it is no news."""
     reported = GIVEN_UP in str(context.failure_event.message)
     return not reported and signs.was_given_up(database, context.dagster_run.run_id)
 

@@ -19,7 +19,7 @@ class Column:
     sources: tuple[str, ...] = ()
 
 
-TABLES = {RAW: "epochs", LEGACY: "epochs"}
+TABLE_OF_ASSET = {RAW: "epochs", LEGACY: "epochs"}
 """Assets whose table has another name."""
 
 _EPOCH = Column("epoch", "bigint", "Number of the epoch.")
@@ -189,7 +189,7 @@ def table_metadata(asset: str) -> dict[str, object]:
     """The metadata that shows an asset's table, its columns, and what each is made from."""
     columns = COLUMNS[asset]
     return {
-        "dagster/table_name": f"public.{TABLES.get(asset, asset)}",
+        "dagster/table_name": f"public.{TABLE_OF_ASSET.get(asset, asset)}",
         "dagster/column_schema": dg.TableSchema(
             columns=[dg.TableColumn(one.name, one.type, one.description) for one in columns]
         ),

@@ -195,7 +195,7 @@ def analytics_checks(
     """Look at what is served, and how far it is behind the head of the chain."""
 
     def waiting(_: dg.AssetCheckSpec, window: EpochWindow) -> Offenders:
-        """At the head of the chain all of them count, elsewhere those of the window.
+        """The completed epochs that are not served: in the newest window all, else the window's.
 
         What needs no node must not fail for want of one: then it is not known to be up to date.
         """

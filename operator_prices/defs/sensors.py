@@ -98,7 +98,7 @@ def completed_epochs(
     chain: dg.ResourceParam[Chain],
     database: dg.ResourceParam[psycopg.Connection],
 ) -> dg.SensorResult | dg.SkipReason:
-    """A partition that is no window is taken away before anybody runs it."""
+    """Ask for the windows of completed epochs; partitions that are no windows are removed."""
     if strangers := remove_strangers(context.instance):
         context.log.warning("Removed partitions that are no windows: %s", ", ".join(strangers))
     latest = chain.head().last_completed_epoch

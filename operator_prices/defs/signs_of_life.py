@@ -89,7 +89,7 @@ def giving_signs(dsn: str, run_id: str) -> Iterator[None]:
 def lost_runs(
     context: dg.SensorEvaluationContext, database: dg.ResourceParam[psycopg.Connection]
 ) -> dg.SkipReason:
-    """A run that is slow gives signs; while the database is away nobody is given up."""
+    """Report runs without a sign of life as failed; a slow run gives signs and is left alone."""
     started = context.instance.get_runs(
         filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
     )

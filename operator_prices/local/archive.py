@@ -79,7 +79,7 @@ def _extract(archive: tarfile.TarFile, folder: Path) -> None:
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Opened]:
+def opened_archive(file: Path) -> Iterator[Opened]:
     """The parts of a backup, as long as they are needed. Raises `ArchiveError`."""
     if not file.is_file():
         raise ArchiveError(f"There is no backup {file}: name a file that `backup` wrote.")

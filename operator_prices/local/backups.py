@@ -104,7 +104,7 @@ def restore(dsn: str, file: Path, *, replace: bool = False) -> Restored:
     compared with what was backed up. Raises `BackupError`, `ArchiveError`, `ClientProgramError`,
     `ForeignObjectError`, with nothing changed.
     """
-    with archive.opened(file) as opened, store.connect(dsn) as connection:
+    with archive.opened_archive(file) as opened, store.connect(dsn) as connection:
         reader = str(client_programs.newest("pg_restore"))
         entries = _entries(reader, opened, file)
         try:

@@ -62,7 +62,7 @@ def run(command: Sequence[str], failed: str, environment: Mapping[str, str] | No
         command, capture_output=True, check=False, env=environment or plain_environment()
     )
     if done.returncode:
-        raise ClientProgramError(f"{failed}: {_reason(done.stderr)}.")
+        raise ClientProgramError(f"{failed}: {_complaint(done.stderr)}.")
     return done.stdout
 
 
@@ -84,10 +84,10 @@ def running(command: Sequence[str], failed: str) -> Iterator[IO[bytes]]:
             raise
         said = process.stderr.read()
         if process.wait():
-            raise ClientProgramError(f"{failed}: {_reason(said)}.")
+            raise ClientProgramError(f"{failed}: {_complaint(said)}.")
 
 
-def _reason(said: bytes) -> str:
+def _complaint(said: bytes) -> str:
     """The first error that a program speaks of, or the first thing it says."""
     lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()] or lines

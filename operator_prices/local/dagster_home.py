@@ -63,7 +63,7 @@ def workspace(data_dir: Path, host: str, port: int) -> Path:
     return file
 
 
-def environment(settings: Settings) -> dict[str, str]:
+def dagster_environment(settings: Settings) -> dict[str, str]:
     """What Dagster's processes read, the code location's settings included."""
     ours = {
         "UI_URL": f"http://127.0.0.1:{settings.ui_port}",
@@ -81,8 +81,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The instance in this process, whose environment says afterwards what `environment` says."""
-    os.environ.update(environment(settings))
+def opened_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance, opened in this process, to which `dagster_environment` is added."""
+    os.environ.update(dagster_environment(settings))
     with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
         yield instance

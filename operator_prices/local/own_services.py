@@ -32,7 +32,7 @@ def storage_address() -> str:
             settings = _kept.enter_context(usable_node(settings))
             _kept.enter_context(announced(settings))
         atexit.register(_kept.close)
-        told = dagster_home.environment(settings)
+        told = dagster_home.dagster_environment(settings)
         told.pop("DAGSTER_HOME")
         os.environ.update(told)
     return os.environ[STORAGE]

@@ -78,7 +78,7 @@ class Silence:
         self.broken()
 
     def broken(self) -> None:
-        """Something came, or could be sent."""
+        """Count anew: something came, or could be sent."""
         self._begun = monotonic()
 
     @property

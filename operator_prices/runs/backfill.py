@@ -153,7 +153,7 @@ def _run(
     assets: Sequence[str] | None = None,
 ) -> Backfilled:
     done = Backfilled()
-    with dagster_home.opened(settings) as dagster, progress(windows) as tell:
+    with dagster_home.opened_instance(settings) as dagster, progress(windows) as tell:
         for run in run_windows(dagster, windows, assets):
             done.add(run)
             tell(run)

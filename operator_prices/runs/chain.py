@@ -46,5 +46,5 @@ def _share(settings: Settings, total: float | None) -> float | None:
     """A command's part of what the node may be asked in all: as much as a run has."""
     if total is None:
         return None
-    with dagster_home.opened(settings) as dagster:
+    with dagster_home.opened_instance(settings) as dagster:
         return share(total, dagster)

@@ -118,7 +118,7 @@ def _import_staged(
     if "://" in place:
         os.environ[SOURCE_VARIABLE] = place
     config = {"source": {"env": SOURCE_VARIABLE} if "://" in place else place, **how}
-    with dagster_home.opened(settings) as dagster, progress(windows) as tell:
+    with dagster_home.opened_instance(settings) as dagster, progress(windows) as tell:
         for window, said in import_windows(dagster, windows, config):
             done.add(said)
             tell(window, said)

@@ -15,7 +15,7 @@ from operator_prices.store.dagster_tables import SCHEMA as DAGSTER
 from operator_prices.store.objects import Ours, applied, ours
 from operator_prices.store.rights import COMMENT, EVERYBODY, WRITER, Right, Target
 
-SHOWN = 6
+NAMED_AT_MOST = 6
 """As many things are named in one sentence; the rest is counted."""
 
 TABLE_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
@@ -106,8 +106,8 @@ def findings(connection: Connection) -> list[str]:
 
 
 def _shown(things: Sequence[str]) -> str:
-    rest = len(things) - SHOWN
-    return ", ".join(things[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(things) - NAMED_AT_MOST
+    return ", ".join(things[:NAMED_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _opened(connection: Connection, known: Ours) -> dict[str, list[str]]:

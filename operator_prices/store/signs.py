@@ -154,7 +154,7 @@ def was_given_up(connection: Connection, run_id: str) -> bool:
 
 
 def forget(connection: Connection, run_id: str) -> None:
-    """Nothing is known of a run: it may not write any more."""
+    """Forget a run; without a row here it may not write any more."""
     connection.execute("DELETE FROM run_signs WHERE run_id = %s", [run_id])
 
 

@@ -16,7 +16,7 @@ from operator_prices.postgres.keeping import SilentDatabaseError, parameters
 from operator_prices.postgres.parts import API_LARGE, API_SMALL, application_name
 from operator_prices.postgres.serving import REACH_SECONDS, ServingLine, Way
 from operator_prices.settings import READER
-from operator_prices.web.queries.versioned import EPOCHS, HIDDEN, VERSION
+from operator_prices.web.queries.versioned import EPOCH_AT_VERSION, HIDDEN, VERSION
 from operator_prices.web.unservable import NO_VERSION, UnservableDatabaseError
 
 Cursor = AsyncCursor[TupleRow]
@@ -240,7 +240,7 @@ class Database:
 
 
 async def epochs_of(cursor: Cursor, wanted: list[int]) -> list[tuple[int, Told]]:
-    await cursor.execute(EPOCHS, [wanted], prepare=True)
+    await cursor.execute(EPOCH_AT_VERSION, [wanted], prepare=True)
     return [
         (epoch, (await _version(cursor, *version), text))
         for epoch, *version, text in await cursor.fetchall()
@@ -280,7 +280,7 @@ async def _version(
 
 
 async def _shared(asked: asyncio.Future[Result]) -> Result:
-    """What others wait for, too; how long they do is no concern of ours."""
+    """The result of a reading that requests share: one that gives up cancels it for nobody."""
     try:
         async with asyncio.timeout(SHARED_SECONDS):
             return await asyncio.shield(asked)

@@ -71,7 +71,7 @@ async def _unavailable(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _lasting(_: Request, error: Exception) -> JSONResponse:
-    """What stays until somebody mends the database says how."""
+    """503 with a sentence that says how to mend what waiting will not."""
     sentence = (unservable(error) if isinstance(error, psycopg.Error) else None) or str(error)
     if time.monotonic() - _logged["at"] >= QUIET_SECONDS:
         _logged["at"] = time.monotonic()

@@ -22,7 +22,7 @@ class RefusedRequestError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Who is sent away for others' sake does not keep a connection, either."""
+        """A refusal for want of room (503) says when to come again, and closes the connection."""
         if self.status != 503:  # noqa: PLR2004
             return {}
         return {"retry-after": str(RETRY_SECONDS), "connection": "close"}

@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel
 
 from operator_prices.web.freshness import State
 
-Source = Literal["chain", "derived", "legacy"]
+PriceSource = Literal["chain", "derived", "legacy"]
 Amounts = dict[str, str | None]
 """By the id of the operator."""
 
@@ -125,7 +125,7 @@ class SharePrice(Shape):
     reward: str | None
     nomination_tax: int | None
     status: str | None
-    source: Source | None
+    source: PriceSource | None
 
 
 class Earned(Shape):
@@ -158,7 +158,7 @@ class Operator(Shape):
     shares: str | None
     reward: str | None
     share_price_perq: str | None
-    source: Source | None
+    source: PriceSource | None
     stake_per_share: str | None
     returns: dict[str, Earned]
 

@@ -170,7 +170,7 @@ def test_a_command_takes_a_share_of_the_limit_like_a_run(
             archive_node_url=node.url,
             requests_per_second=80,
         )
-        for name, value in instances.environment(settings).items():
+        for name, value in instances.dagster_environment(settings).items():
             monkeypatch.setenv(name, value)
         with connected_chain(settings) as chain:
             asked, begun = chain.requests, time.monotonic()

@@ -7,7 +7,7 @@ import dagster as dg
 import psycopg
 
 from operator_prices.definitions import defs
-from operator_prices.defs.catalog import COLUMNS, TABLES
+from operator_prices.defs.catalog import COLUMNS, TABLE_OF_ASSET
 from operator_prices.defs.parity_checks import PARITY
 from operator_prices.settings import PROJECT
 
@@ -101,7 +101,7 @@ def test_the_columns_shown_are_those_of_the_tables(database: psycopg.Connection)
         there = database.execute(
             "SELECT column_name, data_type FROM information_schema.columns"
             " WHERE table_schema = 'public' AND table_name = %s",
-            [TABLES.get(asset, asset)],
+            [TABLE_OF_ASSET.get(asset, asset)],
         ).fetchall()
         shown = {one.name: one.type.partition("(")[0] for one in columns}
         assert shown == dict(there), asset

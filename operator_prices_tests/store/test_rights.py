@@ -121,7 +121,7 @@ def test_dagsters_tables_are_closed_once_dagster_has_made_them(
     for name in ("DAGSTER_HOME", "DAGSTER_PG_URL", "DATABASE_URL", "DATA_DIR"):
         monkeypatch.setenv(name, "")  # what is set from now on is forgotten afterwards
     settings = Settings(data_dir=tmp_path, database_url=project)
-    with dagster_home.opened(settings) as instance:
+    with dagster_home.opened_instance(settings) as instance:
         assert isinstance(instance, dg.DagsterInstance)
     tables = rows(project, "SELECT count(*) > 20 FROM pg_tables WHERE schemaname = 'dagster'")
     assert tables == [(True,)]

@@ -8,7 +8,7 @@ VERSION = sql.SQL(
     " FROM (SELECT) AS always LEFT JOIN data_version ON true"
 )
 HIDDEN = sql.SQL("SELECT hidden_tables(), row_security_state()")
-EPOCHS = sql.SQL(
+EPOCH_AT_VERSION = sql.SQL(
     "SELECT wanted, lineage::text, version, 0, state,"
     " (SELECT json_build_object('epoch', fact.epoch, 'domainId', fact.domain_id,"
     " 'endBlock', fact.end_block, 'endHash', kept.end_hash, 'timestamp', fact.timestamp,"
