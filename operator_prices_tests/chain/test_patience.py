@@ -18,6 +18,7 @@ from operator_prices_tests.support.samples import assert_all_read, reading
 PLAYED = DevChain(Scenario(seconds_per_block=0, epochs=12, operators=3))
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("scheme", ["ws", "http"])
 def test_a_process_that_is_stopped_is_told_to_hang_and_read_again_when_it_goes_on(
     scheme: str, tmp_path: Path

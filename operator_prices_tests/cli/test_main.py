@@ -95,6 +95,7 @@ def test_a_database_of_others_is_not_migrated_by_looking_at_it(
     assert migrations.pending(dsn)
 
 
+@pytest.mark.e2e
 def test_migrations_go_both_ways(dsn: str, tmp_path: Path) -> None:
     for command in ("migrate", "rollback", "migrate"):
         done = run(command, data_dir=tmp_path, DATABASE_URL=dsn)
@@ -102,6 +103,7 @@ def test_migrations_go_both_ways(dsn: str, tmp_path: Path) -> None:
     assert migrations.pending(dsn) == []
 
 
+@pytest.mark.e2e
 def test_a_chain_that_the_data_is_not_of(dsn: str, node: Node, tmp_path: Path) -> None:
     migrations.migrate(dsn)
     with psycopg.connect(dsn) as connection:
@@ -112,6 +114,7 @@ def test_a_chain_that_the_data_is_not_of(dsn: str, node: Node, tmp_path: Path) -
     assert node.chain.genesis_hash in told
 
 
+@pytest.mark.e2e
 def test_an_epoch_that_is_not_completed(dsn: str, node: Node, tmp_path: Path) -> None:
     settings = {"DATABASE_URL": dsn, "ARCHIVE_NODE_URL": node.url}
     done = run("backfill", "--from", "9000", "--to", "latest", data_dir=tmp_path, **settings)

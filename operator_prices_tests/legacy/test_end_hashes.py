@@ -109,6 +109,7 @@ def test_a_hash_is_the_same_however_its_letters_are_written(
     assert differing(database, 0, 100) == []
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("keep_raw", [False, True])
 def test_import_and_chain_give_the_same_tables_in_either_order(
     database: psycopg.Connection, imported: Import, tmp_path: Path, *, keep_raw: bool

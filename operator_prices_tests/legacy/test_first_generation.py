@@ -244,6 +244,7 @@ def test_the_chain_stands_above_the_first_generation(
     ]
 
 
+@pytest.mark.e2e
 def test_a_rollback_takes_what_has_no_time_away(
     dsn: str, database: psycopg.Connection, bring: Bring, tmp_path: Path
 ) -> None:

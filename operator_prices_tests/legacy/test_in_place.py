@@ -38,6 +38,7 @@ def test_in_place_the_rows_are_normalized_and_stay_as_they_were(old: str, import
         assert rows(connection, "SELECT count(*) FROM epochs_original") == [(0,)]
 
 
+@pytest.mark.e2e
 def test_an_import_from_elsewhere_and_one_in_place_publish_the_same(
     old: str, imported: Import, tmp_path: Path
 ) -> None:
@@ -53,6 +54,7 @@ def test_an_import_from_elsewhere_and_one_in_place_publish_the_same(
     assert published(old) == first
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("reduce", [False, True])
 def test_after_a_rollback_the_old_database_answers_as_before(
     dsn: str, imported: Import, tmp_path: Path, *, reduce: bool

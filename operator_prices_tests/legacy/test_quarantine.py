@@ -87,6 +87,7 @@ def own_prices(epochs: int) -> list[Row]:
     ]
 
 
+@pytest.mark.e2e
 def test_of_a_source_with_broken_rows_the_rest_is_imported_exactly_and_each_is_named(
     database: psycopg.Connection, imported: Import, tmp_path: Path
 ) -> None:

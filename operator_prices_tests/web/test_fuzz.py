@@ -25,6 +25,7 @@ def api(server: str, migrated: str) -> Iterator[Served]:
             yield served
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_no_question_breaks_the_api(api: Served, mode: GenerationMode) -> None:
     schema = schemathesis.openapi.from_url(f"{api.url}/openapi.json")
@@ -49,6 +50,7 @@ def test_no_question_breaks_the_api(api: Served, mode: GenerationMode) -> None:
     assert sum(asked.values()) > 100
 
 
+@pytest.mark.e2e
 def test_the_stream_takes_any_last_event_id(api: Served) -> None:
     for told in ("", "x", "-1", "1e5", "99999999999999999999", "\u0661"):
         with pytest.raises(TimeoutError):

@@ -155,6 +155,7 @@ def test_clients_of_every_unfriendly_kind_leave_the_others_quick(large: str) -> 
         assert held == (0,)
 
 
+@pytest.mark.e2e
 def test_who_reads_nothing_gives_way_to_who_reads(large: str) -> None:
     size = "16000000"
     with serving(large, API_SPOOL_BYTES=size) as api:

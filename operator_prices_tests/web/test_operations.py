@@ -3,6 +3,7 @@
 import time
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from operator_prices_tests.support.web_server import database, serving
@@ -34,6 +35,7 @@ def test_connections_that_died_with_the_server_cost_no_answer(filled: str) -> No
             assert api.get(path).status == 200, path
 
 
+@pytest.mark.e2e
 def test_metrics_are_told_and_probes_are_short_while_the_database_is_away(
     server: str, migrated: str
 ) -> None:
