@@ -20,6 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
             seed=options.seed,
             seconds_per_block=options.seconds_per_block,
             metadata=options.metadata,
+            nominators=options.nominators,
+            acting_per_mille=options.acting_per_mille,
         )
         return asyncio.run(_serve(scenario, options.host, options.port, options.latency))
     except (OSError, ValueError) as error:
@@ -39,6 +41,15 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--operators", type=int, default=default.operators)
     parser.add_argument(
         "--careers-over", type=int, help="epochs that operators' careers are spread over"
+    )
+    parser.add_argument(
+        "--nominators", type=int, default=default.nominators, help="a crowd that stakes as well"
+    )
+    parser.add_argument(
+        "--acting-per-mille",
+        type=int,
+        default=default.acting_per_mille,
+        help="how many of a thousand of the crowd act in an epoch",
     )
     parser.add_argument("--seed", type=int, default=default.seed, help="another seed, other chain")
     parser.add_argument(

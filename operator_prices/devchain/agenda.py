@@ -1,74 +1,29 @@
-"""What happens in an epoch, and when: the operators' careers, deposits, withdrawals and rewards."""
+"""What happens in an epoch, and when: the operators' careers, their rewards, nominators' lives."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import blake2b
 from random import Random
-from typing import Literal
 
-from operator_prices.devchain.records import Operator
-from operator_prices.devchain.staking import EPOCH_DURATION, Staking
-
-AI3 = 10**18
-ACCOUNTS = 4
-"""Accounts that may stake on an operator: its owner, then three nominators."""
+from operator_prices.devchain.lives import AI3, Lives, Move
+from operator_prices.devchain.players import Players, Role
+from operator_prices.devchain.records import DeregisteredInfo, Operator
+from operator_prices.devchain.staking import Staking
 
 Event = Callable[[], object]
 Agenda = dict[int, list[Event]]
 """Events by the number of domain blocks the epoch has had; `AT_TRANSITION` for its last block."""
 AT_TRANSITION = -1
 
-Role = Literal["steady", "quiet", "leaving", "slashed", "invalid", "deactivated"]
-_ROLES: tuple[Role, ...] = ("steady", "quiet", "leaving", "slashed", "invalid", "deactivated")
-_CAST = 24
-"""Of so many operators the first ones have the roles, in this order, and the others are steady."""
 _SLASHED_AFTER = _MARKED_FOR = 2
 _INACTIVE_FOR = 4
 """Epochs that a status lasts."""
 _REWARD_OFFSETS = (21, 57, 83)
-_QUIET, _DEPOSIT, _WITHDRAW, _UNLOCK = 4, 12, 18, 24
-"""Odds of a hundred: no reward in an epoch; then, cumulated, one of an account's actions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Players:
-    """Who plays in a domain: operators by their position, which is the order they come in."""
-
-    seed: int
-    domain: int
-    operators: int
-    epochs: int
-    locking_epochs: int
-    late_reward_every: int
-
-    def enters(self, position: int) -> int:
-        """Half of the operators are there from the first epoch, the others come one by one."""
-        early = (self.operators + 1) // 2
-        late = self.operators - early
-        return 0 if position < early else max(1, (position - early + 1) * self.epochs // (2 * late))
-
-    def role(self, position: int) -> Role:
-        position %= _CAST
-        return _ROLES[position] if position < len(_ROLES) else "steady"
-
-    def turn(self, position: int) -> int:
-        """The epoch in which the operator's role has its turn."""
-        nth = 2 * (position % _CAST) + 5 * (position // _CAST)
-        return self.enters(position) + 6 + self.epochs // 12 + nth
-
-    def account(self, operator_id: int, number: int) -> bytes:
-        return self._drawn(f"account {operator_id} {number}")
-
-    def accounts(self, operator_id: int) -> list[bytes]:
-        return [self.account(operator_id, number) for number in range(ACCOUNTS)]
-
-    def signing_key(self, operator_id: int) -> bytes:
-        return self._drawn(f"signing key {operator_id}")
-
-    def _drawn(self, what: str) -> bytes:
-        return blake2b(f"{self.seed} {what}".encode(), digest_size=32).digest()
+_QUIET = 4
+"""Odds of a hundred that an operator earns nothing in an epoch."""
+_FAREWELLS = 50
+"""Domain blocks into an epoch when a deregistered operator's nominators begin to go."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,6 +39,7 @@ class Planner:
     """The domain's newest block."""
     statuses: frozenset[str]
     """The statuses that the runtime knows."""
+    lives: Lives
     _events: Agenda = field(default_factory=lambda: defaultdict(list))
 
     def agenda(self) -> Agenda:
@@ -93,7 +49,9 @@ class Planner:
         for position in range(len(self.members), players.operators):
             if players.enters(position) <= epoch:
                 self._at(3 + position % 9, self._register, position)
+                self._plan(self.lives.at_the_beginning(partial(self._member, position)))
         rewarded: list[int] = []
+        open_to_all: dict[int, Operator] = {}
         for position, operator_id in enumerate(self.members):
             operator = staking.operator(operator_id)
             due = epoch - players.turn(position)
@@ -101,13 +59,27 @@ class Planner:
                 if self._is_confirmed_late(position, due):
                     rewarded.append(operator_id)
                 continue
-            self._plan_career(position, operator_id, operator.partial_status.name, due)
+            self._plan_career(position, operator_id, operator, due)
             if operator_id in summary.current_operators and self.draw.randrange(100) >= _QUIET:
                 rewarded.append(operator_id)
             if operator.partial_status.name == "Registered":
-                self._plan_stakes(operator_id, operator)
+                open_to_all[operator_id] = operator
+                self._plan(self.lives.by_chance(operator_id, operator, self.draw))
+                if players.role(position) != "quiet":
+                    age = epoch - players.enters(position)
+                    self._plan(self.lives.of_operator(operator_id, operator, age))
+        if players.crowd and open_to_all:
+            self._plan(self.lives.of_the_crowd(epoch, open_to_all))
         self._plan_rewards(rewarded, epoch)
         return self._events
+
+    def _plan(self, moves: Iterable[Move]) -> None:
+        for offset, event in moves:
+            self._events[offset].append(event)
+
+    def _member(self, position: int) -> int | None:
+        """The operator at a position, once it is registered."""
+        return self.members[position] if position < len(self.members) else None
 
     def _at(self, offset: int, event: Callable[..., object], *arguments: object) -> None:
         self._events[offset].append(partial(event, *arguments))
@@ -131,34 +103,31 @@ class Planner:
     def _is_confirmed_late(self, position: int, due: int) -> bool:
         """Whether the last blocks of an operator that is gone bring a reward now: to nobody."""
         gone = {
-            "leaving": self.players.locking_epochs + 2,
+            "leaving": self.players.locking_epochs + 3,
             "slashed": _SLASHED_AFTER + 1,
         }
         return due == gone.get(self.players.role(position))
 
-    def _plan_career(self, position: int, operator_id: int, status: str, due: int) -> None:
+    def _plan_career(self, position: int, operator_id: int, operator: Operator, due: int) -> None:
         """Act the role, `due` epochs after its turn; what a skipped epoch lost is made up for."""
-        players, staking = self.players, self.staking
+        staking, status = self.staking, operator.partial_status.name
         if status == "Registered" and due >= 0:
-            self._plan_turn(players.role(position), operator_id, due)
-        elif status == "Deregistered" and due >= players.locking_epochs:
-            owner, *nominators = players.accounts(operator_id)
-            for number, account in enumerate(nominators):
-                self._at(30 + 9 * number, staking.unlock_nominator, operator_id, account)
-            # the owner goes last, in the very block that ends the epoch
-            self._at(AT_TRANSITION, staking.unlock_nominator, operator_id, owner)
-            self._at(AT_TRANSITION, staking.clean_up, operator_id)
+            self._plan_turn(self.players.role(position), operator_id, operator, due)
+        elif status == "Deregistered":
+            self._plan_farewells(operator_id, operator)
         elif status == "PendingSlash" and due >= _SLASHED_AFTER:
-            self._at(11, staking.slash, operator_id, players.accounts(operator_id))
+            self._at(11, staking.slash, operator_id)
         elif status == "InvalidBundle" and due >= _MARKED_FOR:
-            self._at(66, staking.unmark_invalid, operator_id, players.accounts(operator_id))
+            self._at(66, staking.unmark_invalid, operator_id)
         elif status == "Deactivated" and due >= _INACTIVE_FOR:
-            self._at(8, staking.reactivate, operator_id, players.accounts(operator_id))
+            self._at(8, staking.reactivate, operator_id)
 
-    def _plan_turn(self, role: Role, operator_id: int, due: int) -> None:
+    def _plan_turn(self, role: Role, operator_id: int, operator: Operator, due: int) -> None:
         staking = self.staking
+        if role in {"leaving", "slashed"}:
+            self._plan(self.lives.before_the_end(operator_id, operator))
         if role == "leaving":
-            self._at(40, staking.deregister, operator_id, self._unlock_at)
+            self._at(40, staking.deregister, operator_id)
         elif role == "slashed":
             self._at(45, staking.pend_slash, operator_id)
         elif role == "invalid" and due < _MARKED_FOR and "InvalidBundle" in self.statuses:
@@ -167,24 +136,29 @@ class Planner:
         elif role == "deactivated" and due < _INACTIVE_FOR and "Deactivated" in self.statuses:
             self._at(50, staking.deactivate, operator_id)
 
-    @property
-    def _unlock_at(self) -> int:
-        return self.head + self.players.locking_epochs * EPOCH_DURATION
+    def _plan_farewells(self, operator_id: int, operator: Operator) -> None:
+        """A third of a deregistered operator's nominators goes, two at least, one by one.
 
-    def _plan_stakes(self, operator_id: int, operator: Operator) -> None:
-        draw, staking = self.draw, self.staking
-        account = self.players.account(operator_id, draw.randrange(ACCOUNTS))
-        chance, offset = draw.randrange(100), draw.randrange(12, 30)
-        if chance < _DEPOSIT:
-            amount = max(AI3, operator.current_total_stake // draw.randrange(50, 5_000))
-            amount += draw.randrange(AI3)
-            self._at(offset, staking.deposit, operator_id, account, amount)
-        elif chance < _WITHDRAW:
-            percent = draw.randrange(1, 30)
-            self._at(offset, staking.withdraw, operator_id, account, percent, self._unlock_at)
-        elif chance < _UNLOCK:
-            confirmed = self.head - self.players.locking_epochs * EPOCH_DURATION
-            self._at(offset, staking.unlock_funds, operator_id, account, confirmed)
+        The owner goes last, in the very block that ends the epoch.
+        """
+        info, staking = operator.partial_status.detail, self.staking
+        if not isinstance(info, DeregisteredInfo):
+            raise TypeError(f"operator {operator_id} is deregistered without saying since when")
+        if info.unlock_at_confirmed_domain_block_number > self.head + _FAREWELLS:
+            return
+        owner = staking.owner(operator_id)
+        others = [one for one in staking.nominators.of(operator_id) if one != owner]
+        going = others[: max(2, -(-len(others) // 3))]
+        for number, account in enumerate(going):
+            offset = _FAREWELLS + 9 * number % 45
+            self._at(offset, staking.unlock_nominator, operator_id, account)
+        if len(going) == len(others):
+            self._at(AT_TRANSITION, self._say_farewell_last, operator_id, owner)
+
+    def _say_farewell_last(self, operator_id: int, owner: bytes) -> None:
+        """The owner goes, unless the epoch was too short for all others to have gone before."""
+        if list(self.staking.nominators.of(operator_id)) == [owner]:
+            self.staking.unlock_nominator(operator_id, owner)
 
     def _plan_rewards(self, rewarded: list[int], epoch: int) -> None:
         for offset in _REWARD_OFFSETS:

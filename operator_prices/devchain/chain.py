@@ -2,7 +2,6 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from random import Random
 from typing import cast
 
 from operator_prices.devchain.blocks import GENESIS_MILLISECONDS, Blocks, draws_bundle, interval
@@ -29,17 +28,22 @@ class DevChain:
         self.runtimes: list[Runtime] = runtimes(scenario)
         self.blocks = Blocks(scenario.seed)
         self.ledger = Ledger()
-        self.domains = [Domain(0, scenario.created, scenario, self.ledger, scenario.operators)]
+        self.domains = [self._domain(0, scenario.created, scenario.operators)]
         if scenario.other_domain_operators:
-            created = scenario.created + 13
             others = scenario.other_domain_operators
-            self.domains.append(Domain(1, created, scenario, self.ledger, others))
+            self.domains.append(self._domain(1, scenario.created + 13, others))
         self._truth: list[EpochTruth] = []
         self.blocks.append(timestamp=GENESIS_MILLISECONDS, bundle=False, upgrade=False)
         while self._epochs_over < scenario.epochs:
             self.produce()
         for _ in range(scenario.blocks_after):
             self.produce()
+
+    def _domain(self, number: int, created: int, operators: int) -> Domain:
+        locking = self.runtimes[0].locking
+        return Domain(
+            number, created, self.scenario, self.ledger, operators=operators, locking=locking
+        )
 
     @property
     def _epochs_over(self) -> int:
@@ -115,6 +119,7 @@ class DevChain:
         start_head = self.head_domain_number(domain, domain.start)
         ends = domain.ends(head, start_head, bundle=bundle)
         domain.staking.price_unit = self.runtimes[runtime].price_unit
+        domain.staking.head = head
         ended = domain.play(number, head - start_head, ends, bundle=bundle)
         if ends:
             self._plan(domain, number - 1, head, runtime)
@@ -122,8 +127,8 @@ class DevChain:
 
     def _plan(self, domain: Domain, parent: int, head: int, runtime: int) -> None:
         """Plan the epoch that begins after `parent`, a block whose hash makes the draw its own."""
-        draw = Random(self.blocks.hash(parent).hex() + str(self.blocks.fork))  # noqa: S311
-        domain.plan(draw, head, self.runtimes[runtime].statuses)
+        luck = self.blocks.hash(parent).hex() + str(self.blocks.fork)
+        domain.plan(luck, head, self.runtimes[runtime].statuses)
 
     def _planned_upgrade(self) -> tuple[Upgrade, ...]:
         """The next upgrade of the scenario, if there is one."""

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import cast
 
-from operator_prices.devchain.agenda import AT_TRANSITION, Agenda, Event, Planner, Players
+from operator_prices.devchain.agenda import AT_TRANSITION, Agenda, Event, Planner
 from operator_prices.devchain.ledger import Ledger
+from operator_prices.devchain.lives import Lives
+from operator_prices.devchain.players import Players
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.staking import EPOCH_DURATION, Staking
 from operator_prices.devchain.truth import Before, Totals
@@ -29,12 +31,22 @@ class Domain:
     """Drives a domain. All its memory beside the ledger is derived from it, so it can be cut."""
 
     def __init__(
-        self, number: int, created: int, scenario: Scenario, ledger: Ledger, operators: int
+        self,
+        number: int,
+        created: int,
+        scenario: Scenario,
+        ledger: Ledger,
+        *,
+        operators: int,
+        locking: int,
     ) -> None:
         self.number = number
         self.created = created
         self.staking = Staking(
-            ledger, number, scenario.four_byte_prices if number == 0 else frozenset()
+            ledger,
+            number,
+            scenario.four_byte_prices if number == 0 else frozenset(),
+            locking,
         )
         self._scenario = scenario
         self._ledger = ledger
@@ -43,8 +55,10 @@ class Domain:
             domain=number,
             operators=operators,
             epochs=scenario.careers_over or scenario.epochs,
-            locking_epochs=scenario.locking_epochs,
+            locking_epochs=locking // EPOCH_DURATION,
             late_reward_every=scenario.late_reward_every,
+            crowd=scenario.nominators if number == 0 else 0,
+            acting_per_mille=scenario.acting_per_mille,
         )
         self._members: list[int] = []
         self._starts: list[int] = []
@@ -63,15 +77,17 @@ class Domain:
         """The block in which the current epoch began."""
         return self._starts[-1]
 
-    def plan(self, draw: Random, head: int, statuses: frozenset[str]) -> None:
+    def plan(self, luck: str, head: int, statuses: frozenset[str]) -> None:
         """Decide what the epoch will bring; to be called when one begins, or after a cut."""
+        self.staking.head = head
         planner = Planner(
             players=self._players,
             staking=self.staking,
             members=self._members,
-            draw=draw,
+            draw=Random(luck),  # noqa: S311
             head=head,
             statuses=statuses,
+            lives=Lives(self._players, self.staking, Random(luck + " lives")),  # noqa: S311
         )
         self._agenda = planner.agenda()
 
@@ -80,6 +96,7 @@ class Domain:
         known = {key[0] for key in self._ledger.keys("Operators")}
         self._members = [operator_id for operator_id in self._members if operator_id in known]
         self._starts = [start for start in self._starts if start < block]
+        self.staking.journal.cut(block)
 
     def ends(self, head: int, start_head: int, *, bundle: bool) -> int:
         """How many epochs end in the block that makes `head` the newest domain block."""

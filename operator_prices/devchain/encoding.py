@@ -140,6 +140,17 @@ class Codec:
                 return self.decode(constant["type"], bytes.fromhex(constant["value"][2:]))
         raise KeyError(f"this metadata has no constant {pallet}.{name}")
 
+    def whole_constant(self, pallet: str, name: str) -> int:
+        """A constant that is a little-endian number, whose bytes may happen to be text."""
+        for constant in self._pallets[pallet]["constants"]:
+            if constant["name"] == name:
+                value = constant["value"]
+                text = not value.startswith("0x")
+                return int.from_bytes(
+                    value.encode() if text else bytes.fromhex(value[2:]), "little"
+                )
+        raise KeyError(f"this metadata has no constant {pallet}.{name}")
+
     def variants(self, pallet: str, item: str, field: str) -> frozenset[str]:
         """The names of the variants of an enum that is a field of an item's value."""
         for one in self._composite(self.value_type(pallet, item)):

@@ -6,9 +6,16 @@ from scalecodec.base import RuntimeConfigurationObject
 from scalecodec.type_registry import load_type_registry_preset
 
 from operator_prices.devchain.scenario import Layout
+from operator_prices.devchain.staking import (
+    EPOCH_DURATION,
+    MIN_OPERATOR_STAKE,
+    WITHDRAWAL_LIMIT,
+)
 
 SPEC_NAME = "subspace"
 SS58_PREFIX = 6094
+LOCKING = 14_400
+"""Domain blocks for which a withdrawal is locked on the real network."""
 _STATUSES = {Layout.PERBILL_REWARDS: 4, Layout.PERBILL: 5, Layout.PERQUINTILL: 6}
 APIS = (
     ("0xdf6acb689907609b", 5),
@@ -137,7 +144,7 @@ def _pallet(
     }
 
 
-def own_metadata(layout: Layout, spec_version: int) -> bytes:
+def own_metadata(layout: Layout, spec_version: int, locking: int = LOCKING) -> bytes:
     """What `state_getMetadata` answers for a runtime of this layout."""
     types = _Types()
     pallets = [
@@ -152,10 +159,7 @@ def own_metadata(layout: Layout, spec_version: int) -> bytes:
             "Domains",
             12,
             _domains_storage(types, layout),
-            [
-                _constant(name, types.primitive("u32"), (100).to_bytes(4, "little"))
-                for name in ("StakeEpochDuration", "ConfirmationDepthK")
-            ],
+            _domains_constants(types, locking),
         ),
     ]
     content = {
@@ -168,6 +172,20 @@ def own_metadata(layout: Layout, spec_version: int) -> bytes:
     config.update_type_registry(load_type_registry_preset("core"))
     scale = config.create_scale_object("MetadataVersioned")
     return bytes(scale.encode(("0x6d657461", {"V14": content})).data)
+
+
+def _domains_constants(types: _Types, locking: int) -> list[dict[str, object]]:
+    u32, u128 = types.primitive("u32"), types.primitive("u128")
+    numbers = {
+        "StakeEpochDuration": EPOCH_DURATION,
+        "ConfirmationDepthK": 100,
+        "StakeWithdrawalLockingPeriod": locking,
+        "WithdrawalLimit": WITHDRAWAL_LIMIT,
+    }
+    return [
+        *(_constant(name, u32, one.to_bytes(4, "little")) for name, one in numbers.items()),
+        _constant("MinOperatorStake", u128, MIN_OPERATOR_STAKE.to_bytes(16, "little")),
+    ]
 
 
 def _system_storage(types: _Types) -> list[dict[str, object]]:
@@ -272,8 +290,9 @@ def _domains_storage(types: _Types, layout: Layout) -> list[dict[str, object]]:
     part = ("Perquintill", u64) if layout is Layout.PERQUINTILL else ("Perbill", u32)
     per_thing = types.wrap(f"sp_arithmetic::per_things::{part[0]}", part[1])
     price = types.wrap("pallet_domains::staking::SharePrice", per_thing)
-    deposit, withdrawal = _deposit(types, epoch), _withdrawal(types, epoch)
+    deposit, withdrawal = _deposit(types, epoch), _withdrawal(types, layout, epoch)
     staker = types.tupled(u64, account)
+    on_hold = [] if layout is Layout.PERBILL_REWARDS else ["DepositOnHold"]
     return [
         _map("SuccessfulBundles", "Identity", domain, types.vector(h256), b"\0"),
         _map("OperatorIdOwner", "Identity", u64, account, None),
@@ -282,6 +301,7 @@ def _domains_storage(types: _Types, layout: Layout) -> list[dict[str, object]]:
         _map("OperatorEpochSharePrice", "Identity Identity", types.tupled(u64, epoch), price, None),
         _map("Deposits", "Identity Identity", staker, deposit, None),
         _map("Withdrawals", "Identity Identity", staker, withdrawal, None),
+        *(_map(name, "Identity", staker, u128, bytes(16)) for name in on_hold),
         _map("PendingSlashes", "Identity", domain, ids, None),
         _map("DeregisteredOperators", "Identity", domain, ids, b"\0"),
         _map("InvalidBundleAuthors", "Identity", domain, ids, b"\0"),
@@ -328,7 +348,7 @@ def _deposit(types: _Types, epoch: int) -> int:
     )
 
 
-def _withdrawal(types: _Types, epoch: int) -> int:
+def _withdrawal(types: _Types, layout: Layout, epoch: int) -> int:
     u32, u128 = types.primitive("u32"), types.primitive("u128")
     balance = types.struct(
         "pallet_domains::staking::WithdrawalInBalance",
@@ -343,13 +363,15 @@ def _withdrawal(types: _Types, epoch: int) -> int:
         shares=u128,
         storage_fee_refund=u128,
     )
-    return types.struct(
-        "pallet_domains::staking::Withdrawal",
-        total_withdrawal_amount=u128,
-        total_storage_fee_withdrawal=u128,
-        withdrawals=types.vector(balance),
-        withdrawal_in_shares=types.option(shares),
-    )
+    fields = {
+        "total_withdrawal_amount": u128,
+        "total_storage_fee_withdrawal": u128,
+        "withdrawals": types.vector(balance),
+        "withdrawal_in_shares": types.option(shares),
+    }
+    if layout is Layout.PERBILL_REWARDS:
+        del fields["total_storage_fee_withdrawal"]
+    return types.struct("pallet_domains::staking::Withdrawal", None, **fields)
 
 
 def _extrinsic(types: _Types) -> dict[str, object]:

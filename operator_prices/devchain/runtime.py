@@ -6,6 +6,7 @@ from functools import cached_property
 from operator_prices.devchain.encoding import Codec, Entry, strip_length
 from operator_prices.devchain.metadata import SPEC_NAME, own_metadata
 from operator_prices.devchain.scenario import Layout, Scenario
+from operator_prices.devchain.staking import EPOCH_DURATION
 
 ITEMS = {
     "System": ("Number", "ParentHash", "BlockHash", "LastRuntimeUpgrade"),
@@ -18,6 +19,7 @@ ITEMS = {
         "OperatorEpochSharePrice",
         "Deposits",
         "Withdrawals",
+        "DepositOnHold",
         "PendingSlashes",
         "DeregisteredOperators",
         "InvalidBundleAuthors",
@@ -60,6 +62,16 @@ class Runtime:
             raise KeyError("the metadata has no Domains.OperatorEpochSharePrice")
         return 10**9 if entry.value_path.endswith("Perbill") else 10**18
 
+    @cached_property
+    def locking(self) -> int:
+        """Domain blocks for which what is withdrawn stays locked."""
+        return self.codec.whole_constant("Domains", "StakeWithdrawalLockingPeriod")
+
+    @property
+    def holds(self) -> bool:
+        """Whether the runtime keeps what is on hold for each deposit."""
+        return self.codec.entry("Domains", "DepositOnHold") is not None
+
 
 def runtimes(scenario: Scenario) -> list[Runtime]:
     """The first runtime and those that the scenario's upgrades bring, in their order."""
@@ -71,9 +83,10 @@ def runtimes(scenario: Scenario) -> list[Runtime]:
             raise ValueError(f"{scenario.metadata} has no runtime version in System.Version")
         return [Runtime(version["spec_name"], version["spec_version"], metadata, codec)]
     layouts: list[Layout] = [scenario.layout, *(upgrade.layout for upgrade in scenario.upgrades)]
-    return [_own_runtime(layout, number) for number, layout in enumerate(layouts, start=1)]
+    locking = scenario.locking_epochs * EPOCH_DURATION
+    return [_own_runtime(layout, number, locking) for number, layout in enumerate(layouts, start=1)]
 
 
-def _own_runtime(layout: Layout, spec_version: int) -> Runtime:
-    metadata = own_metadata(layout, spec_version)
+def _own_runtime(layout: Layout, spec_version: int, locking: int) -> Runtime:
+    metadata = own_metadata(layout, spec_version, locking)
     return Runtime(SPEC_NAME, spec_version, metadata, Codec(metadata))

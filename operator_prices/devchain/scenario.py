@@ -10,7 +10,10 @@ class Layout(StrEnum):
     """How a runtime lays out operators and share prices, oldest first."""
 
     PERBILL_REWARDS = "perbill-rewards"
-    """`Operators` carries `current_epoch_rewards`, four statuses, prices of four bytes."""
+    """`Operators` carries `current_epoch_rewards`, four statuses, prices of four bytes.
+
+    There is no `DepositOnHold`, and `Withdrawals` has no `total_storage_fee_withdrawal`.
+    """
     PERBILL = "perbill"
     """Five statuses, prices of four bytes."""
     PERQUINTILL = "perquintill"
@@ -53,7 +56,15 @@ class Scenario:
     created: int = 40
     """The block that creates domain 0."""
     locking_epochs: int = 40
-    """Epochs between an operator's deregistration and the unlocking of its last stake."""
+    """Epochs for which what is withdrawn, or staked on an operator that leaves, stays locked.
+
+    Constant `StakeWithdrawalLockingPeriod` in domain blocks, a hundred an epoch; metadata from a
+    file has its own.
+    """
+    nominators: int = 0
+    """A crowd of further nominators of domain 0, each of whom stakes on an operator."""
+    acting_per_mille: int = 10
+    """How many of a thousand of the crowd act in an epoch."""
     forced: tuple[int, ...] = (60,)
     """Epochs that root ends early."""
     missed: tuple[int, ...] = ()
@@ -81,6 +92,8 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.operators < 1:
             raise ValueError("a chain has at least one operator and no negative number of epochs")
+        if self.nominators < 0 or not 0 <= self.acting_per_mille <= 1000:  # noqa: PLR2004
+            raise ValueError("of a crowd of 0 or more nominators 0 to 1000 of a thousand may act")
         if self.created < 2:  # noqa: PLR2004
             raise ValueError("the domain is created after the first block, at block 2 or later")
         irregular = {*self.forced, *self.missed}

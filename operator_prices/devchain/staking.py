@@ -2,43 +2,57 @@
 
 from typing import cast
 
+from operator_prices.devchain.journal import Act, EpochEnd, Journal, Kind
 from operator_prices.devchain.ledger import Ledger
+from operator_prices.devchain.nominators import Holding, Nominators
 from operator_prices.devchain.records import (
     PENDING_SLASH,
     REGISTERED,
-    Deposit,
     DeregisteredInfo,
     KnownDeposit,
     Operator,
-    PendingDeposit,
     Status,
     Summary,
-    Withdrawal,
-    WithdrawalInBalance,
     WithdrawalInShares,
 )
+from operator_prices.devchain.shares import (
+    PERQUINTILL,
+    part_of_fee,
+    share_price,
+    shares_to_stake,
+    stake_to_shares,
+)
 
-PERQUINTILL = 10**18
 EPOCH_DURATION = 100
 """Domain blocks in an epoch: constant `StakeEpochDuration`."""
-
-
-def share_price(shares: int, stake: int, unit: int) -> int:
-    """Shares per stake in parts of `unit`, rounded down; one where there are none."""
-    if shares > stake:
-        raise AssertionError(f"{shares} shares on a stake of {stake}: a share costs less than one")
-    return shares * unit // stake if shares else unit
+WITHDRAWAL_LIMIT = 32
+"""Withdrawals that may wait for one account with one operator: constant `WithdrawalLimit`."""
+MIN_OPERATOR_STAKE = 100 * 10**18
+"""Shannons that an owner must leave in: constant `MinOperatorStake`."""
+_CHARGED_EVERY = 8
+_CHARGE = 20
+"""Every so many epochs bundles have cost a fund one part in 2 to this power."""
 
 
 class Staking:
-    """The staking of one domain. Amounts are Shannons, floor division throughout."""
+    """The staking of one domain. Amounts are Shannons, floor division throughout.
 
-    def __init__(self, ledger: Ledger, domain: int, four_byte: frozenset[tuple[int, int]]) -> None:
+    A call that the pallet refuses changes nothing and returns false.
+    """
+
+    def __init__(
+        self, ledger: Ledger, domain: int, four_byte: frozenset[tuple[int, int]], locking: int
+    ) -> None:
         self.domain = domain
         self.price_unit = PERQUINTILL
         """What the executing runtime counts prices in: 10^18, or 10^9 with `Perbill`."""
+        self.head = 0
+        """`HeadDomainNumber` while a block is executed, the block's own bundle included."""
+        self.journal = Journal()
+        self.nominators = Nominators(ledger, domain, self.journal)
         self._ledger = ledger
         self._four_byte = four_byte
+        self._locking = locking
 
     # --- reading ---
 
@@ -56,11 +70,12 @@ class Staking:
         key = (operator_id, self.domain, epoch)
         return cast("int | None", self._ledger.read("OperatorEpochSharePrice", *key))
 
-    def deposit_of(self, operator_id: int, account: bytes) -> Deposit | None:
-        return cast("Deposit | None", self._ledger.read("Deposits", operator_id, account))
+    def owner(self, operator_id: int) -> bytes:
+        return cast("bytes", self._ledger.read("OperatorIdOwner", operator_id))
 
-    def _withdrawal_of(self, operator_id: int, account: bytes) -> Withdrawal | None:
-        return cast("Withdrawal | None", self._ledger.read("Withdrawals", operator_id, account))
+    def shares_of(self, operator_id: int, account: bytes) -> int:
+        """The account's shares as the chain would convert them now."""
+        return self.nominators.converted(operator_id, account).known.shares
 
     def _members(self, item: str) -> frozenset[int]:
         return cast("frozenset[int] | None", self._ledger.read(item, self.domain)) or frozenset()
@@ -74,10 +89,13 @@ class Staking:
         self._ledger.write(summary, "DomainStakingSummary", self.domain)
 
     def _put_price(self, operator_id: int, epoch: int, price: int) -> None:
-        perquintill = price * (PERQUINTILL // self.price_unit)
-        if (operator_id, epoch) in self._four_byte:
-            perquintill -= perquintill % 10**9
-        self._ledger.write(perquintill, "OperatorEpochSharePrice", operator_id, self.domain, epoch)
+        self._ledger.write(price, "OperatorEpochSharePrice", operator_id, self.domain, epoch)
+
+    def _price_now(self, operator_id: int, epoch: int, shares: int, stake: int) -> int:
+        """The price of an operator's epoch in Perquintill, as fine as the runtime has it."""
+        unit = self.price_unit
+        price = share_price(shares, stake, unit) * (PERQUINTILL // unit)
+        return price - price % 10**9 if (operator_id, epoch) in self._four_byte else price
 
     def _put_members(self, item: str, members: frozenset[int]) -> None:
         self._ledger.write(members or None, item, self.domain)
@@ -118,15 +136,37 @@ class Staking:
         ledger.write(owner, "OperatorIdOwner", operator_id)
         summary = self.summary()
         self._put_summary(summary._replace(next_operators=summary.next_operators | {operator_id}))
-        self._put_price(operator_id, summary.current_epoch_index, self.price_unit)
-        self.deposit(operator_id, owner, amount)
+        self._put_price(operator_id, summary.current_epoch_index, PERQUINTILL)
+        self._note("register", operator_id, owner, tax)
+        if not self.deposit(operator_id, owner, amount):
+            raise AssertionError(f"operator {operator_id} begins with less than its own minimum")
         return operator_id
 
-    def deposit(self, operator_id: int, account: bytes, amount: int) -> None:
-        """Deposit into a pool: a fifth is reserved for storage fees, the rest enters at the end."""
-        operator = self._known(operator_id)
+    def deposit(self, operator_id: int, account: bytes, amount: int) -> bool:
+        """Deposit into a pool: a fifth is reserved for storage fees, the rest enters at the end.
+
+        Who has no shares yet must bring the operator's minimum.
+        """
+        operator = self.operator(operator_id)
+        fee = amount // 5
+        deposit = self.nominators.with_paid_in(operator_id, account, self._epoch, amount - fee, fee)
+        pending = deposit.pending
+        paid_in = pending.amount + pending.storage_fee_deposit if pending else 0
+        new = not deposit.known.shares
+        if operator is None or operator.partial_status != REGISTERED:
+            return False
+        if new and paid_in < operator.minimum_nominator_stake:
+            return False
+        self._note("deposit", operator_id, account, amount)
+        self._pay_in(operator_id, account, amount)
+        return True
+
+    def _pay_in(self, operator_id: int, account: bytes, amount: int) -> None:
         fee = amount // 5
         staking = amount - fee
+        operator = self._known(operator_id)
+        deposit = self.nominators.with_paid_in(operator_id, account, self._epoch, staking, fee)
+        self.nominators.pay_in(operator_id, account, deposit, staking)
         self._put(
             operator_id,
             operator._replace(
@@ -134,42 +174,63 @@ class Staking:
                 total_storage_fee_deposit=operator.total_storage_fee_deposit + fee,
             ),
         )
-        epoch = (self.domain, self.summary().current_epoch_index)
-        deposit = self._converted(operator_id, account)
-        before = deposit.pending or PendingDeposit(epoch, 0, 0)
-        pending = PendingDeposit(epoch, before.amount + staking, before.storage_fee_deposit + fee)
-        self._ledger.write(deposit._replace(pending=pending), "Deposits", operator_id, account)
-
-    def _converted(self, operator_id: int, account: bytes) -> Deposit:
-        """The deposit, what was pending of past epochs turned into shares at their price."""
-        deposit = self.deposit_of(operator_id, account) or Deposit(KnownDeposit(0, 0), None)
-        pending = deposit.pending
-        if pending is None or pending.effective_domain_epoch[1] == self._epoch:
-            return deposit
-        price = self.price(operator_id, pending.effective_domain_epoch[1])
-        if price is None:  # the operator was not finalized: what is pending waits on
-            return deposit
-        shares = pending.amount * price // PERQUINTILL
-        known = KnownDeposit(
-            deposit.known.shares + shares,
-            deposit.known.storage_fee_deposit + pending.storage_fee_deposit,
-        )
-        return Deposit(known, None)
 
     @property
     def _epoch(self) -> int:
         return self.summary().current_epoch_index
 
-    def withdraw(self, operator_id: int, account: bytes, percent: int, unlock_at: int) -> bool:
-        """Take a part of the account's shares out; false if there is nothing to take."""
-        deposit = self._converted(operator_id, account)
-        shares = deposit.known.shares * percent // 100
-        if not shares:
+    def _note(self, kind: Kind, operator_id: int, account: bytes, number: int) -> None:
+        act = Act(self._ledger.block, kind, operator_id, account, number)
+        self.journal.acts.append(act)
+
+    def withdraw(self, operator_id: int, account: bytes, shares: int) -> bool:
+        """Take shares out of a pool, all of them if the rest were below the minimum."""
+        operator = self.operator(operator_id)
+        deposit = self.nominators.converted(operator_id, account)
+        known = deposit.known
+        waiting = len(self.nominators.settled(operator_id, account).withdrawals)
+        if operator is None or not 0 < shares <= known.shares or waiting >= WITHDRAWAL_LIMIT:
             return False
+        left = known.shares - shares
+        worth = self._worth(operator_id, operator, left)
+        worth += part_of_fee(known.storage_fee_deposit, left, known.shares)
+        owns = account == self.owner(operator_id)
+        if left and not owns and worth < operator.minimum_nominator_stake:
+            shares, left = known.shares, 0
+        if (
+            operator.partial_status != REGISTERED
+            or (owns and worth < MIN_OPERATOR_STAKE)
+            or shares > operator.current_total_shares - operator.withdrawals_in_epoch
+        ):
+            return False
+        pending = deposit.pending
+        if not left and pending is not None:
+            paid_in = pending.amount + pending.storage_fee_deposit
+            if paid_in < operator.minimum_nominator_stake:
+                return False
+        fee = part_of_fee(known.storage_fee_deposit, shares, known.shares)
+        self._take_out(
+            operator_id, account, KnownDeposit(left, known.storage_fee_deposit - fee), shares, fee
+        )
+        return True
+
+    def _worth(self, operator_id: int, operator: Operator, shares: int) -> int:
+        """What shares are worth now, this epoch's rewards so far included."""
+        reward = self.summary().current_epoch_rewards.get(operator_id, 0)
+        stake = operator.current_total_stake + reward - reward * operator.nomination_tax // 100
+        price = self._price_now(operator_id, self._epoch, operator.current_total_shares, stake)
+        return shares_to_stake(shares, price)
+
+    def _take_out(
+        self, operator_id: int, account: bytes, known: KnownDeposit, shares: int, fee: int
+    ) -> None:
+        self._note("withdraw", operator_id, account, shares)
+        refund = self._redeem(operator_id, fee)
+        leaving = WithdrawalInShares(
+            (self.domain, self._epoch), self.head + self._locking, shares, refund
+        )
+        self.nominators.take_out(operator_id, account, known, leaving)
         operator = self._known(operator_id)
-        fee = deposit.known.storage_fee_deposit * percent // 100
-        known = KnownDeposit(deposit.known.shares - shares, deposit.known.storage_fee_deposit - fee)
-        self._ledger.write(deposit._replace(known=known), "Deposits", operator_id, account)
         self._put(
             operator_id,
             operator._replace(
@@ -177,53 +238,39 @@ class Staking:
                 total_storage_fee_deposit=operator.total_storage_fee_deposit - fee,
             ),
         )
-        withdrawal = self._settled(operator_id, account)
-        before = withdrawal.withdrawal_in_shares
-        if before is not None:
-            shares, fee = shares + before.shares, fee + before.storage_fee_refund
-        leaving = WithdrawalInShares((self.domain, self._epoch), unlock_at, shares, fee)
-        self._ledger.write(
-            withdrawal._replace(withdrawal_in_shares=leaving), "Withdrawals", operator_id, account
-        )
-        return True
 
-    def _settled(self, operator_id: int, account: bytes) -> Withdrawal:
-        """The withdrawal, shares that left in past epochs turned into balance at their price."""
-        withdrawal = self._withdrawal_of(operator_id, account) or Withdrawal(0, 0, (), None)
-        leaving = withdrawal.withdrawal_in_shares
-        if leaving is None or leaving.domain_epoch[1] == self._epoch:
-            return withdrawal
-        price = self.price(operator_id, leaving.domain_epoch[1])
-        if price is None:
-            return withdrawal
-        amount = leaving.shares * PERQUINTILL // price
-        unlocking = WithdrawalInBalance(
-            leaving.unlock_at_confirmed_domain_block_number, amount, leaving.storage_fee_refund
-        )
-        return Withdrawal(
-            withdrawal.total_withdrawal_amount + amount,
-            withdrawal.total_storage_fee_withdrawal + leaving.storage_fee_refund,
-            (*withdrawal.withdrawals, unlocking),
-            None,
-        )
-
-    def unlock_funds(self, operator_id: int, account: bytes, confirmed: int) -> None:
+    def unlock_funds(self, operator_id: int, account: bytes) -> bool:
         """Pay out the account's withdrawals that have waited long enough."""
-        withdrawal = self._settled(operator_id, account)
-        waiting = tuple(
-            one
-            for one in withdrawal.withdrawals
-            if one.unlock_at_confirmed_domain_block_number > confirmed
+        unlocked = self.nominators.unlock(operator_id, account, self.head)
+        if unlocked:
+            self._note("unlock", operator_id, account, self.head)
+        return unlocked
+
+    # --- the storage fund ---
+
+    def _spent(self, operator_id: int) -> int:
+        """What the operator's bundles have cost its storage fund so far."""
+        return cast("int | None", self._ledger.read("StorageFundSpent", operator_id)) or 0
+
+    def _redeem(self, operator_id: int, fee: int) -> int:
+        """Take a part of the deposits for storage out of the fund, at the fund's price."""
+        deposits, spent = (
+            self._known(operator_id).total_storage_fee_deposit,
+            self._spent(operator_id),
         )
-        left: Withdrawal | None = withdrawal._replace(
-            total_withdrawal_amount=sum(one.amount_to_unlock for one in waiting),
-            total_storage_fee_withdrawal=sum(one.storage_fee_refund for one in waiting),
-            withdrawals=waiting,
-        )
-        if not waiting and withdrawal.withdrawal_in_shares is None:
-            left = None
-        if left != self._withdrawal_of(operator_id, account):
-            self._ledger.write(left, "Withdrawals", operator_id, account)
+        refund = part_of_fee(deposits - spent, fee, deposits) if spent else fee
+        if refund != fee:
+            self._ledger.write(spent - (fee - refund), "StorageFundSpent", operator_id)
+        return refund
+
+    def _charge(self, operator_id: int) -> int:
+        """What bundles of some epochs cost the fund."""
+        spent = self._spent(operator_id)
+        cost = self._known(operator_id).total_storage_fee_deposit - spent >> _CHARGE
+        self._ledger.write(spent + cost, "StorageFundSpent", operator_id)
+        return cost
+
+    # --- operators come and go ---
 
     def reward(self, rewards: dict[int, int]) -> None:
         summary = self.summary()
@@ -232,9 +279,10 @@ class Staking:
             total[operator_id] = total.get(operator_id, 0) + amount
         self._put_summary(summary._replace(current_epoch_rewards=total))
 
-    def deregister(self, operator_id: int, unlock_at: int) -> None:
-        info = DeregisteredInfo((self.domain, self._epoch), unlock_at)
+    def deregister(self, operator_id: int) -> None:
+        info = DeregisteredInfo((self.domain, self._epoch), self.head + self._locking)
         self._leave(operator_id, Status("Deregistered", info))
+        self._note("deregister", operator_id, self.owner(operator_id), 0)
         members = self._members("DeregisteredOperators")
         self._put_members("DeregisteredOperators", members | {operator_id})
 
@@ -243,16 +291,16 @@ class Staking:
         members = self._members("InvalidBundleAuthors")
         self._put_members("InvalidBundleAuthors", members | {operator_id})
 
-    def unmark_invalid(self, operator_id: int, accounts: list[bytes]) -> None:
-        self._return(operator_id, accounts)
+    def unmark_invalid(self, operator_id: int) -> None:
+        self._return(operator_id)
         members = self._members("InvalidBundleAuthors")
         self._put_members("InvalidBundleAuthors", members - {operator_id})
 
     def deactivate(self, operator_id: int) -> None:
         self._leave(operator_id, Status("Deactivated", self._epoch))
 
-    def reactivate(self, operator_id: int, accounts: list[bytes]) -> None:
-        self._return(operator_id, accounts)
+    def reactivate(self, operator_id: int) -> None:
+        self._return(operator_id)
 
     def pend_slash(self, operator_id: int) -> None:
         self._leave(operator_id, PENDING_SLASH)
@@ -264,76 +312,94 @@ class Staking:
         summary = self.summary()
         self._put_summary(summary._replace(next_operators=summary.next_operators - {operator_id}))
 
-    def _return(self, operator_id: int, accounts: list[bytes]) -> None:
+    def _return(self, operator_id: int) -> None:
         """Serve again. What was moved in an epoch that gave it no price is moved in this one."""
         self._put(operator_id, self._known(operator_id)._replace(partial_status=REGISTERED))
         summary = self.summary()
         self._put_summary(summary._replace(next_operators=summary.next_operators | {operator_id}))
-        now = (self.domain, summary.current_epoch_index)
-        for account in accounts:
-            key = (operator_id, account)
-            deposit = self._converted(*key)
-            if deposit.pending is not None:
-                pending = deposit.pending._replace(effective_domain_epoch=now)
-                self._ledger.write(deposit._replace(pending=pending), "Deposits", *key)
-            withdrawal = self._settled(*key)
-            if withdrawal.withdrawal_in_shares is not None:
-                leaving = withdrawal.withdrawal_in_shares._replace(domain_epoch=now)
-                self._ledger.write(
-                    withdrawal._replace(withdrawal_in_shares=leaving), "Withdrawals", *key
-                )
+        self.nominators.redate(operator_id, summary.current_epoch_index)
+        self._note("return", operator_id, self.owner(operator_id), 0)
 
-    def slash(self, operator_id: int, accounts: list[bytes]) -> None:
-        """Take everything and remove the operator. Its historic prices stay."""
-        operator = self._known(operator_id)
-        for account in accounts:
-            self._forget_account(operator_id, account)
-        self._to_treasury(operator.current_total_stake)
+    def slash(self, operator_id: int) -> None:
+        """Take all that is staked or waits, and remove the operator. Its historic prices stay.
+
+        What has not entered the pool goes back to who paid it in, with its storage fee.
+        """
+        self._note("slash", operator_id, self.owner(operator_id), 0)
+        taken = self._known(operator_id).current_total_stake
+        for account in list(self.nominators.of(operator_id)):
+            holding = self.nominators.close(operator_id, account)
+            withdrawal, pending = holding.withdrawal, holding.pending
+            taken += withdrawal.total_withdrawal_amount + withdrawal.total_storage_fee_withdrawal
+            fee = self._refund(operator_id, holding.pending_fee)
+            self.nominators.pay_back(operator_id, account, pending, pending, fee)
+        self._to_treasury(taken + self._fund(operator_id))
         self._remove(operator_id)
         self._put_members("PendingSlashes", self._members("PendingSlashes") - {operator_id})
 
-    def unlock_nominator(self, operator_id: int, account: bytes) -> None:
+    def unlock_nominator(self, operator_id: int, account: bytes) -> bool:
         """Pay one account of a deregistered operator out; the last one takes the operator away."""
-        operator = self._known(operator_id)
-        deposit = self._converted(operator_id, account)
-        pending = deposit.pending or PendingDeposit((self.domain, 0), 0, 0)
-        withdrawal = self._settled(operator_id, account).withdrawal_in_shares
-        waiting = withdrawal.shares if withdrawal else 0  # shares of the epoch it deregistered in
-        shares = deposit.known.shares + waiting
-        shares = min(shares, operator.current_total_shares)
+        operator = self.operator(operator_id)
+        info = operator.partial_status.detail if operator else None
+        if (
+            operator is None
+            or not isinstance(info, DeregisteredInfo)
+            or info.unlock_at_confirmed_domain_block_number > self.head
+            or self.nominators.deposit_of(operator_id, account) is None
+        ):
+            return False
+        self._note("leave", operator_id, account, self.head)
+        holding = self.nominators.close(operator_id, account)
+        amount = self._let_go(operator_id, operator, holding)
+        withdrawal = holding.withdrawal
+        fees = holding.deposit.known.storage_fee_deposit + holding.pending_fee
+        fee = withdrawal.total_storage_fee_withdrawal + self._refund(operator_id, fees)
+        amount += withdrawal.total_withdrawal_amount + holding.pending
+        self.nominators.pay_back(operator_id, account, amount, holding.on_hold, fee)
+        if not any(self.nominators.of(operator_id)):
+            self._clean_up(operator_id)
+        return True
+
+    def _let_go(self, operator_id: int, operator: Operator, holding: Holding) -> int:
+        """Take an account's shares out of a deregistered operator's pool; return their worth."""
+        shares = holding.shares
         price = share_price(
             operator.current_total_shares, operator.current_total_stake, PERQUINTILL
         )
-        amount = min(shares * PERQUINTILL // price, operator.current_total_stake)
-        amount = min(
-            amount,
-            operator.current_total_stake - (operator.current_total_shares - shares),
+        amount = shares_to_stake(shares, price)
+        waiting = shares - holding.deposit.known.shares
+        self._put(
+            operator_id,
+            operator._replace(
+                current_total_stake=operator.current_total_stake - amount,
+                current_total_shares=operator.current_total_shares - shares,
+                deposits_in_epoch=operator.deposits_in_epoch - holding.pending,
+                withdrawals_in_epoch=operator.withdrawals_in_epoch - waiting,
+            ),
         )
-        fees = deposit.known.storage_fee_deposit + pending.storage_fee_deposit
-        operator = operator._replace(
-            current_total_stake=operator.current_total_stake - amount,
-            current_total_shares=operator.current_total_shares - shares,
-            deposits_in_epoch=max(0, operator.deposits_in_epoch - pending.amount),
-            withdrawals_in_epoch=operator.withdrawals_in_epoch - waiting,
-            total_storage_fee_deposit=max(0, operator.total_storage_fee_deposit - fees),
-        )
-        self._put(operator_id, operator)
-        self._forget_account(operator_id, account)
+        return amount
 
-    def clean_up(self, operator_id: int) -> None:
+    def _refund(self, operator_id: int, fee: int) -> int:
+        """Take a deposit for storage out of the fund; return what it brings."""
+        refund = self._redeem(operator_id, fee)
+        operator = self._known(operator_id)
+        left = operator.total_storage_fee_deposit - fee
+        self._put(operator_id, operator._replace(total_storage_fee_deposit=left))
+        return refund
+
+    def _fund(self, operator_id: int) -> int:
+        return self._known(operator_id).total_storage_fee_deposit - self._spent(operator_id)
+
+    def _clean_up(self, operator_id: int) -> None:
         """Remove an operator that nobody has stake with any more, and all its historic prices."""
-        self._to_treasury(self._known(operator_id).current_total_stake)
+        stake = self._known(operator_id).current_total_stake
+        self._to_treasury(stake + self._fund(operator_id))
         self._remove(operator_id)
         members = self._members("DeregisteredOperators")
         self._put_members("DeregisteredOperators", members - {operator_id})
         for key in self._ledger.keys("OperatorEpochSharePrice"):
             if key[0] == operator_id and self._ledger.read("OperatorEpochSharePrice", *key):
                 self._ledger.write(None, "OperatorEpochSharePrice", *key)
-
-    def _forget_account(self, operator_id: int, account: bytes) -> None:
-        for item in ("Deposits", "Withdrawals"):
-            if self._ledger.read(item, operator_id, account) is not None:
-                self._ledger.write(None, item, operator_id, account)
 
     def _remove(self, operator_id: int) -> None:
         self._ledger.write(None, "Operators", operator_id)
@@ -349,15 +415,30 @@ class Staking:
 
     def finalize(self) -> None:
         """End the epoch: rewards, then prices, then withdrawals, then deposits."""
-        self._take_tax_and_stake_rewards()
         summary = self.summary()
+        epoch, rewards = summary.current_epoch_index, self._take_tax_and_stake_rewards()
+        charges = {
+            operator_id: self._charge(operator_id)
+            for operator_id in rewards
+            if epoch % _CHARGED_EVERY == operator_id % _CHARGED_EVERY
+        }
         current = {
-            operator_id: self._finalize_operator(operator_id, summary.current_epoch_index)
+            operator_id: self._finalize_operator(operator_id, epoch)
             for operator_id in sorted(summary.next_operators)
         }
+        self.journal.acts.append(
+            EpochEnd(
+                self._ledger.block,
+                epoch,
+                rewards,
+                charges,
+                summary.next_operators,
+                self.price_unit,
+            )
+        )
         self._put_summary(
             Summary(
-                current_epoch_index=summary.current_epoch_index + 1,
+                current_epoch_index=epoch + 1,
                 current_total_stake=sum(current.values()),
                 current_operators=current,
                 next_operators=summary.next_operators,
@@ -365,20 +446,23 @@ class Staking:
             )
         )
 
-    def _take_tax_and_stake_rewards(self) -> None:
+    def _take_tax_and_stake_rewards(self) -> dict[int, int]:
+        """Stake what was earned, the tax as the owner's deposit; return what was staked."""
+        staked = {}
         for operator_id, reward in sorted(self.summary().current_epoch_rewards.items()):
             operator = self.operator(operator_id)
             if operator is None or operator.partial_status == PENDING_SLASH:
                 self._to_treasury(reward)
                 continue
+            staked[operator_id] = reward
             tax = reward * operator.nomination_tax // 100
             self._put(
                 operator_id,
                 operator._replace(current_total_stake=operator.current_total_stake + reward - tax),
             )
             if tax:
-                owner = cast("bytes", self._ledger.read("OperatorIdOwner", operator_id))
-                self.deposit(operator_id, owner, tax)
+                self._pay_in(operator_id, self.owner(operator_id), tax)
+        return staked
 
     def _finalize_operator(self, operator_id: int, epoch: int) -> int:
         """The operator's stake in the next epoch."""
@@ -387,12 +471,9 @@ class Staking:
         stake, shares = operator.current_total_stake, operator.current_total_shares
         if not deposits and not withdrawals:
             return stake
-        unit = self.price_unit
-        price = share_price(shares, stake, unit)
-        stake -= withdrawals * unit // price
-        shares -= withdrawals
-        stake += deposits
-        shares += deposits * price // unit
+        price = self._price_now(operator_id, epoch, shares, stake)
+        stake += deposits - shares_to_stake(withdrawals, price)
+        shares += stake_to_shares(deposits, price) - withdrawals
         self._put(
             operator_id,
             operator._replace(
