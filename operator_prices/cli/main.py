@@ -12,20 +12,16 @@ from operator_prices import store
 from operator_prices.cli import configured, moving, naming, publishing
 from operator_prices.cli.console import Console
 from operator_prices.cli.options import (
+    ALL,
+    API,
+    DATABASE,
     INCOMPLETE,
-    ApiDatabaseUrl,
-    ApiPort,
-    CorsOrigins,
-    DatabaseUrl,
-    DataDir,
-    DomainId,
+    NODE,
     FirstEpoch,
     LastEpoch,
     NoBackup,
-    NodeUrl,
-    ReadPath,
-    UiPort,
     last_epoch,
+    with_settings,
 )
 from operator_prices.errors import ExplainedError
 from operator_prices.local.database import migrated_database, upgrade, usable_database
@@ -64,98 +60,64 @@ app.add_typer(publishing.app)
 
 
 @app.command()
+@with_settings(*ALL)
 def up(
     *,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    archive_node_url: NodeUrl = None,
-    domain_id: DomainId = None,
-    ui_port: UiPort = None,
-    api_port: ApiPort = None,
-    api_database_url: ApiDatabaseUrl = None,
-    cors_origins: CorsOrigins = None,
-    read_path: ReadPath = None,
+    asked: Settings,
     once: Annotated[bool, typer.Option("--once", help="Exit after the summary.")] = False,
     no_backup: NoBackup = False,
 ) -> None:
     """Start everything, fill the tables, serve the Dagster UI and the dashboard until Ctrl-C."""
     from operator_prices.cli import up as everything  # noqa: PLC0415
 
-    settings = Settings.read(
-        data_dir=data_dir,
-        database_url=database_url,
-        archive_node_url=archive_node_url,
-        domain_id=domain_id,
-        ui_port=ui_port,
-        api_port=api_port,
-        api_database_url=api_database_url,
-        cors_origins=cors_origins,
-        read_path=read_path,
-    )
-    if not everything.up(settings, Console(), once=once, backup=not no_backup):
+    if not everything.up(asked, Console(), once=once, backup=not no_backup):
         raise typer.Exit(INCOMPLETE)
 
 
 @app.command()
-def serve(
-    *,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    api_port: ApiPort = None,
-    api_database_url: ApiDatabaseUrl = None,
-    cors_origins: CorsOrigins = None,
-    read_path: ReadPath = None,
-) -> None:
+@with_settings(*DATABASE, *API)
+def serve(*, asked: Settings) -> None:
     """Serve the API and the dashboard alone, until Ctrl-C."""
     from operator_prices.local import api, exposure  # noqa: PLC0415
 
-    settings = Settings.read(
-        data_dir=data_dir,
-        database_url=database_url,
-        api_port=api_port,
-        api_database_url=api_database_url,
-        cors_origins=cors_origins,
-        read_path=read_path,
-    )
-    require_port_free(settings.api_host, settings.api_port, "API_PORT")
-    for warning in exposure.warnings(settings, ui=False):
+    require_port_free(asked.api_host, asked.api_port, "API_PORT")
+    for warning in exposure.warnings(asked, ui=False):
         Console().say(warning)
-    if settings.api_database_url is not None:
-        raise typer.Exit(api.run(settings, embedded=False))
-    with migrated_database(settings, session=False) as stored:
-        raise typer.Exit(api.run(stored, embedded=settings.database_url is None))
+    if asked.api_database_url is not None:
+        raise typer.Exit(api.run(asked, embedded=False))
+    with migrated_database(asked, session=False) as stored:
+        raise typer.Exit(api.run(stored, embedded=asked.database_url is None))
 
 
 @app.command()
+@with_settings(*DATABASE)
 def migrate(
     *,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
+    asked: Settings,
     no_backup: NoBackup = False,
 ) -> None:
     """Apply the migrations that the database lacks; readers of old tables are not stopped."""
-    with usable_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings:
+    with usable_database(asked) as settings:
         done = upgrade(settings, backup=not no_backup)
     Console().upgraded(done)
 
 
 @app.command()
-def rollback(*, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+@with_settings(*DATABASE)
+def rollback(*, asked: Settings) -> None:
     """Take all migrations back: what was there before is there again, what was added is gone."""
-    with usable_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings:
+    with usable_database(asked) as settings:
         taken = migrations.rollback(str(settings.database_url))
     Console().say(f"Taken back: {', '.join(taken) or 'nothing, no migration was applied'}")
 
 
 @app.command()
+@with_settings(*NODE)
 def backfill(
     *,
+    asked: Settings,
     first: FirstEpoch,
     last: LastEpoch,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    archive_node_url: NodeUrl = None,
-    domain_id: DomainId = None,
     counts: Annotated[
         bool,
         typer.Option(
@@ -177,12 +139,6 @@ def backfill(
 
     final = last_epoch(last, first)
     console = Console()
-    asked = Settings.read(
-        data_dir=data_dir,
-        database_url=database_url,
-        archive_node_url=archive_node_url,
-        domain_id=domain_id,
-    )
     with usable_database(asked) as stored:
         console.upgraded(upgrade(stored, backup=not no_backup), quiet=True)
         with usable_node(stored) as settings:
@@ -198,26 +154,18 @@ def backfill(
 
 
 @app.command("verify-chain")
+@with_settings(*NODE)
 def verify_chain(
     *,
+    asked: Settings,
     first: FirstEpoch = 0,
     last: LastEpoch = "latest",
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    archive_node_url: NodeUrl = None,
-    domain_id: DomainId = None,
 ) -> None:
     """Recheck stored block hashes against the chain; read again the epochs whose block it lost."""
     from operator_prices.runs.backfill import recheck_range  # noqa: PLC0415
 
     final = last_epoch(last, first)
     console = Console()
-    asked = Settings.read(
-        data_dir=data_dir,
-        database_url=database_url,
-        archive_node_url=archive_node_url,
-        domain_id=domain_id,
-    )
     with migrated_database(asked) as stored, usable_node(stored) as settings:
         left, done = recheck_range(settings, first, final, progress=console.progress)
     console.rechecked(left, done)
@@ -226,22 +174,11 @@ def verify_chain(
 
 
 @app.command()
-def status(
-    *,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    archive_node_url: NodeUrl = None,
-    domain_id: DomainId = None,
-) -> None:
+@with_settings(*NODE)
+def status(*, asked: Settings) -> None:
     """Show the chain's head, what is completed, stored and missing, and who is at work."""
     from operator_prices.runs.chain import chain_extent  # noqa: PLC0415
 
-    asked = Settings.read(
-        data_dir=data_dir,
-        database_url=database_url,
-        archive_node_url=archive_node_url,
-        domain_id=domain_id,
-    )
     with (
         migrated_database(asked) as stored,
         usable_node(stored) as settings,

@@ -9,13 +9,7 @@ import typer
 
 from operator_prices import store
 from operator_prices.cli.console import Console
-from operator_prices.cli.options import (
-    INCOMPLETE,
-    DatabaseUrl,
-    DataDir,
-    DomainId,
-    FirstEpoch,
-)
+from operator_prices.cli.options import DATABASE, INCOMPLETE, FirstEpoch, with_settings
 from operator_prices.errors import ExplainedError
 from operator_prices.local import backups
 from operator_prices.local.database import migrated_database, usable_database
@@ -34,6 +28,7 @@ class OffendersFoundError(ExplainedError):
 
 
 @app.command("import-legacy")
+@with_settings(*DATABASE, "domain_id")
 def import_legacy(
     source: Annotated[
         str,
@@ -44,6 +39,7 @@ def import_legacy(
         ),
     ] = "",
     *,
+    asked: Settings,
     keep_raw: Annotated[
         bool, typer.Option("--keep-raw", help="Keep the rows of SOURCE as they are, not reduced.")
     ] = False,
@@ -53,9 +49,6 @@ def import_legacy(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if something is in quarantine.")
     ] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    domain_id: DomainId = None,
 ) -> None:
     """Bring in the snapshots of the old system, window by window; a second time it goes on."""
     from operator_prices.runs.legacy import import_source  # noqa: PLC0415
@@ -69,7 +62,6 @@ def import_legacy(
         raise typer.BadParameter("--keep-raw is for a SOURCE; without one say --reduce or nothing")
     _start_lean()
     console = Console()
-    asked = Settings.read(data_dir=data_dir, database_url=database_url, domain_id=domain_id)
     with migrated_database(asked) as settings:
         done = import_source(
             settings, source, keep_raw=keep_raw, reduce=reduce, progress=console.import_progress
@@ -80,33 +72,33 @@ def import_legacy(
 
 
 @app.command()
+@with_settings(*DATABASE)
 def backup(
     file: Annotated[Path, typer.Argument(help="Where to; a file of that name is replaced.")],
     *,
+    asked: Settings,
     with_runs: Annotated[
         bool, typer.Option("--with-runs", help="Dagster's history of runs, too.")
     ] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
 ) -> None:
     """Write what is ours in the database to FILE: tables, views, functions, nothing of others."""
-    with usable_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings:
+    with usable_database(asked) as settings:
         size = backups.backup(str(settings.database_url), file, with_runs=with_runs)
     Console().say(f"Backup: {file} ({size:,} bytes)")
 
 
 @app.command()
+@with_settings(*DATABASE)
 def restore(
     file: Annotated[Path, typer.Argument(help="What `backup` or `migrate` wrote.")],
     *,
+    asked: Settings,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace our tables where they are.")
     ] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
 ) -> None:
     """Put back what FILE holds, in one transaction; what is not ours is not touched."""
-    with usable_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings:
+    with usable_database(asked) as settings:
         done = backups.restore(str(settings.database_url), file, replace=replace)
     checked = f"{done.tables} tables compared row by row" if done.tables else "an old backup, which"
     checked += "" if done.tables else " has no digests to compare with"
@@ -118,29 +110,29 @@ def restore(
 
 
 @app.command("export")
+@with_settings(*DATABASE)
 def export_epochs(
     file: Annotated[Path, typer.Argument(help="The file to write.")],
     *,
+    asked: Settings,
     form: Annotated[
         Form,
         typer.Option("--format", help="How it is written; import-legacy reads all of them back."),
     ] = "sqlite",
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
 ) -> None:
     """Write the raw epochs to FILE in one of the old system's forms."""
-    _export(Settings.read(data_dir=data_dir, database_url=database_url), file, form)
+    _export(asked, file, form)
 
 
 @app.command("export-sqlite")
+@with_settings(*DATABASE)
 def export_sqlite(
     file: Annotated[Path, typer.Argument(help="The SQLite file to write.")],
     *,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
+    asked: Settings,
 ) -> None:
     """Write the raw epochs to a SQLite file of the old layout: `export` with its default format."""
-    _export(Settings.read(data_dir=data_dir, database_url=database_url), file, "sqlite")
+    _export(asked, file, "sqlite")
 
 
 def _export(settings: Settings, file: Path, form: Form) -> None:
@@ -155,12 +147,13 @@ def _export(settings: Settings, file: Path, form: Form) -> None:
 
 
 @app.command()
-def verify(*, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+@with_settings(*DATABASE)
+def verify(*, asked: Settings) -> None:
     """Hold all tables against the raw JSON and the old view (parity), and say what is missing."""
     from operator_prices.store.parity import findings  # noqa: PLC0415
 
     with (
-        migrated_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings,
+        migrated_database(asked) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         found = list(findings(connection))
@@ -173,12 +166,12 @@ def verify(*, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> Non
 
 
 @app.command("compare-paths")
+@with_settings(*DATABASE)
 def compare_paths(
     *,
+    asked: Settings,
     first: FirstEpoch,
     last: Annotated[int, typer.Option("--to", min=0, help="The last epoch.")],
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
 ) -> None:
     """Compare the two read paths of these epochs, tables and JSON; report every difference."""
     from operator_prices.legacy.read_paths import compare  # noqa: PLC0415
@@ -186,7 +179,7 @@ def compare_paths(
     if last < first:
         raise typer.BadParameter(f"{last} is before {first}", param_hint="--to")
     with (
-        migrated_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings,
+        migrated_database(asked) as settings,
         store.connect(str(settings.database_url)) as connection,
     ):
         count = Console().differences(compare(connection, first, last))

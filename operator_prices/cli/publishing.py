@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from operator_prices.cli.console import Console
-from operator_prices.cli.options import DatabaseUrl, DataDir
+from operator_prices.cli.options import DATABASE, with_settings
 from operator_prices.local.database import migrated_database
 from operator_prices.settings import Settings
 from operator_prices.store import publication
@@ -14,22 +14,22 @@ app = typer.Typer()
 
 
 @app.command()
+@with_settings(*DATABASE)
 def publish(
     *,
+    asked: Settings,
     to: Annotated[
         list[str] | None, typer.Option(help="A role that may read; may be said several times.")
     ] = None,
     revoke: Annotated[
         bool, typer.Option("--revoke", help="Close them again, to all or to those of --to.")
     ] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
 ) -> None:
     """Open the published tables for reading to a role, such as `anon` of Supabase's REST API."""
     if not (to or revoke):
         raise typer.BadParameter("say --to ROLE, --revoke or both")
     console = Console()
-    with migrated_database(Settings.read(data_dir=data_dir, database_url=database_url)) as settings:
+    with migrated_database(asked) as settings:
         dsn = str(settings.database_url)
         if revoke:
             withdrawn = publication.withdraw(dsn, to or [])
