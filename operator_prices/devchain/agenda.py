@@ -157,7 +157,7 @@ class Planner:
 
     def _say_farewell_last(self, operator_id: int, owner: bytes) -> None:
         """The owner goes, unless the epoch was too short for all others to have gone before."""
-        if list(self.staking.nominators.of(operator_id)) == [owner]:
+        if self.staking.nominators.of(operator_id) == [owner]:
             self.staking.unlock_nominator(operator_id, owner)
 
     def _plan_rewards(self, rewarded: list[int], epoch: int) -> None:

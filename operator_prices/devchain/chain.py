@@ -1,12 +1,13 @@
 """The development chain: blocks one after the other, what they did, and what is true of them."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import cast
 
 from operator_prices.devchain.blocks import GENESIS_MILLISECONDS, Blocks, draws_bundle, interval
 from operator_prices.devchain.domain import Domain, Ended
 from operator_prices.devchain.ledger import Ledger
+from operator_prices.devchain.positions import Books, Holder, Position, position, replayed
 from operator_prices.devchain.runtime import Runtime, runtimes
 from operator_prices.devchain.scenario import Scenario, Upgrade
 from operator_prices.devchain.staking import EPOCH_DURATION
@@ -82,6 +83,34 @@ class DevChain:
         return (
             epoch for epoch in self._truth if epoch.transition_block + confirmations <= self.head
         )
+
+    def books(self) -> Books:
+        """Empty books of domain 0, to be brought along its journal."""
+        domain, four_byte = self.domains[0], self.scenario.four_byte_prices
+        locking = self.runtimes[0].locking
+        return Books(lambda block: self.head_domain_number(domain, block), locking, four_byte)
+
+    def positions(
+        self, epochs: Container[int] | None = None, confirmations: int = CONFIRMATION_DEPTH
+    ) -> Iterator[tuple[EpochTruth, dict[Holder, Position]]]:
+        """What each account of domain 0 has at the end block of each epoch, or of the chosen ones.
+
+        By books that share no rule with the staking: see `positions`.
+        """
+        truth = [one for one in self.truth(confirmations) if epochs is None or one.epoch in epochs]
+        books, acts = self.books(), self.domains[0].staking.journal.acts
+        blocks = [one.end_block for one in truth]
+        for one, block in zip(truth, replayed(books, acts, blocks), strict=True):
+            holds = self.runtimes[self.executing_runtime(block)].holds
+            prices = {key: operator.published_price for key, operator in one.operators.items()}
+            yield (
+                one,
+                {
+                    (operator_id, name): position(account, prices[operator_id], holds=holds)
+                    for operator_id, pool in books.pools.items()
+                    for name, account in pool.accounts.items()
+                },
+            )
 
     def produce(self) -> int:
         """Append the next block and return its number."""

@@ -50,7 +50,7 @@ class Domain:
         )
         self._scenario = scenario
         self._ledger = ledger
-        self._players = Players(
+        self.players = Players(
             seed=scenario.seed,
             domain=number,
             operators=operators,
@@ -81,13 +81,13 @@ class Domain:
         """Decide what the epoch will bring; to be called when one begins, or after a cut."""
         self.staking.head = head
         planner = Planner(
-            players=self._players,
+            players=self.players,
             staking=self.staking,
             members=self._members,
             draw=Random(luck),  # noqa: S311
             head=head,
             statuses=statuses,
-            lives=Lives(self._players, self.staking, Random(luck + " lives")),  # noqa: S311
+            lives=Lives(self.players, self.staking, Random(luck + " lives")),  # noqa: S311
         )
         self._agenda = planner.agenda()
 

@@ -1,6 +1,5 @@
 """What the pallet keeps of each account that stakes on an operator, and how it converts it."""
 
-from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 from operator_prices.devchain.journal import Journal, Payout
@@ -58,11 +57,13 @@ class Nominators:
     def on_hold(self, operator_id: int, account: bytes) -> int:
         return cast("int | None", self._ledger.read("DepositOnHold", operator_id, account)) or 0
 
-    def of(self, operator_id: int) -> Iterator[bytes]:
-        """The accounts that have an entry with the operator."""
-        for key in self._ledger.keys("Deposits"):
-            if key[0] == operator_id and self._ledger.read("Deposits", *key) is not None:
-                yield cast("bytes", key[1])
+    def of(self, operator_id: int) -> list[bytes]:
+        """The accounts that have an entry with the operator, in the order of their keys."""
+        return sorted(
+            cast("bytes", key[1])
+            for key in self._ledger.keys("Deposits")
+            if key[0] == operator_id and self._ledger.read("Deposits", *key) is not None
+        )
 
     def _price(self, operator_id: int, epoch: int) -> int | None:
         key = (operator_id, self._domain, epoch)
@@ -172,7 +173,7 @@ class Nominators:
     def redate(self, operator_id: int, epoch: int) -> None:
         """What was moved in an epoch that gave it no price takes effect in this one."""
         now = (self._domain, epoch)
-        for account in list(self.of(operator_id)):
+        for account in self.of(operator_id):
             key = (operator_id, account)
             deposit, withdrawal = self.converted(*key), self.settled(*key)
             if deposit.pending is not None:

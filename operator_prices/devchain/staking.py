@@ -327,7 +327,7 @@ class Staking:
         """
         self._note("slash", operator_id, self.owner(operator_id), 0)
         taken = self._known(operator_id).current_total_stake
-        for account in list(self.nominators.of(operator_id)):
+        for account in self.nominators.of(operator_id):
             holding = self.nominators.close(operator_id, account)
             withdrawal, pending = holding.withdrawal, holding.pending
             taken += withdrawal.total_withdrawal_amount + withdrawal.total_storage_fee_withdrawal
@@ -356,7 +356,7 @@ class Staking:
         fee = withdrawal.total_storage_fee_withdrawal + self._refund(operator_id, fees)
         amount += withdrawal.total_withdrawal_amount + holding.pending
         self.nominators.pay_back(operator_id, account, amount, holding.on_hold, fee)
-        if not any(self.nominators.of(operator_id)):
+        if not self.nominators.of(operator_id):
             self._clean_up(operator_id)
         return True
 

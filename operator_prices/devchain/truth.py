@@ -28,6 +28,14 @@ class OperatorTruth(NamedTuple):
     """At the transition block; `None` when the operator is gone by then."""
     stake_after: int | None
 
+    @property
+    def published_price(self) -> int | None:
+        """The stored price, else the one that follows from the end block, if there is one."""
+        if self.price is not None:
+            return self.price
+        stake = self.stake + self.reward - self.reward * self.tax // 100
+        return self.shares * 10**18 // stake or None if stake else None
+
 
 class Totals(NamedTuple):
     """What a block's state says of the domain as a whole. Amounts in Shannons."""

@@ -1,15 +1,10 @@
 """The states of the development chain obey the rules of staking, as decoded from its SCALE."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scalecodec.base import RuntimeConfigurationObject, ScaleBytes
-from scalecodec.type_registry import load_type_registry_preset
 
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.encoding import Codec
@@ -17,9 +12,15 @@ from operator_prices.devchain.metadata import own_metadata
 from operator_prices.devchain.records import DeregisteredInfo, Operator, Status, Summary
 from operator_prices.devchain.scenario import Layout, Scenario, Upgrade
 from operator_prices.devchain.state import State
-from operator_prices.devchain.truth import EpochTruth
+from operator_prices_tests.support.decoded_chain import (
+    ONE,
+    Holder,
+    Played,
+    number,
+    played,
+    worth,
+)
 
-ONE = 10**18
 SCENARIO = Scenario(
     epochs=70,
     operators=9,
@@ -34,77 +35,9 @@ SCENARIO = Scenario(
 LEAVING, SLASHED, INVALID, DEACTIVATED = 2, 3, 4, 5
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """The staking of domain 0 at one block."""
-
-    summary: dict[str, Any]
-    operators: dict[int, dict[str, Any]]
-    prices: dict[tuple[int, int], int]
-    deposits: dict[int, list[dict[str, Any]]]
-    withdrawals: dict[int, list[dict[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Played:
-    chain: DevChain
-    read: Callable[[int], Decoded]
-
-    def ends(self) -> Iterator[tuple[EpochTruth, Decoded, Decoded]]:
-        """Each epoch with its end block and its transition block."""
-        for truth in self.chain.truth():
-            yield truth, self.read(truth.end_block), self.read(truth.transition_block)
-
-
-def reader(chain: DevChain) -> Callable[[int], Decoded]:
-    """Decode states with `scalecodec` alone: all keys are listed, no truth is asked."""
-    state, metadata = State(chain), chain.runtimes[0].metadata
-    config = RuntimeConfigurationObject()
-    config.update_type_registry(load_type_registry_preset("core"))
-    decoded = config.create_scale_object("MetadataVersioned", data=ScaleBytes(metadata))
-    decoded.decode()
-    config.add_portable_registry(decoded)
-    functions = {one.value["name"]: one for one in decoded.get_metadata_pallet("Domains").storage}
-    prefixes = {item: entry.prefix for item, entry in chain.runtimes[0].entries.values()}
-
-    def items(item: str, block: int) -> Iterator[tuple[bytes, Any]]:
-        prefix = prefixes[item]
-        keys = state.keys(prefix, 10**6, b"", block)
-        kind = functions[item].get_value_type_string()
-        for key, value in zip(keys, state.values(keys, block), strict=True):
-            assert value is not None
-            scale = config.create_scale_object(kind, data=ScaleBytes(value))
-            yield key[32:], scale.decode(check_remaining=True)
-
-    @cache
-    def read(block: int) -> Decoded:
-        of: dict[str, dict[int, list[dict[str, Any]]]] = {"Deposits": {}, "Withdrawals": {}}
-        for item, accounts in of.items():
-            for key, value in items(item, block):
-                accounts.setdefault(number(key[:8]), []).append(value)
-        ((_, summary),) = items("DomainStakingSummary", block)
-        return Decoded(
-            summary,
-            {number(key): value for key, value in items("Operators", block)},
-            {
-                (number(key[:8]), number(key[12:])): value
-                for key, value in items("OperatorEpochSharePrice", block)
-            },
-            of["Deposits"],
-            of["Withdrawals"],
-        )
-
-    return read
-
-
-def number(raw: bytes) -> int:
-    return int.from_bytes(raw, "little")
-
-
-@pytest.fixture(scope="module")
-def played() -> Played:
-    chain = DevChain(SCENARIO)
-    return Played(chain, reader(chain))
+@pytest.fixture(scope="module", name="played")
+def played_scenario() -> Played:
+    return played(DevChain(SCENARIO))
 
 
 def test_epochs_end_where_the_rules_and_their_exceptions_say(played: Played) -> None:
@@ -126,11 +59,6 @@ def test_epochs_end_where_the_rules_and_their_exceptions_say(played: Played) -> 
         step = 2 if epoch == 30 else 1
         assert played.read(one.end_block).summary["current_epoch_index"] == epoch
         assert played.read(one.transition_block).summary["current_epoch_index"] == epoch + step
-
-
-def worth(shares: int, price: int) -> int:
-    """What leaving shares bring: the price is rounded up by one part first."""
-    return shares if price == ONE else shares * ONE // (price + 1)
 
 
 def test_a_price_is_stored_at_the_transition_block_for_who_had_deposits_or_withdrawals(
@@ -182,13 +110,17 @@ def test_finalization_adds_rewards_then_lets_shares_leave_then_deposits_enter(
             assert (after["deposits_in_epoch"], after["withdrawals_in_epoch"]) == (0, 0)
 
 
+def of(operator_id: int, entries: dict[Holder, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [value for key, value in entries.items() if key[0] == operator_id]
+
+
 def test_accounts_hold_the_shares_of_their_operator_but_for_rounding(played: Played) -> None:
     pending_seen = withdrawals_seen = 0
     registered: set[int] = set()  # in their first epoch the pool counts nothing yet
     for truth, end, _ in played.ends():
         for operator_id, operator in end.operators.items():
             held = fees = waiting = 0
-            for deposit in end.deposits.get(operator_id, []):
+            for deposit in of(operator_id, end.deposits):
                 held += deposit["known"]["shares"]
                 fees += deposit["known"]["storage_fee_deposit"]
                 pending = deposit["pending"]
@@ -202,7 +134,7 @@ def test_accounts_hold_the_shares_of_their_operator_but_for_rounding(played: Pla
                     waiting += pending["amount"]
                 else:
                     held += pending["amount"] * price // ONE
-            withdrawals_seen += len(end.withdrawals.get(operator_id, []))
+            withdrawals_seen += len(of(operator_id, end.withdrawals))
             total = operator["current_total_shares"] - operator["withdrawals_in_epoch"]
             assert fees == operator["total_storage_fee_deposit"]
             if operator_id not in registered:
@@ -279,7 +211,7 @@ def test_an_unlocked_operator_takes_its_prices_along_and_a_slashed_one_leaves_th
     assert not {LEAVING, SLASHED} & set(head.operators)
     assert LEAVING not in priced
     assert SLASHED in priced
-    assert not {LEAVING, SLASHED} & (set(head.deposits) | set(head.withdrawals))
+    assert not {LEAVING, SLASHED} & {key[0] for key in (*head.deposits, *head.withdrawals)}
     last = max(one.epoch for one in played.chain.truth() if LEAVING in one.operators)
     end, transition = next((end, after) for one, end, after in played.ends() if one.epoch == last)
     assert LEAVING in {operator_id for operator_id, _ in end.prices}
@@ -301,7 +233,7 @@ def test_a_reward_may_come_for_an_operator_that_is_gone(played: Played) -> None:
 def test_the_transition_block_may_add_to_the_rewards_it_finalizes() -> None:
     chain = DevChain(Scenario(epochs=8, operators=2, seconds_per_block=0, late_reward_every=4))
     truth = list(chain.truth())[6]
-    read = reader(chain)
+    read = played(chain).read
     end, transition = read(truth.end_block), read(truth.transition_block)
     operator, late = end.operators[0], transition.operators[0]
     reward = dict(end.summary["current_epoch_rewards"])[0]
