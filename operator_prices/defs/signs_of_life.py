@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -48,12 +48,12 @@ def connected(dsn: str, context: dg.InitResourceContext) -> Iterator[psycopg.Con
     launched = run.remote_job_origin is not None
     launcher = type(instance.run_launcher).__name__ if launched else COMMAND_LINE
     host = socket.gethostname()
-    with store.connect(dsn, FencedConnection) as connection:
+    with ExitStack() as after, store.connect(dsn, FencedConnection) as connection:
+        signs.begin(
+            connection, run.run_id, host=host, launcher=launcher, process=process_identity()
+        )
         connection.run_id = run.run_id
-        with store.connect(dsn) as unfenced:
-            signs.begin(
-                unfenced, run.run_id, host=host, launcher=launcher, process=process_identity()
-            )
+        after.callback(_end, dsn, run.run_id)  # once the connection is given up for another one
         life = f"a sign of life every {EVERY_SECONDS} s"
         instance.add_run_tags(run.run_id, {WORKER: f"{host}, {launcher}, {life}"})
         with giving_signs(dsn, run.run_id):
@@ -62,7 +62,7 @@ def connected(dsn: str, context: dg.InitResourceContext) -> Iterator[psycopg.Con
 
 @contextmanager
 def giving_signs(dsn: str, run_id: str) -> Iterator[None]:
-    """Give signs of a run that has begun, until it ends."""
+    """Give signs of a run that has begun, as long as it is at work."""
     stop = Event()
     name = application_name()
     connect = partial(
@@ -77,8 +77,11 @@ def giving_signs(dsn: str, run_id: str) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        with store.connect(dsn) as connection:
-            signs.end(connection, run_id)
+
+
+def _end(dsn: str, run_id: str) -> None:
+    with store.connect(dsn) as connection:
+        signs.end(connection, run_id)
 
 
 @dg.sensor(

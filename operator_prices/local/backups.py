@@ -12,7 +12,7 @@ from psycopg import IsolationLevel
 
 from operator_prices import store
 from operator_prices.errors import ExplainedError
-from operator_prices.local import archive, client_programs, scripts
+from operator_prices.local import archive, client_programs, dumps, scripts
 from operator_prices.local.archive import Entry, Manifest, Opened
 from operator_prices.store import contents, grants, migrations, protection
 from operator_prices.store.dagster_tables import SCHEMA as DAGSTER
@@ -27,6 +27,13 @@ from operator_prices.store.objects import (
     ours,
     read,
 )
+
+UNHURRIED = (
+    "SELECT set_config('statement_timeout', '0', true),"
+    " set_config('idle_in_transaction_session_timeout', '0', true),"
+    " set_config('lock_timeout', '1min', true)"
+)
+"""Programs are waited for within a transaction, whatever limits the role has for other work."""
 
 
 class BackupError(ExplainedError):
@@ -51,10 +58,9 @@ def backup(dsn: str, file: Path, *, with_runs: bool = False) -> int:
     """
     file = file.resolve()
     with store.connect(dsn) as connection:
-        version = connection.info.server_version // 10_000
-        program = client_programs.fitting("pg_dump", version)
         connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         with connection.transaction():
+            connection.execute(UNHURRIED)
             known = contents.present(connection)
             tables = [*known.tables, *(_of_dagster(known) if with_runs else ())]
             if not tables:
@@ -77,7 +83,7 @@ def backup(dsn: str, file: Path, *, with_runs: bool = False) -> int:
             with TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
                 dump, part = Path(folder, archive.DUMP), Path(folder, "part")
                 views = [one for one in known.relations if one.kind in "vm"]
-                _dump(dsn, str(program), str(row[0]) if row else "", [*tables, *views], dump)
+                dumps.dump(dsn, connection, str(row[0]) if row else "", [*tables, *views], dump)
                 archive.write(part, dump, manifest, functions)
                 part.replace(file)
     return file.stat().st_size
@@ -85,15 +91,6 @@ def backup(dsn: str, file: Path, *, with_runs: bool = False) -> int:
 
 def _of_dagster(known: Ours) -> list[Relation]:
     return [one for one in known.dagster_relations if one.is_table]
-
-
-def _dump(dsn: str, program: str, snapshot: str, relations: Iterable[Relation], file: Path) -> None:
-    told, secrets = client_programs.apart(dsn)
-    arguments = ["--format=custom", "--no-password", f"--snapshot={snapshot}", "--strict-names"]
-    arguments += ["--enable-row-security"]  # that it hides nothing is known by now
-    arguments += [f'--table="{one.schema}"."{one.name}"' for one in relations]
-    arguments += ["--file", str(file), "--dbname", told]
-    client_programs.run([program, *arguments], "The backup failed", secrets)
 
 
 def restore(dsn: str, file: Path, *, replace: bool = False) -> Restored:
@@ -126,7 +123,7 @@ def _restored(
     *,
     replace: bool,
 ) -> Restored:
-    connection.execute("SELECT set_config('statement_timeout', '0', true)")
+    connection.execute(UNHURRIED)
     home = connection.execute("SELECT current_schema()").fetchone()
     known = contents.present(connection)
     runs = any(entry.schema == DAGSTER for entry in entries)

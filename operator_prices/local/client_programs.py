@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from subprocess import PIPE
 from typing import IO
@@ -44,6 +45,16 @@ def newest(name: str) -> Path:
     return max(versions, key=versions.__getitem__)
 
 
+@cache
+def speaks_tls(program: str) -> bool:
+    """Whether a program was built with TLS; the package of the embedded server has none with it."""
+    nowhere = "host=/nowhere sslmode=require"
+    done = subprocess.run(  # noqa: S603
+        [program, nowhere], capture_output=True, check=False, env=plain_environment()
+    )
+    return b"not compiled in" not in done.stderr
+
+
 def _versions(name: str) -> dict[Path, int]:
     folders = [*sorted(DEBIAN.glob("*/bin")), os.environ.get("PATH", os.defpath)]
     found = [Path(there) for place in folders if (there := shutil.which(name, path=str(place)))]
@@ -62,7 +73,7 @@ def run(command: Sequence[str], failed: str, environment: Mapping[str, str] | No
         command, capture_output=True, check=False, env=environment or plain_environment()
     )
     if done.returncode:
-        raise ClientProgramError(f"{failed}: {_complaint(done.stderr)}.")
+        raise ClientProgramError(f"{failed}: {complaint(done.stderr)}.")
     return done.stdout
 
 
@@ -84,10 +95,10 @@ def running(command: Sequence[str], failed: str) -> Iterator[IO[bytes]]:
             raise
         said = process.stderr.read()
         if process.wait():
-            raise ClientProgramError(f"{failed}: {_complaint(said)}.")
+            raise ClientProgramError(f"{failed}: {complaint(said)}.")
 
 
-def _complaint(said: bytes) -> str:
+def complaint(said: bytes) -> str:
     """The first error that a program speaks of, or the first thing it says."""
     lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()] or lines

@@ -13,13 +13,18 @@ from typing import Any
 
 from alembic.script import ScriptDirectory
 from dagster import Field
-from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres import (
+    DagsterPostgresStorage,
+    PostgresEventLogStorage,
+    PostgresRunStorage,
+    PostgresScheduleStorage,
+)
 from dagster_postgres.event_log.event_log import SqlEventLogStorageMetadata
 from dagster_postgres.run_storage import run_storage
 from dagster_postgres.schedule_storage.schedule_storage import ScheduleStorageSqlMetadata
 from dagster_postgres.storage import ConfigurableClassData
-from dagster_postgres.utils import pg_alembic_config
-from sqlalchemy import URL, Dialect, Engine, NullPool, event, make_url
+from dagster_postgres.utils import pg_alembic_config, set_pg_statement_timeout
+from sqlalchemy import URL, Dialect, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import CreateEnginePlugin
 
@@ -60,9 +65,14 @@ class OwnSchemaStorage(DagsterPostgresStorage):
         dsn = understood(postgres_url, "DAGSTER_PG_URL")
         prepare(dsn)
         url = make_url(storage_url(dsn)).update_query_dict({"plugin": PLUGIN})
-        super().__init__(
-            url.render_as_string(hide_password=False), should_autocreate_tables, inst_data
-        )
+        self.postgres_url = url.render_as_string(hide_password=False)
+        self.should_autocreate_tables = should_autocreate_tables
+        self._inst_data = inst_data
+        self._run_storage = Runs(self.postgres_url, should_autocreate_tables)
+        self._event_log_storage = EventLog(self.postgres_url, should_autocreate_tables)
+        self._schedule_storage = Schedules(self.postgres_url, should_autocreate_tables)
+        # Past the class above, which would make the three again, with a pool for each.
+        super(DagsterPostgresStorage, self).__init__()  # type: ignore[no-untyped-call]
         if not _is_spawned():
             with store.connect(dsn) as connection:  # who gets rights by default has them by now
                 protection.close_dagster(connection)
@@ -80,6 +90,54 @@ class OwnSchemaStorage(DagsterPostgresStorage):
             should_autocreate_tables=config_value["should_autocreate_tables"],
             inst_data=inst_data,
         )
+
+
+class OnePool:
+    """A storage that shares its pool at the webserver, where Dagster has one for each of three."""
+
+    _engine: Engine
+    postgres_url: str
+
+    def optimize_for_webserver(
+        self, statement_timeout: int, pool_recycle: int, max_overflow: int
+    ) -> None:
+        self._engine = _pooled_engine(
+            self.postgres_url, statement_timeout, pool_recycle, max_overflow
+        )
+
+
+class Runs(OnePool, PostgresRunStorage):
+    """Dagster's table of runs and what belongs to it."""
+
+
+class EventLog(OnePool, PostgresEventLogStorage):
+    """Dagster's log of events."""
+
+    @cache  # noqa: B019 - there is one storage in a process
+    def has_table(self, table_name: str) -> bool:
+        """Dagster asks this in the middle of each event, over one connection more."""
+        return bool(super().has_table(table_name))
+
+
+class Schedules(OnePool, PostgresScheduleStorage):
+    """Dagster's ticks of schedules and sensors."""
+
+
+@cache
+def _pooled_engine(
+    url: str, statement_timeout: int, pool_recycle: int, max_overflow: int
+) -> Engine:
+    engine = create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=1,
+        pool_recycle=pool_recycle,
+        max_overflow=max_overflow,
+    )
+    event.listen(
+        engine, "connect", lambda line, _: set_pg_statement_timeout(line, statement_timeout)
+    )
+    return engine
 
 
 class OwnSchema(CreateEnginePlugin):

@@ -12,8 +12,8 @@ API_SMALL, API_LARGE = 2, 2
 API_STREAM = 1
 """Listens for new epochs."""
 
-WEBSERVER, WEBSERVER_MORE = 3, 1
-"""What the pools of the Dagster UI keep, and what each of the three may open for a moment."""
+WEBSERVER, WEBSERVER_MORE = 1, 2
+"""What the one pool of the Dagster UI keeps, and what it may open for a moment."""
 
 STORAGE = 2
 """Dagster's tables, for daemon, code server, runs and commands together: they take turns."""

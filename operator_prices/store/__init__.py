@@ -3,6 +3,7 @@
 from operator_prices.store.database import (
     LONG_WORK,
     connect,
+    doing,
     long_work,
     pinned_chain,
     refuse_hidden,
@@ -32,6 +33,7 @@ __all__ = [
     "blocks",
     "connect",
     "count",
+    "doing",
     "doubt",
     "incomplete",
     "keep_counts",

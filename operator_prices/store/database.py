@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import TypeVar, overload
+from typing import LiteralString, TypeVar, overload
 
 import psycopg
 from psycopg import Connection
@@ -92,17 +92,24 @@ def long_work(connection: Connection) -> Iterator[None]:
 
 
 def _doing(session: Session) -> Doing:
+    return _told(
+        session.dsn,
+        "pid = %s AND extract(epoch FROM backend_start) = %s",
+        [session.process, session.begun],
+    )
+
+
+def _told(dsn: str, which: LiteralString, told: list[object]) -> Doing:
     try:
         with working.connect(
-            session.dsn,
+            dsn,
             connect_timeout=ASKING_SECONDS,
             application_name=application_name("probe"),
         ) as other:
             other.patience = ASKING_SECONDS
             row = other.execute(
-                "SELECT state, wait_event_type FROM pg_stat_activity"
-                " WHERE pid = %s AND extract(epoch FROM backend_start) = %s",
-                [session.process, session.begun],
+                f"SELECT state, wait_event_type FROM pg_stat_activity WHERE {which}",  # noqa: S608
+                told,
             ).fetchone()
     except psycopg.OperationalError as error:
         silent = isinstance(error, SilentDatabaseError | psycopg.errors.ConnectionTimeout)
@@ -113,6 +120,11 @@ def _doing(session: Session) -> Doing:
     if state in (None, "disabled"):
         return Doing.UNKNOWN
     return Doing.WORKING if state == "active" and waits_for != "Client" else Doing.WAITING
+
+
+def doing(dsn: str, name: str) -> Doing:
+    """What the server does for the program that connects under a name of its own."""
+    return _told(dsn, "application_name = %s", [name])
 
 
 def _end_abandoned(connection: Connection, dsn: str) -> None:

@@ -10,7 +10,9 @@ import pytest
 from dagster_postgres.storage import DagsterPostgresStorage
 
 from operator_prices.local import dagster_home, dagster_storage
+from operator_prices.postgres.parts import WEBSERVER, WEBSERVER_MORE
 from operator_prices.postgres.pooling import TransactionPoolerError
+from operator_prices.postgres.turns import Turns
 from operator_prices.store import migrations
 from operator_prices.store.dagster_tables import SchemaError
 from operator_prices_tests.support.pgbouncer import needs_pgbouncer, pgbouncer
@@ -180,3 +182,43 @@ def test_a_database_without_the_schema_is_explained(
         pass
     with psycopg.connect(dsn) as connection:
         assert named(connection, "public") == set()
+
+
+class Noted(Turns):
+    """Turns that note how many connections a thread has had at a time."""
+
+    most = 0
+
+    def take(self) -> int:
+        turn = super().take()
+        self.most = max(self.most, self._depths[turn])
+        return turn
+
+
+@pytest.mark.usefixtures("database")
+def test_an_event_costs_one_connection_at_a_time(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = dg.AssetMaterialization("raw_epochs", tags={"dagster/data_version": "1"})
+    turns = Noted(tmp_path / "turns", 2)
+    with opened(dsn, tmp_path, monkeypatch) as instance:
+        instance.report_runless_asset_event(event)
+        monkeypatch.setattr(dagster_storage, "TURNS", turns)
+        instance.report_runless_asset_event(event)
+        assert turns.most == 1
+
+
+def test_the_webserver_has_one_pool_for_all_of_dagsters_tables(
+    database: psycopg.Connection, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(dsn, tmp_path, monkeypatch) as instance:
+        instance.optimize_for_webserver(5_000, 3_600, WEBSERVER_MORE)
+        for _ in range(2):
+            instance.report_runless_asset_event(dg.AssetMaterialization("raw_epochs"))
+            assert instance.get_runs() == []
+            assert instance.all_instigator_state() == []
+        kept = database.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name LIKE 'operator-prices%'"
+        )
+        assert kept.fetchone() == (WEBSERVER,)

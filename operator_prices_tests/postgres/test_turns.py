@@ -70,4 +70,8 @@ def test_all_shares_together_are_what_a_small_pooler_gives() -> None:
     assert runs is not None
     assert int(runs[1]) == parts.RUNS
     api = parts.API_SMALL + parts.API_LARGE + parts.API_STREAM
-    assert api + parts.WEBSERVER + parts.STORAGE + parts.RUNS + parts.SENSORS <= 15
+    webserver = parts.WEBSERVER + parts.WEBSERVER_MORE
+    assert api + webserver + parts.STORAGE + parts.RUNS + parts.SENSORS <= 15
+    assert api + parts.WEBSERVER + parts.STORAGE + parts.RUNS + parts.SENSORS <= 12, (
+        "but for bursts"
+    )
