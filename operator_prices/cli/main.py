@@ -201,6 +201,10 @@ def devchain(
     metadata: Annotated[
         Path | None, typer.Option(help="V14 metadata to serve instead of our own.")
     ] = None,
+    nominators: Annotated[int, typer.Option(help="A crowd that stakes as well.")] = 0,
+    acting_per_mille: Annotated[
+        int, typer.Option(help="How many of a thousand of it act in an epoch.")
+    ] = 10,
     latency: Annotated[float, typer.Option(help="Milliseconds before each answer.")] = 0,
 ) -> None:
     """Serve the development chain by itself, until Ctrl-C."""
@@ -212,6 +216,8 @@ def devchain(
         "--operators": operators,
         "--seed": seed,
         "--seconds-per-block": seconds_per_block,
+        "--nominators": nominators,
+        "--acting-per-mille": acting_per_mille,
         "--latency": latency,
         "--metadata": metadata,
     }

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from random import Random
 
 from operator_prices.devchain.players import ACCOUNTS, Players
@@ -133,7 +134,7 @@ class Lives:
 
     def _of_one(self, number: int, members: dict[int, Operator], chance: int) -> Move:
         account = self.players.one_of_the_crowd(number)
-        operator_id = self._home(number, account, list(members))
+        operator_id = self._home(number, account, members)
         draw, nominators = self.draw, self.staking.nominators
         offset = draw.randrange(12, 97)
         if chance < _CROWD_DEPOSITS or nominators.deposit_of(operator_id, account) is None:
@@ -145,9 +146,8 @@ class Lives:
             return offset, partial(self._withdraw, operator_id, account, percent)
         return offset, partial(self._unlock, operator_id, account)
 
-    def _home(self, number: int, account: bytes, members: list[int]) -> int:
+    def _home(self, number: int, account: bytes, members: dict[int, Operator]) -> int:
         """The operator that the account has stake with, else the next that takes any."""
-        first = number % len(members)
-        turned = [*members[first:], *members[:first]]
-        nominators = self.staking.nominators
+        first, nominators = number % len(members), self.staking.nominators
+        turned = [*islice(members, first, None), *islice(members, first)]
         return next((one for one in turned if nominators.deposit_of(one, account)), turned[0])

@@ -136,6 +136,33 @@ def test_so_it_is_with_a_crowd_and_with_older_layouts(scenario: Scenario) -> Non
     assert (seen["on_hold"] < seen["positions"]) == (scenario is UPGRADED)
 
 
+def test_a_crowd_comes_in_over_ten_epochs_and_then_a_part_of_it_acts_in_each() -> None:
+    chain = DevChain(CROWDED)
+    players = chain.domains[0].players
+    crowd = {players.one_of_the_crowd(number) for number in range(CROWDED.nominators)}
+    assert len(crowd) == 60
+    present = {
+        truth.epoch: {account for _, account in positions} & crowd
+        for truth, positions in chain.positions({1, 5, 10, 20})
+    }
+    assert [len(present[epoch]) >= 6 * epoch for epoch in (1, 5)] == [True, True]
+    assert len(present[5]) < len(present[10]) == 60
+    assert len(present[20]) > 45  # some have staked on an operator that was slashed since
+    starts = [one.transition_block for one in chain.truth()]
+    acting = [
+        {
+            act.account
+            for kind in ("deposit", "withdraw", "unlock")
+            for act in acts(chain, kind)
+            if start < act.block <= end
+        }
+        & crowd
+        for start, end in pairwise(starts[10:])
+    ]
+    assert max(map(len, acting)) <= 6
+    assert sum(map(len, acting)) > 3 * len(acting)
+
+
 def test_the_books_have_the_pools_that_the_chain_has(lively: Played) -> None:
     """Stake, shares and fees of every operator, though the books know only what was done."""
     books, done = lively.chain.books(), iter(lively.chain.domains[0].staking.journal.acts)

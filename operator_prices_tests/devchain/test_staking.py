@@ -276,6 +276,8 @@ def reader_of_two(chain: DevChain) -> dict[int, int]:
     [
         ({"operators": 0}, "at least one operator"),
         ({"created": 1}, "block 2 or later"),
+        ({"nominators": -1}, "crowd of 0 or more"),
+        ({"acting_per_mille": 1001}, "of a thousand"),
         ({"upgrades": (Upgrade(layout=Layout.PERBILL, epoch=60, at="end"),)}, "beforehand"),
     ],
 )
