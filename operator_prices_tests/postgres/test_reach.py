@@ -1,5 +1,6 @@
 """A host with IPv6 alone, as Supabase's databases are, on a machine that has IPv4 alone."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -26,10 +27,14 @@ def test_a_host_with_ipv6_alone_is_told_with_the_pooler_as_the_way_out() -> None
     program = (
         "from operator_prices.local.database import usable_database\n"
         "from operator_prices.settings import Settings\n"
-        f"with usable_database(Settings(database_url='postgresql://me:hush@[{FAR}]/prices')): pass"
+        "with usable_database(Settings.read()): pass"
     )
     done = subprocess.run(
-        [*ALONE, sys.executable, "-c", program], capture_output=True, text=True, check=False
+        [*ALONE, sys.executable, "-c", program],
+        env=os.environ | {"DATABASE_URL": f"postgresql://me:hush@[{FAR}]/prices"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     told = done.stderr.strip().splitlines()[-1]
     assert "UnusableDatabaseError" in told
