@@ -176,6 +176,12 @@ class Settings(BaseSettings):
         "How `/api/epochs` reads; `json` parses the stored JSON, as of old.",
         "`tables` or `json`",
     )
+    nominators: Literal["on", "off"] = setting(
+        "on",
+        "Whether accounts that stake are read, stored and served; `off` leaves them out.",
+        "`on` or `off`",
+        option=False,
+    )
     requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = setting(
         None,
         "What the node may be asked in all, by all runs on all machines.",

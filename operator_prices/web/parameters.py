@@ -1,11 +1,13 @@
 """What may be asked: the parameters of the routes, and a sentence for whatever is none."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from operator_prices.web.accounts import NoAccountError, account
 from operator_prices.web.headers import media_type
 from operator_prices.web.meant import nearest
 from operator_prices.web.refusals import RefusedRequestError
@@ -15,6 +17,9 @@ LAST_EPOCH = 2**32 - 1
 LAST_OPERATOR = 2**31 - 1
 MANY = 1_000
 """The most operators that may be named."""
+
+USUAL_PAGE, PAGE = 100, 1_000
+"""How many nominators a page has, and the most that it may have."""
 
 FORMATS = {
     "json": "application/json",
@@ -63,6 +68,34 @@ To = Annotated[
     Plain,
     Query(alias="to", description="The last epoch wanted."),
 ]
+SampledEpochs = Annotated[
+    SampleSize | None,
+    Plain,
+    Query(
+        alias="sample",
+        description="About as many epochs: every ceil(epochs/M)-th, those in which something was"
+        " paid in, withdrawn or paid out, and the last one.",
+    ),
+]
+PageSize = Annotated[
+    Annotated[int, Field(ge=1, le=PAGE)] | None,
+    Plain,
+    Query(alias="limit", description=f"How many; {USUAL_PAGE} unless it is said."),
+]
+Offset = Annotated[
+    OperatorId | None,
+    Plain,
+    Query(alias="offset", description="How many larger ones are left out."),
+]
+Account = Annotated[
+    str,
+    Path(
+        max_length=100,
+        description="An account: SS58 of any prefix, or `0x` and 64 hex digits.",
+        examples=["0x" + "11" * 32],
+    ),
+    AfterValidator(account),
+]
 Operators = Annotated[
     str | None,
     Query(
@@ -105,6 +138,8 @@ EXPECTED = {
     "bom": "`1`",
     "ai3": "`1`",
     "format": "`json`, `csv`, `parquet` or `arrow`",
+    "offset": f"a whole number from 0 to {LAST_OPERATOR}",
+    "address": "an account, as SS58 or as `0x` and 64 hex digits",
     "last-event-id": f"an epoch, a whole number from 0 to {LAST_EPOCH}",
 }
 
@@ -116,11 +151,23 @@ VALUES = {"format": tuple(FORMATS), "path": ("tables", "json"), "limit": ("all",
 def sentence(error: RequestValidationError) -> str:
     """What is wrong with a request, by parameter."""
     return "; ".join(
-        f"{name} must be {EXPECTED.get(name, 'given')}, and is {str(wrong['input'])[:100]!r}"
-        f"{nearest(str(wrong['input']), VALUES.get(name, ()))}"
+        f"{name} must be {_expected(name, wrong['type'])}, and is {str(wrong['input'])[:100]!r}"
+        f"{_reason(wrong)}{nearest(str(wrong['input']), VALUES.get(name, ()))}"
         for wrong in error.errors()
         for name in [str(wrong["loc"][-1])]
     )
+
+
+def _expected(name: str, wrong: str) -> str:
+    """What a parameter should be: a `limit` that has no pattern is that of a page."""
+    if name == "limit" and wrong != "string_pattern_mismatch":
+        return f"a whole number from 1 to {PAGE}"
+    return EXPECTED.get(name, "given")
+
+
+def _reason(wrong: Mapping[str, Any]) -> str:
+    reason = wrong.get("ctx", {}).get("error")
+    return f", which {reason}" if isinstance(reason, NoAccountError) else ""
 
 
 def limited(limit: str | None, cap: int) -> int | None:

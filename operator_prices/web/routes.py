@@ -71,7 +71,7 @@ def _operators(request: Request, form: Form, chosen: tuple[int, ...] | None) -> 
     async def found(cursor: Cursor) -> list[dict[str, Any]]:
         told = [published(row) for row in await operator_rows(cursor, chosen, DAYS)]
         if chosen is not None and not told:
-            raise RefusedRequestError(404, await _no_operator(cursor, chosen[0]))
+            raise RefusedRequestError(404, await no_operator(cursor, chosen[0]))
         return told
 
     async def told(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
@@ -148,7 +148,7 @@ async def history(
 
     async def exists(cursor: Cursor) -> None:
         if not await operator_exists(cursor, operator):
-            raise RefusedRequestError(404, await _no_operator(cursor, operator))
+            raise RefusedRequestError(404, await no_operator(cursor, operator))
 
     return _points(request, form, Span(*given.span(first, last)), (operator,), exists)
 
@@ -177,7 +177,7 @@ async def _no_epoch(cursor: Cursor, epoch: int) -> str:
     return f"Epoch {epoch} is not stored: {stored}."
 
 
-async def _no_operator(cursor: Cursor, operator: int) -> str:
+async def no_operator(cursor: Cursor, operator: int) -> str:
     last = await last_operator(cursor)
     known = "no operator is" if last is None else f"operators up to {last} are"
     return f"Operator {operator} is in no stored epoch: {known} known."

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from operator_prices_tests.support import published
+from operator_prices_tests.support import positions, published
 from operator_prices_tests.support.web_server import Served, database, serving
 
 
@@ -14,6 +14,7 @@ def filled(server: str, migrated: str) -> Iterator[str]:
     with database(server, migrated) as dsn:
         with psycopg.connect(dsn, autocommit=True) as connection:
             published.fill(connection)
+            positions.write(connection)
         yield dsn
 
 

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from operator_prices.web import schemas
-from operator_prices.web.examples import EXAMPLES
+from operator_prices.web import examples, nominator_examples, nominator_schemas, schemas
+from operator_prices_tests.support import positions
 from operator_prices_tests.support.web_server import Served
+
+EXAMPLES = examples.EXAMPLES | nominator_examples.EXAMPLES
+NOMINATOR = f"/api/nominators/{positions.HOLDER}"
 
 ANSWERS: dict[str, Any] = {
     "/api/epochs": list[schemas.Epoch],
@@ -27,6 +30,11 @@ ANSWERS: dict[str, Any] = {
     "/api/share-prices": list[schemas.SharePrice],
     "/api/status": schemas.Status,
     "/api/freshness": schemas.Freshness,
+    NOMINATOR: nominator_schemas.Nominator,
+    f"{NOMINATOR}?to=37": nominator_schemas.Nominator,
+    f"{NOMINATOR}/history": list[nominator_schemas.PositionAt],
+    "/api/operators/1/nominators": nominator_schemas.NominatorsOfOperator,
+    "/api/operators/1/flows": list[nominator_schemas.Flow],
     "/healthz": schemas.Alive,
     "/readyz": schemas.Ready,
 }
@@ -36,6 +44,10 @@ CALLS: dict[str, dict[str, Any]] = {
     "/api/operators/{operator}": {"operator": 2},
     "/api/operators/{operator}/share-prices": {"operator": 2},
     "/api/share-prices": {"from_": 38},
+    "/api/nominators/{address}": {"address": positions.HOLDER},
+    "/api/nominators/{address}/history": {"address": positions.HOLDER},
+    "/api/operators/{operator}/nominators": {"operator": 1},
+    "/api/operators/{operator}/flows": {"operator": 1},
 }
 WITHOUT_END = "/api/stream"
 

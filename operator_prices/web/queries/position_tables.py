@@ -1,0 +1,252 @@
+"""Positions as tables: an account's by epoch, and an operator's nominators and their payments."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from operator_prices.web.database import Cursor
+from operator_prices.web.queries.rendered import Column, Facts, column
+from operator_prices.web.queries.spans import Span, chosen
+
+STAKE = (
+    "CASE WHEN {shares} = 0 THEN 0 WHEN {price} < 1000000000000000000"
+    " THEN div({shares} * 1000000000000000000, {price} + 1)"
+    " WHEN {price} IS NOT NULL THEN {shares} END"
+)
+"""`shares_to_stake`, written out: a function for each of many rows costs more than the row."""
+
+OWN_PRICE = sql.SQL(
+    "SELECT share_price_perq FROM operator_share_prices AS own"
+    " WHERE own.epoch = position.epoch AND own.operator_id = position.operator_id"
+)
+REFUND = sql.SQL(
+    "SELECT withdrawing_storage_fee_raw FROM raw_nominators AS stored"
+    " WHERE stored.operator_id = position.operator_id AND stored.nominator = position.nominator"
+    " AND stored.epoch = position.epoch"
+)
+LEAVING = sql.SQL(
+    "CASE WHEN withdrawing_shares_raw = 0 THEN 0"
+    " ELSE shares_to_stake(withdrawing_shares_raw, ({price})) + ({refund}) END"
+    " + CASE WHEN unlocking = '[]' THEN 0 ELSE unlocking_raw"
+    " + (SELECT coalesce(sum((one ->> 'storage_fee_refund')::numeric), 0)"
+    " FROM jsonb_array_elements(unlocking) AS one) END"
+).format(price=OWN_PRICE, refund=REFUND)
+"""What is on its way out of a position: withdrawn at the price of its epoch, with its refund."""
+
+PAID_IN = sql.SQL("deposited_raw + deposited_storage_fee_raw")
+PAID_OUT = sql.SQL("released_raw + released_storage_fee_raw")
+TAX = sql.SQL("tax_raw + tax_storage_fee_raw")
+
+HISTORY = sql.SQL(
+    "WITH held AS MATERIALIZED (SELECT position.*, {paid_in} AS paid_in, {paid_out} AS paid_out,"
+    " {tax} AS tax, {leaving} AS leaving, sum({paid_in}) OVER states AS paid_in_total,"
+    " sum({paid_out}) OVER states AS paid_out_total FROM nominator_positions AS position"
+    " WHERE nominator = {nominator} AND epoch <= {last} AND {chosen}"
+    " WINDOW states AS (PARTITION BY operator_id ORDER BY epoch)),"
+    " every AS (SELECT held.*, known.epoch AS at,"
+    " dense_rank() OVER (ORDER BY known.epoch) - 1 AS number FROM held JOIN nominator_epochs"
+    " AS known ON known.epoch >= held.epoch AND (until_epoch IS NULL OR known.epoch < until_epoch)"
+    " AND known.epoch BETWEEN {first} AND {last} WHERE NOT ended OR known.epoch = held.epoch),"
+    " counted AS (SELECT every.*, max(number) OVER () AS last_number,"
+    " bool_or({flow}) OVER (PARTITION BY at) AS flows FROM every),"
+    " kept AS (SELECT * FROM counted WHERE {kept})"
+    " SELECT kept.*, share_price_perq, timestamp, {stake} AS stake FROM kept"
+    " LEFT JOIN operator_share_prices AS price ON price.epoch = at"
+    " AND price.operator_id = kept.operator_id"
+    " LEFT JOIN epoch_documents AS document ON document.epoch = at"
+)
+FLOW = sql.SQL(
+    "at = epoch AND (ended OR withdrawn_shares_raw IS DISTINCT FROM 0"
+    " OR paid_in IS DISTINCT FROM 0 OR paid_out IS DISTINCT FROM 0)"
+)
+SAMPLED = sql.SQL(
+    "number % greatest(1, (last_number + {sample}) / {sample}) = 0 OR number = last_number OR flows"
+)
+HISTORY_ORDER = sql.SQL("at, operator_id")
+
+
+def changed(source: str) -> str:
+    """What happened at an epoch, 0 where the position only went on."""
+    return f"CASE WHEN at = epoch THEN {source} ELSE 0 END"
+
+
+HISTORY_COLUMNS: tuple[Column, ...] = (
+    column("epoch", "integer", "at"),
+    column("operator_id", "integer"),
+    column("timestamp", "integer"),
+    column("share_price_perq"),
+    column("shares", source="shares_raw"),
+    column("stake"),
+    column("pending", source="pending_raw"),
+    column("withdrawing_shares", source="withdrawing_shares_raw"),
+    column("unlocking", source="unlocking_raw"),
+    column("storage_fee_deposit", source="storage_fee_deposit_raw"),
+    column("on_hold", source="on_hold_raw"),
+    column("leaving"),
+    column("worth", source="(stake + pending_raw + storage_fee_deposit_raw + leaving)"),
+    column("paid_in", source=changed("paid_in")),
+    column("withdrawn_shares", source=changed("withdrawn_shares_raw")),
+    column("paid_out", source=changed("paid_out")),
+    column("tax", source=changed("tax")),
+    column("paid_in_total"),
+    column("paid_out_total"),
+)
+
+
+def history(nominator: str, span: Span, operators: tuple[int, ...] | None) -> Facts:
+    """An account's positions at the close of each epoch, and of that in which one ended."""
+    kept: sql.Composable = sql.SQL("true")
+    if span.sample:
+        kept = SAMPLED.format(sample=sql.Literal(span.sample))
+    rows = HISTORY.format(
+        nominator=sql.Literal(nominator),
+        first=sql.Literal(span.first),
+        last=sql.Literal(span.last),
+        chosen=chosen(operators, "position.operator_id"),
+        kept=kept,
+        flow=FLOW,
+        paid_in=PAID_IN,
+        paid_out=PAID_OUT,
+        tax=TAX,
+        leaving=LEAVING,
+        stake=sql.SQL(STAKE.format(shares="shares_raw", price="share_price_perq")),
+    )
+    return Facts(rows, HISTORY_ORDER, HISTORY_COLUMNS)
+
+
+# ---- an operator's nominators
+
+HELD = sql.SQL("operator_id = {operator} AND until_epoch IS NULL AND NOT ended")
+POOL = sql.SQL(
+    "SELECT newest.epoch, (SELECT shares_raw FROM operator_shares AS share WHERE share.epoch ="
+    " newest.epoch AND share.operator_id = {operator}), held.* FROM (SELECT max(epoch) AS epoch"
+    " FROM nominator_epochs) AS newest CROSS JOIN (SELECT count(*), coalesce(sum(shares_raw), 0),"
+    " coalesce(sum(shares_raw) FILTER (WHERE place <= 1), 0),"
+    " coalesce(sum(shares_raw) FILTER (WHERE place <= 10), 0),"
+    " coalesce(sum(shares_raw) FILTER (WHERE place <= 100), 0) FROM (SELECT shares_raw,"
+    " row_number() OVER (ORDER BY shares_raw DESC, nominator) AS place FROM nominator_positions"
+    " WHERE {held}) AS placed) AS held"
+)
+NOMINATORS = sql.SQL(
+    "SELECT position.*, newest.epoch AS at, address, share_price_perq, {stake} AS stake,"
+    " CASE WHEN pool.shares_raw > 0 THEN trim_scale(div(position.shares_raw * 1000000000000000000,"
+    " pool.shares_raw) * 1e-18) END AS share_of_pool"
+    " FROM (SELECT * FROM nominator_positions WHERE {held} ORDER BY shares_raw DESC, nominator"
+    " LIMIT {limit} OFFSET {offset}) AS position"
+    " CROSS JOIN (SELECT max(epoch) AS epoch FROM nominator_epochs) AS newest"
+    " LEFT JOIN nominator_accounts AS account USING (nominator)"
+    " LEFT JOIN operator_share_prices AS price ON price.epoch = newest.epoch"
+    " AND price.operator_id = {operator}"
+    " LEFT JOIN operator_shares AS pool ON pool.epoch = newest.epoch"
+    " AND pool.operator_id = {operator}"
+)
+NOMINATORS_ORDER = sql.SQL("shares_raw DESC, nominator")
+NOMINATOR_COLUMNS: tuple[Column, ...] = (
+    column("nominator"),
+    column("address"),
+    column("epoch", "integer", "at"),
+    column("changed_epoch", "integer", "epoch"),
+    column("shares", source="shares_raw"),
+    column("share_of_pool"),
+    column("stake"),
+    column("pending", source="pending_raw"),
+    column("withdrawing_shares", source="withdrawing_shares_raw"),
+    column("unlocking", source="unlocking_raw"),
+    column("storage_fee_deposit", source="storage_fee_deposit_raw"),
+    column("on_hold", source="on_hold_raw"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """All positions with an operator at the newest epoch, together."""
+
+    epoch: int | None
+    shares: int | None
+    """That the chain says the operator has."""
+    nominators: int
+    held: int
+    largest: dict[int, int]
+    """The shares of the largest one, ten and hundred."""
+
+
+async def pool(cursor: Cursor, operator: int) -> Pool:
+    """How many nominators an operator has, and what the largest of them hold."""
+    names: dict[str, sql.Composable] = {"operator": sql.Literal(operator)}
+    await cursor.execute(POOL.format(**names, held=HELD.format(**names)))
+    row = await cursor.fetchone()
+    if row is None:
+        raise LookupError("the pool of an operator is one row, and none came")
+    epoch, shares, count, held, *largest = row
+    known = dict(zip((1, 10, 100), map(int, largest), strict=True))
+    return Pool(epoch, _integer(shares), count, int(held), known)
+
+
+def nominators(operator: int, limit: int, offset: int) -> Facts:
+    """The positions with an operator at the newest epoch, the largest first."""
+    names: dict[str, sql.Composable] = {"operator": sql.Literal(operator)}
+    rows = NOMINATORS.format(
+        **names,
+        held=HELD.format(**names),
+        limit=sql.Literal(limit),
+        offset=sql.Literal(offset),
+        stake=sql.SQL(STAKE.format(shares="position.shares_raw", price="share_price_perq")),
+    )
+    return Facts(rows, NOMINATORS_ORDER, NOMINATOR_COLUMNS)
+
+
+# ---- what came and went
+
+FLOWS = sql.SQL(
+    "SELECT * FROM (SELECT epoch, min(timestamp) AS timestamp,"
+    " count(*) FILTER (WHERE {paid_in} > 0) AS deposits,"
+    " CASE WHEN count(*) = count({paid_in}) THEN sum({paid_in}) END AS paid_in,"
+    " CASE WHEN count(*) = count({tax}) THEN sum({tax}) END AS tax,"
+    " count(*) FILTER (WHERE withdrawn_shares_raw > 0) AS withdrawals,"
+    " CASE WHEN count(*) = count(withdrawn_shares_raw) THEN sum(withdrawn_shares_raw) END"
+    " AS withdrawn_shares,"
+    " CASE WHEN count(*) = count({withdrawn}) THEN sum({withdrawn}) END AS withdrawn,"
+    " count(*) FILTER (WHERE {paid_out} > 0) AS unlocks,"
+    " CASE WHEN count(*) = count({paid_out}) THEN sum({paid_out}) END AS paid_out"
+    " FROM (SELECT * FROM nominator_positions WHERE operator_id = {operator}"
+    " AND epoch BETWEEN {first} AND {last}) AS position"
+    " LEFT JOIN (SELECT epoch, share_price_perq FROM operator_share_prices"
+    " WHERE operator_id = {operator} AND epoch BETWEEN {first} AND {last}) AS price USING (epoch)"
+    " LEFT JOIN (SELECT epoch::integer, timestamp FROM epoch_documents"
+    " WHERE epoch BETWEEN {first} AND {last}) AS document USING (epoch) GROUP BY epoch) AS flow"
+    " WHERE (paid_in, tax, withdrawn_shares, paid_out) IS DISTINCT FROM (0, 0, 0, 0)"
+)
+"""Each withdrawal is converted by itself, as the chain does: the sum of what is rounded down."""
+
+FLOWS_ORDER = sql.SQL("epoch")
+FLOW_COLUMNS: tuple[Column, ...] = (
+    column("epoch", "integer"),
+    column("timestamp", "integer"),
+    column("deposits", "integer"),
+    column("paid_in"),
+    column("tax"),
+    column("withdrawals", "integer"),
+    column("withdrawn_shares"),
+    column("withdrawn"),
+    column("unlocks", "integer"),
+    column("paid_out"),
+)
+
+
+def flows(operator: int, span: Span) -> Facts:
+    """What nominators paid in, withdrew and were paid out; epochs of nothing are left out."""
+    rows = FLOWS.format(
+        operator=sql.Literal(operator),
+        first=sql.Literal(span.first),
+        last=sql.Literal(span.last),
+        paid_in=PAID_IN,
+        paid_out=PAID_OUT,
+        tax=TAX,
+        withdrawn=sql.SQL(STAKE.format(shares="withdrawn_shares_raw", price="share_price_perq")),
+    )
+    return Facts(rows, FLOWS_ORDER, FLOW_COLUMNS)
+
+
+def _integer(amount: Any) -> int | None:  # noqa: ANN401 - a Decimal without decimals
+    return None if amount is None else int(amount)

@@ -1,0 +1,82 @@
+"""Rows of a query as chunks of JSON or of lines of CSV, put together by Postgres."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from psycopg import sql
+from pydantic.alias_generators import to_camel
+
+from operator_prices.web.database import Cursor
+from operator_prices.web.queries.spans import CHUNK, Served, chunks
+
+Column = tuple[str, str, sql.Composable]
+"""A column of a table: its name, whether it is `integer` or `text`, and where it is read."""
+
+ROW_BYTES = 500
+"""What a row takes as JSON, about."""
+
+RENDERED = sql.SQL(
+    "COPY (SELECT count(*), string_agg(point, {separator} ORDER BY place) FROM"
+    " (SELECT {point} AS point, place FROM (SELECT fact.*, row_number() OVER (ORDER BY {order})"
+    " AS place FROM ({facts}) AS fact) AS fact) AS points"
+    " GROUP BY place / {size} ORDER BY place / {size}) TO STDOUT (FORMAT binary)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Rows: what selects them, their order, and what of them is told."""
+
+    rows: sql.Composable
+    order: sql.Composable
+    columns: Sequence[Column]
+
+
+def column(name: str, kind: str = "text", source: str | None = None) -> Column:
+    """A column of that name, read from `source` where that is another."""
+    return name, kind, sql.SQL(source or name)
+
+
+async def objects(cursor: Cursor, facts: Facts, served: Served) -> AsyncGenerator[bytes, None]:
+    """The rows as a JSON array; amounts are text."""
+    fields: list[sql.Composable] = []
+    for name, kind, source in facts.columns:
+        shape = "coalesce({}::text, 'null')" if kind == "integer" else JSON_TEXT
+        fields += [sql.Literal(f'{"," if fields else "{"}"{to_camel(name)}":')]
+        fields += [sql.SQL(shape).format(source)]
+    point = sql.SQL("concat({}, '}}')").format(sql.SQL(", ").join(fields))
+    separator = b"["
+    async with aclosing(_chunks(cursor, facts, point, ",", served)) as parts:
+        async for chunk in parts:
+            yield separator + chunk
+            separator = b","
+    yield b"]" if separator == b"," else b"[]"
+
+
+JSON_TEXT = "coalesce('\"' || {} || '\"', 'null')"
+"""Of what needs no escape: digits, addresses, hex."""
+
+
+async def lines(cursor: Cursor, facts: Facts, served: Served) -> AsyncGenerator[bytes, None]:
+    """The same as lines of CSV, without the names of the columns."""
+    fields = [sql.SQL("coalesce({}::text, '')").format(source) for _, _, source in facts.columns]
+    point = sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join(fields))
+    async with aclosing(_chunks(cursor, facts, point, "\n", served)) as parts:
+        async for chunk in parts:
+            yield chunk + b"\n"
+
+
+async def _chunks(
+    cursor: Cursor, facts: Facts, point: sql.Composable, separator: str, served: Served
+) -> AsyncGenerator[bytes, None]:
+    copy = RENDERED.format(
+        separator=sql.Literal(separator),
+        point=point,
+        order=facts.order,
+        facts=facts.rows,
+        size=sql.Literal(CHUNK // ROW_BYTES),
+    )
+    async with aclosing(chunks(cursor, copy, served)) as parts:
+        async for chunk in parts:
+            yield chunk

@@ -1,0 +1,303 @@
+"""What nominators have, and what they earned: every answer equals what the chain's rules say."""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import polars as pl
+import psycopg
+import pytest
+
+from operator_prices_tests.support import history, positions
+from operator_prices_tests.support.positions import Life, Position
+from operator_prices_tests.support.web_server import Served, database, serving
+
+LAST = 39
+
+
+@dataclass(frozen=True)
+class Told:
+    """The lives that were written, and the API that tells of them."""
+
+    api: Served
+    lives: dict[tuple[str, int], Life]
+
+    def life(self, nominator: str, operator: int) -> Life:
+        return self.lives[nominator, operator]
+
+
+@pytest.fixture(scope="module")
+def told(api: Served) -> Told:
+    prices = {
+        (epoch, operator): int(price)
+        for epoch, operator, price in api.rows(
+            "SELECT epoch, operator_id, share_price_perq FROM operator_share_prices"
+        )
+    }
+    lives = positions.lives(prices)
+    return Told(api, {(life.nominator, life.operator): life for life in lives})
+
+
+def at(life: Life, epoch: int) -> Position:
+    """The row that holds at an epoch."""
+    return [row for row in life.rows if row.epoch <= epoch][-1]
+
+
+def staked(life: Life, epoch: int) -> int:
+    row = at(life, epoch)
+    return positions.stake(row.shares, life.price(epoch)) + row.pending + row.fee
+
+
+def leaving(life: Life, epoch: int) -> int:
+    row = at(life, epoch)
+    shares, _, refund = row.withdrawing
+    going = positions.stake(shares, life.price(row.epoch)) + refund if shares else 0
+    return going + sum(amount + refund for _, amount, refund in row.unlocking)
+
+
+def paid(life: Life, first: int, last: int) -> tuple[int, int]:
+    """What was paid in and out from one epoch to another."""
+    rows = [row for row in life.rows if first <= row.epoch <= last]
+    return (
+        sum((row.deposited or 0) + (row.deposited_fee or 0) for row in rows),
+        sum((row.released or 0) + (row.released_fee or 0) for row in rows),
+    )
+
+
+def test_an_account_is_found_by_any_of_its_names(told: Told) -> None:
+    by_hex = told.api.get(f"/api/nominators/{positions.HOLDER}")
+    by_address = told.api.get(f"/api/nominators/{positions.address(positions.HOLDER)}")
+    assert by_hex.status == 200
+    assert by_hex.json == by_address.json
+    assert by_hex.headers["etag"] == by_address.headers["etag"]
+    assert by_hex.json["address"] == positions.address(positions.HOLDER)
+    tag = by_hex.headers["etag"]
+    again = told.api.get(f"/api/nominators/{positions.HOLDER}", if_none_match=tag)
+    assert again.status == 304
+
+
+def test_what_an_account_has_now_is_told_to_the_last_shannon(told: Told) -> None:
+    answer = told.api.get(f"/api/nominators/{positions.HOLDER}").json
+    assert [one["operatorId"] for one in answer["positions"]] == [1, 4]
+    gains = 0
+    for one in answer["positions"]:
+        life = told.life(positions.HOLDER, one["operatorId"])
+        row = at(life, LAST)
+        assert one["shares"] == str(row.shares)
+        assert one["stake"] == str(positions.stake(row.shares, life.price(LAST)))
+        assert one["storageFeeDeposit"] == str(row.fee)
+        assert one["onHold"] == str(row.on_hold)
+        assert one["leaving"] == str(leaving(life, LAST))
+        worth = staked(life, LAST) + leaving(life, LAST)
+        paid_in, _ = paid(life, 0, LAST)
+        assert (one["worth"], one["paidIn"], one["gain"]) == (
+            str(worth),
+            str(paid_in),
+            str(worth - paid_in),
+        )
+        gains += worth - paid_in
+    assert answer["total"]["gain"] == str(gains)
+    assert answer["total"]["worth"] == str(sum(int(one["worth"]) for one in answer["positions"]))
+
+
+def test_an_unlock_has_its_block_and_a_time_by_the_pace_of_the_chain(told: Told) -> None:
+    [first, _] = told.api.get(f"/api/nominators/{positions.HOLDER}").json["positions"]
+    [waiting] = first["unlocking"]
+    block = positions.head(37) + positions.LOCK
+    assert (waiting["block"], waiting["due"]) == (block, False)
+    ended = history.BEGUN + LAST * history.EPOCH
+    blocks = block - positions.head(LAST)
+    assert waiting["estimatedTimestamp"] == ended + blocks * history.EPOCH // 100
+    [then] = told.api.get(f"/api/nominators/{positions.WHOLE_LIFE}?to=24").json["positions"]
+    assert [one["due"] for one in then["unlocking"]] == [True, False]
+    assert then["unlocking"][0]["estimatedTimestamp"] is None
+
+
+def test_shares_that_leave_are_told_with_the_block_they_will_wait_for(told: Told) -> None:
+    [then] = told.api.get(f"/api/nominators/{positions.WHOLE_LIFE}?to=15").json["positions"]
+    life = told.life(positions.WHOLE_LIFE, 1)
+    shares, block, refund = at(life, 15).withdrawing
+    assert then["withdrawing"] == {
+        "shares": str(shares),
+        "amount": str(positions.stake(shares, life.price(15))),
+        "storageFeeRefund": str(refund),
+        "block": block,
+        "due": False,
+        "estimatedTimestamp": history.BEGUN + (15 + 5) * history.EPOCH,
+    }
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 39), (4, 12), (9, 17), (16, 23), (22, 39)])
+def test_the_gain_of_any_span_is_what_was_not_paid_in(told: Told, first: int, last: int) -> None:
+    life = told.life(positions.WHOLE_LIFE, 1)
+    path = f"/api/nominators/{positions.WHOLE_LIFE}?from={first}&to={last}"
+    [one] = told.api.get(path).json["positions"]
+    before = staked(life, first - 1) + leaving(life, first - 1) if first else 0
+    paid_in, paid_out = paid(life, first, last)
+    after = staked(life, last) + leaving(life, last)
+    assert (one["paidIn"], one["paidOut"]) == (str(paid_in), str(paid_out))
+    assert one["gain"] == str(after + paid_out - before - paid_in)
+
+
+def test_the_return_is_the_gain_on_what_was_staked_while_it_was(told: Told) -> None:
+    life = told.life(positions.WHOLE_LIFE, 1)
+    [one] = told.api.get(f"/api/nominators/{positions.WHOLE_LIFE}").json["positions"]
+    first, second = leaving(life, 15), 0  # the second withdrawal leaves nothing
+    levels = [(5, 100 * positions.AI3), (7, 150 * positions.AI3)]
+    levels.append((6, 150 * positions.AI3 - first))
+    invested = sum(epochs * amount for epochs, amount in levels) + second
+    mean = Fraction(invested, 18)
+    exact = Fraction(int(one["gain"])) / mean
+    assert one["milliseconds"] == 18 * history.EPOCH
+    assert one["return"] == f"{Fraction(round(exact * 10**18), 10**18):.18f}"
+    assert one["endedEpoch"] == 30
+    assert int(one["gain"]) == int(one["paidOut"]) - int(one["paidIn"])
+
+
+def test_a_tax_is_earned_and_not_paid_in(told: Told) -> None:
+    answer = told.api.get(f"/api/nominators/{positions.OWNER}").json
+    [one] = answer["positions"]
+    life = told.life(positions.OWNER, 3)
+    assert (one["knownSince"], one["paidIn"]) == (0, "0")
+    assert one["tax"] == str(sum(row.tax for row in life.rows))
+    assert one["gain"] == str(staked(life, LAST) - staked(life, 0))
+
+
+def test_a_slashed_stake_is_lost(told: Told) -> None:
+    [one] = told.api.get(f"/api/nominators/{positions.SLASHED}").json["positions"]
+    assert (one["endedEpoch"], one["gain"], one["worth"]) == (23, str(-20 * positions.AI3), "0")
+    assert one["return"].startswith("-1.")
+    answer = told.api.get(f"/api/nominators/{positions.SLASHED}?from=30").json
+    assert (answer["positions"], answer["total"]["gain"]) == ([], "0")
+
+
+def test_a_missing_price_makes_a_worth_unknown_and_no_zero(told: Told) -> None:
+    answer = told.api.get(f"/api/nominators/{positions.UNPRICED}").json
+    assert answer["total"]["worth"] is None
+    assert [answer["positions"][0][name] for name in ("stake", "worth", "gain")] == [None] * 3
+    assert answer["positions"][0]["shares"] != "0"
+
+
+def test_the_history_says_of_every_epoch_what_its_row_and_its_price_make_of_it(told: Told) -> None:
+    life = told.life(positions.WHOLE_LIFE, 1)
+    rows = told.api.get(f"/api/nominators/{positions.WHOLE_LIFE}/history").json
+    assert [row["epoch"] for row in rows] == [e for e in range(3, 31) if e != 20]
+    for row in rows:
+        epoch = row["epoch"]
+        paid_in, paid_out = paid(life, epoch, epoch)
+        held = at(life, epoch)
+        withdrawn = held.withdrawn if held.epoch == epoch else 0
+        assert row["worth"] == str(staked(life, epoch) + leaving(life, epoch)), epoch
+        assert (row["paidIn"], row["paidOut"]) == (str(paid_in), str(paid_out)), epoch
+        assert row["withdrawnShares"] == str(withdrawn), epoch
+        totals = tuple(map(str, paid(life, 0, epoch)))
+        assert (row["paidInTotal"], row["paidOutTotal"]) == totals, epoch
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "arrow"])
+@pytest.mark.parametrize(
+    "path", [f"/api/nominators/{positions.HOLDER}/history?from=30", "/api/operators/1/flows?from=0"]
+)
+def test_every_form_of_a_table_says_what_the_json_says(told: Told, path: str, form: str) -> None:
+    body = told.api.get(f"{path}&format={form}").body
+    if form == "csv":
+        rows = list(csv.DictReader(io.StringIO(body.decode())))
+    else:
+        read = pl.read_parquet if form == "parquet" else pl.read_ipc_stream
+        rows = [
+            {name: "" if value is None else str(value) for name, value in row.items()}
+            for row in read(io.BytesIO(body)).iter_rows(named=True)
+        ]
+    exact = [
+        ["" if value is None else str(value) for value in row.values()]
+        for row in told.api.get(path).json
+    ]
+    assert [list(row.values()) for row in rows] == exact
+
+
+def test_a_sample_keeps_the_last_epoch_and_all_in_which_something_was_paid(told: Told) -> None:
+    path = f"/api/nominators/{positions.WHOLE_LIFE}/history"
+    epochs = [row["epoch"] for row in told.api.get(f"{path}?sample=3").json]
+    assert epochs == [3, 8, 13, 15, 21, 25, 30] or {3, 8, 15, 21, 25, 30} <= set(epochs)
+    assert len(epochs) < 12
+    only = told.api.get(f"/api/nominators/{positions.HOLDER}/history?operators=4").json
+    assert {row["operatorId"] for row in only} == {4}
+
+
+def test_nominators_come_largest_first_and_page_by_page(told: Told) -> None:
+    first = told.api.get("/api/operators/1/nominators?limit=10").json
+    assert first["nominatorCount"] == 26
+    shares = [told.life(account, 1).now.shares for account in positions.SMALL]
+    holder = told.life(positions.HOLDER, 1).now.shares
+    assert first["largest"]["1"] == str(max(shares, default=0) if holder < max(shares) else holder)
+    assert first["largest"]["100"] == str(sum(shares) + holder)
+    found, offset = [], 0
+    while offset is not None:
+        page = told.api.get(f"/api/operators/1/nominators?limit=10&offset={offset}").json
+        found += page["nominators"]
+        offset = page["nextOffset"]
+    assert [int(one["shares"]) for one in found] == sorted([*shares, holder], reverse=True)
+    for one in found:
+        exact = Fraction(int(one["shares"]), int(first["shares"]))
+        assert 0 <= exact - Fraction(one["shareOfPool"]) < Fraction(1, 10**18)
+
+
+def test_flows_add_up_what_came_and_what_went(told: Told) -> None:
+    flows = {row["epoch"]: row for row in told.api.get("/api/operators/1/flows").json}
+    assert flows[10]["deposits"] == len(positions.SMALL)
+    assert flows[10]["paidIn"] == str(sum(range(1, 26)) * positions.AI3)
+    whole = told.life(positions.WHOLE_LIFE, 1)
+    shares = at(whole, 15).withdrawing[0]
+    assert flows[15]["withdrawn"] == str(positions.stake(shares, whole.price(15)))
+    assert flows[25]["paidOut"] == str(paid(whole, 25, 25)[1])
+    assert set(flows) == {2, 3, 8, 10, 15, 21, 25, 30, 37}
+    [unknown, *taxed] = told.api.get("/api/operators/3/flows").json
+    assert (unknown["epoch"], unknown["paidIn"]) == (0, None)
+    assert all(row["paidIn"] == "0" != row["tax"] for row in taxed)
+
+
+def test_what_is_no_account_or_has_no_position_is_said_in_a_sentence(told: Told) -> None:
+    address = positions.address(positions.HOLDER)
+    for text, reason in (
+        (address[:-1] + ("2" if address[-1] != "2" else "3"), "wrong checksum"),
+        ("0x1234", "has 4 hex digits"),
+        (address[:9], "bytes, and an address with its prefix has"),
+    ):
+        reply = told.api.get(f"/api/nominators/{text}/history")
+        assert (reply.status, list(reply.json)) == (422, ["detail"])
+        assert reason in reply.json["detail"]
+    stranger = "0x" + "99" * 32
+    for path in (f"/api/nominators/{stranger}", f"/api/nominators/{stranger}/history?format=csv"):
+        reply = told.api.get(path)
+        assert reply.status == 404
+        assert "never had a position: 30 accounts had one in epochs 0 to 39" in reply.json["detail"]
+    early = told.api.get(f"/api/nominators/{positions.WHOLE_LIFE}?to=2")
+    assert (early.status, "its first is of epoch 3" in early.json["detail"]) == (404, True)
+    for path in ("nominators", "flows"):
+        assert told.api.get(f"/api/operators/77/{path}").status == 404
+    assert "1 to 1000" in told.api.get("/api/operators/1/nominators?limit=0").json["detail"]
+
+
+@pytest.fixture(scope="module")
+def leaving_out(server: str, migrated: str) -> Iterator[Served]:
+    with database(server, migrated) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            history.write(connection, 0, 1, 1)
+        with serving(dsn, NOMINATORS="off") as served:
+            yield served
+
+
+def test_nominators_that_are_left_out_are_not_served_and_the_answer_says_so(
+    leaving_out: Served,
+) -> None:
+    for path in (
+        f"/api/nominators/{positions.HOLDER}",
+        f"/api/nominators/{positions.HOLDER}/history",
+        "/api/operators/0/nominators",
+        "/api/operators/0/flows",
+    ):
+        reply = leaving_out.get(path)
+        assert (reply.status, "NOMINATORS=off" in reply.json["detail"]) == (404, True)
+    assert leaving_out.get("/api/operators/0").status == 200
