@@ -83,7 +83,7 @@ class Life:
             name: getattr(self.now, name)
             for name in ("shares", "pending", "withdrawing", "unlocking", "fee", "on_hold")
         }
-        self.rows.append(replace(Position(epoch), **{**kept, **changes}))  # type: ignore[arg-type]
+        self.rows.append(replace(Position(epoch), **{**kept, **changes}))
 
     def deposit(self, epoch: int, amount: int) -> "Life":
         """Pay in; from the next epoch on it is shares."""

@@ -149,9 +149,9 @@ def test_the_return_is_the_gain_on_what_was_staked_while_it_was(told: Told) -> N
     levels.append((6, 150 * positions.AI3 - first))
     invested = sum(epochs * amount for epochs, amount in levels) + second
     mean = Fraction(invested, 18)
-    exact = Fraction(int(one["gain"])) / mean
+    digits = str(round(int(one["gain"]) / mean * 10**18)).zfill(19)
     assert one["milliseconds"] == 18 * history.EPOCH
-    assert one["return"] == f"{Fraction(round(exact * 10**18), 10**18):.18f}"
+    assert one["return"] == f"{digits[:-18]}.{digits[-18:]}"
     assert one["endedEpoch"] == 30
     assert int(one["gain"]) == int(one["paidOut"]) - int(one["paidIn"])
 

@@ -41,27 +41,38 @@ TAX = sql.SQL("tax_raw + tax_storage_fee_raw")
 HISTORY = sql.SQL(
     "WITH held AS MATERIALIZED (SELECT position.*, {paid_in} AS paid_in, {paid_out} AS paid_out,"
     " {tax} AS tax, {leaving} AS leaving, sum({paid_in}) OVER states AS paid_in_total,"
-    " sum({paid_out}) OVER states AS paid_out_total FROM nominator_positions AS position"
+    " sum({paid_out}) OVER states AS paid_out_total,"
+    " row_number() OVER (ORDER BY operator_id, epoch) AS place"
+    " FROM nominator_positions AS position"
     " WHERE nominator = {nominator} AND epoch <= {last} AND {chosen}"
     " WINDOW states AS (PARTITION BY operator_id ORDER BY epoch)),"
-    " every AS (SELECT held.*, known.epoch AS at,"
-    " dense_rank() OVER (ORDER BY known.epoch) - 1 AS number FROM held JOIN nominator_epochs"
-    " AS known ON known.epoch >= held.epoch AND (until_epoch IS NULL OR known.epoch < until_epoch)"
-    " AND known.epoch BETWEEN {first} AND {last} WHERE NOT ended OR known.epoch = held.epoch),"
-    " counted AS (SELECT every.*, max(number) OVER () AS last_number,"
-    " bool_or({flow}) OVER (PARTITION BY at) AS flows FROM every),"
-    " kept AS (SELECT * FROM counted WHERE {kept})"
-    " SELECT kept.*, share_price_perq, timestamp, {stake} AS stake FROM kept"
-    " LEFT JOIN operator_share_prices AS price ON price.epoch = at"
-    " AND price.operator_id = kept.operator_id"
-    " LEFT JOIN epoch_documents AS document ON document.epoch = at"
+    " wanted AS ({wanted}), point AS (SELECT operator_id, epoch, true AS change FROM held UNION ALL"
+    " SELECT operator_id, wanted.epoch, false FROM (SELECT operator_id, min(epoch) AS first FROM"
+    " held GROUP BY operator_id) AS begun JOIN wanted ON wanted.epoch >= begun.first),"
+    " placed AS (SELECT operator_id, epoch AS at, change, count(*) FILTER (WHERE change)"
+    " OVER (ORDER BY operator_id, epoch, change DESC ROWS UNBOUNDED PRECEDING)"
+    " AS place FROM point),"
+    " every AS (SELECT held.*, at FROM placed JOIN held USING (place)"
+    " WHERE NOT change AND (NOT ended OR at = epoch)),"
+    " price AS MATERIALIZED (SELECT epoch AS at, operator_id, share_price_perq FROM"
+    " operator_share_prices WHERE operator_id = ANY (ARRAY(SELECT DISTINCT operator_id FROM held))"
+    " AND epoch BETWEEN {first} AND {last})"
+    " SELECT every.*, share_price_perq, timestamp, {stake} AS stake FROM every"
+    " LEFT JOIN price USING (operator_id, at)"
+    " LEFT JOIN (SELECT epoch::integer AS at, timestamp FROM epoch_documents"
+    " WHERE epoch BETWEEN {first} AND {last}) AS document USING (at)"
 )
-FLOW = sql.SQL(
-    "at = epoch AND (ended OR withdrawn_shares_raw IS DISTINCT FROM 0"
+"""Epochs and changes in one order say which change each epoch is after: once over all of them."""
+
+EVERY_EPOCH = sql.SQL("SELECT epoch FROM nominator_epochs WHERE epoch BETWEEN {first} AND {last}")
+SAMPLED_EPOCHS = sql.SQL(
+    "SELECT epoch FROM (SELECT epoch, row_number() OVER (ORDER BY epoch) - 1 AS number,"
+    " count(*) OVER () AS epochs FROM nominator_epochs WHERE epoch BETWEEN"
+    " greatest({first}, (SELECT min(epoch) FROM held)) AND (SELECT CASE WHEN bool_and(ended)"
+    " FILTER (WHERE until_epoch IS NULL) THEN max(epoch) ELSE {last} END FROM held)) AS numbered"
+    " WHERE number % greatest(1, (epochs + {sample} - 1) / {sample}) = 0 OR number = epochs - 1"
+    " OR epoch IN (SELECT epoch FROM held WHERE ended OR withdrawn_shares_raw IS DISTINCT FROM 0"
     " OR paid_in IS DISTINCT FROM 0 OR paid_out IS DISTINCT FROM 0)"
-)
-SAMPLED = sql.SQL(
-    "number % greatest(1, (last_number + {sample}) / {sample}) = 0 OR number = last_number OR flows"
 )
 HISTORY_ORDER = sql.SQL("at, operator_id")
 
@@ -96,16 +107,16 @@ HISTORY_COLUMNS: tuple[Column, ...] = (
 
 def history(nominator: str, span: Span, operators: tuple[int, ...] | None) -> Facts:
     """An account's positions at the close of each epoch, and of that in which one ended."""
-    kept: sql.Composable = sql.SQL("true")
-    if span.sample:
-        kept = SAMPLED.format(sample=sql.Literal(span.sample))
+    names: dict[str, sql.Composable] = {
+        "first": sql.Literal(span.first),
+        "last": sql.Literal(span.last),
+        "sample": sql.Literal(span.sample),
+    }
     rows = HISTORY.format(
+        **names,
+        wanted=(SAMPLED_EPOCHS if span.sample else EVERY_EPOCH).format(**names),
         nominator=sql.Literal(nominator),
-        first=sql.Literal(span.first),
-        last=sql.Literal(span.last),
         chosen=chosen(operators, "position.operator_id"),
-        kept=kept,
-        flow=FLOW,
         paid_in=PAID_IN,
         paid_out=PAID_OUT,
         tax=TAX,
@@ -199,23 +210,29 @@ def nominators(operator: int, limit: int, offset: int) -> Facts:
 # ---- what came and went
 
 FLOWS = sql.SQL(
-    "SELECT * FROM (SELECT epoch, min(timestamp) AS timestamp,"
-    " count(*) FILTER (WHERE {paid_in} > 0) AS deposits,"
-    " CASE WHEN count(*) = count({paid_in}) THEN sum({paid_in}) END AS paid_in,"
-    " CASE WHEN count(*) = count({tax}) THEN sum({tax}) END AS tax,"
-    " count(*) FILTER (WHERE withdrawn_shares_raw > 0) AS withdrawals,"
-    " CASE WHEN count(*) = count(withdrawn_shares_raw) THEN sum(withdrawn_shares_raw) END"
+    "WITH price AS MATERIALIZED (SELECT epoch, share_price_perq FROM operator_share_prices"
+    " WHERE operator_id = {operator} AND epoch BETWEEN {first} AND {last}),"
+    " change AS (SELECT epoch, deposited_raw + deposited_storage_fee_raw AS paid_in,"
+    " tax_raw + tax_storage_fee_raw AS tax, withdrawn_shares_raw,"
+    " released_raw + released_storage_fee_raw AS paid_out FROM nominator_positions"
+    " WHERE operator_id = {operator} AND epoch BETWEEN {first} AND {last} OFFSET 0),"
+    " flow AS (SELECT epoch, share_price_perq, nullif(paid_in, 0) AS paid_in, nullif(tax, 0)"
+    " AS tax, nullif(withdrawn_shares_raw, 0) AS withdrawn_shares, nullif(paid_out, 0) AS paid_out,"
+    " paid_in IS NULL OR tax IS NULL OR withdrawn_shares_raw IS NULL OR paid_out IS NULL"
+    " AS unknown FROM change LEFT JOIN price USING (epoch)"
+    " WHERE (paid_in, tax, withdrawn_shares_raw, paid_out) IS DISTINCT FROM (0, 0, 0, 0))"
+    " SELECT told.*, timestamp FROM (SELECT epoch, count(paid_in) AS deposits,"
+    " CASE WHEN NOT bool_or(unknown) THEN coalesce(sum(paid_in), 0) END AS paid_in,"
+    " CASE WHEN NOT bool_or(unknown) THEN coalesce(sum(tax), 0) END AS tax,"
+    " count(withdrawn_shares) AS withdrawals,"
+    " CASE WHEN NOT bool_or(unknown) THEN coalesce(sum(withdrawn_shares), 0) END"
     " AS withdrawn_shares,"
-    " CASE WHEN count(*) = count({withdrawn}) THEN sum({withdrawn}) END AS withdrawn,"
-    " count(*) FILTER (WHERE {paid_out} > 0) AS unlocks,"
-    " CASE WHEN count(*) = count({paid_out}) THEN sum({paid_out}) END AS paid_out"
-    " FROM (SELECT * FROM nominator_positions WHERE operator_id = {operator}"
-    " AND epoch BETWEEN {first} AND {last}) AS position"
-    " LEFT JOIN (SELECT epoch, share_price_perq FROM operator_share_prices"
-    " WHERE operator_id = {operator} AND epoch BETWEEN {first} AND {last}) AS price USING (epoch)"
+    " CASE WHEN NOT bool_or(unknown) AND count(withdrawn_shares) = count({withdrawn})"
+    " THEN coalesce(sum({withdrawn}), 0) END AS withdrawn, count(paid_out) AS unlocks,"
+    " CASE WHEN NOT bool_or(unknown) THEN coalesce(sum(paid_out), 0) END AS paid_out"
+    " FROM flow GROUP BY epoch) AS told"
     " LEFT JOIN (SELECT epoch::integer, timestamp FROM epoch_documents"
-    " WHERE epoch BETWEEN {first} AND {last}) AS document USING (epoch) GROUP BY epoch) AS flow"
-    " WHERE (paid_in, tax, withdrawn_shares, paid_out) IS DISTINCT FROM (0, 0, 0, 0)"
+    " WHERE epoch BETWEEN {first} AND {last}) AS document USING (epoch)"
 )
 """Each withdrawal is converted by itself, as the chain does: the sum of what is rounded down."""
 
@@ -234,16 +251,16 @@ FLOW_COLUMNS: tuple[Column, ...] = (
 )
 
 
+WITHDRAWN = STAKE.format(shares="withdrawn_shares", price="share_price_perq")
+
+
 def flows(operator: int, span: Span) -> Facts:
     """What nominators paid in, withdrew and were paid out; epochs of nothing are left out."""
     rows = FLOWS.format(
         operator=sql.Literal(operator),
         first=sql.Literal(span.first),
         last=sql.Literal(span.last),
-        paid_in=PAID_IN,
-        paid_out=PAID_OUT,
-        tax=TAX,
-        withdrawn=sql.SQL(STAKE.format(shares="withdrawn_shares_raw", price="share_price_perq")),
+        withdrawn=sql.SQL(WITHDRAWN),
     )
     return Facts(rows, FLOWS_ORDER, FLOW_COLUMNS)
 

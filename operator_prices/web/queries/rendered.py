@@ -17,10 +17,10 @@ ROW_BYTES = 500
 """What a row takes as JSON, about."""
 
 RENDERED = sql.SQL(
-    "COPY (SELECT count(*), string_agg(point, {separator} ORDER BY place) FROM"
-    " (SELECT {point} AS point, place FROM (SELECT fact.*, row_number() OVER (ORDER BY {order})"
-    " AS place FROM ({facts}) AS fact) AS fact) AS points"
-    " GROUP BY place / {size} ORDER BY place / {size}) TO STDOUT (FORMAT binary)"
+    "COPY (SELECT count(*), string_agg(point, {separator} ORDER BY turn) FROM"
+    " (SELECT {point} AS point, turn FROM (SELECT fact.*, row_number() OVER (ORDER BY {order})"
+    " AS turn FROM ({facts}) AS fact) AS fact) AS points"
+    " GROUP BY turn / {size} ORDER BY turn / {size}) TO STDOUT (FORMAT binary)"
 )
 
 
