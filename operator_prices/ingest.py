@@ -1,11 +1,14 @@
 """One window from the chain to the raw epochs, and whether what is kept is still on the chain."""
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 
 from psycopg import Connection
 
 from operator_prices import store
-from operator_prices.chain import Chain, NodeBehindError
+from operator_prices.chain import Chain, EpochStates, NodeBehindError
 from operator_prices.epochs import documents
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy import end_hashes
@@ -23,6 +26,8 @@ class Ingested:
     """Imported epochs whose end hashes were compared with the chain's, once for each."""
     legacy_epochs_differing: int = 0
     """Of them, those that ended in another block; table `legacy_hashes` names them."""
+    left_the_chain: Sequence[int] = ()
+    """Stored epochs that were found to have left the chain, and were read again."""
 
 
 def ingest(chain: Chain, connection: Connection, window: EpochWindow) -> Ingested:
@@ -30,14 +35,64 @@ def ingest(chain: Chain, connection: Connection, window: EpochWindow) -> Ingeste
 
     A window that is whole costs no request. Raises `ChainError` when the chain cannot be read.
     """
-    if not store.lacking(connection, window, until=window.last):
-        return Ingested()
+    return next(ingest_each(chain, connection, [window]))
+
+
+def ingest_each(
+    chain: Chain, connection: Connection, windows: Sequence[EpochWindow], *, verify: bool = False
+) -> Generator[Ingested, None, None]:
+    """Do so with each of `windows` in turn, while the next ones are read.
+
+    With `verify`, what has left the chain is read again, too. Each window is kept for itself: those
+    after the last that was kept are as missing as before when this fails, or is given up.
+    """
+    begun: deque[Ingested] = deque()
+    wanted = _wanted(chain, connection, windows, begun, verify=verify)
+    with closing(chain.read_each(wanted)) as read:
+        for states in read:
+            yield _kept(chain, connection, states, begun.popleft())
+
+
+def _wanted(
+    chain: Chain,
+    connection: Connection,
+    windows: Sequence[EpochWindow],
+    begun: deque[Ingested],
+    *,
+    verify: bool,
+) -> Iterator[list[int]]:
+    """The epochs to read of each window; `begun` gets what was done for it before they are read."""
+    completed: int | None = None
+    for window in windows:
+        left = recheck(chain, connection, window.first, window.last) if verify else ()
+        epochs: list[int] = []
+        compared = differing = 0
+        if store.lacking(connection, window, until=window.last):
+            if completed is None:
+                completed, compared, differing = _completed(chain, connection)
+            epochs = store.lacking(connection, window, until=completed)
+        begun.append(
+            Ingested(
+                legacy_epochs_compared=compared,
+                legacy_epochs_differing=differing,
+                left_the_chain=left,
+            )
+        )
+        yield epochs
+
+
+def _completed(chain: Chain, connection: Connection) -> tuple[int, int, int]:
+    """The last completed epoch, -1 for none, and what came of comparing the imported ones."""
     store.refuse_other_chain(connection, chain.genesis_hash, chain.domain_id)
     completed = chain.head().last_completed_epoch
     if completed is None:
-        return Ingested()
-    compared, differing = end_hashes.recheck_imported(connection, chain, until=completed)
-    states = chain.read(store.lacking(connection, window, until=completed))
+        return -1, 0, 0
+    return completed, *end_hashes.recheck_imported(connection, chain, until=completed)
+
+
+def _kept(chain: Chain, connection: Connection, states: EpochStates, begun: Ingested) -> Ingested:
+    if states.epochs.is_empty() and states.quarantined.is_empty() and states.skipped.is_empty():
+        return begun
     changed = store.keep_epochs(
         connection,
         documents.raw_epochs(states, chain.domain_id),
@@ -46,13 +101,12 @@ def ingest(chain: Chain, connection: Connection, window: EpochWindow) -> Ingeste
         genesis_hash=chain.genesis_hash,
         domain_id=chain.domain_id,
     )
-    return Ingested(
+    return replace(
+        begun,
         epochs_read=states.epochs.height,
         changed_rows=changed,
         quarantined=states.quarantined.height,
         skipped=states.skipped.height,
-        legacy_epochs_compared=compared,
-        legacy_epochs_differing=differing,
     )
 
 

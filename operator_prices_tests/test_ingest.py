@@ -12,8 +12,8 @@ from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs.counts import COUNTED
-from operator_prices.epochs.windows import EpochWindow
-from operator_prices.ingest import Ingested, recheck
+from operator_prices.epochs.windows import EpochWindow, between
+from operator_prices.ingest import Ingested, ingest_each, recheck
 from operator_prices_tests.support.filling import fill
 from operator_prices_tests.support.samples import UPGRADED, own_copy, reading, truth_of
 
@@ -177,3 +177,20 @@ def test_what_was_counted_is_not_lost_when_an_epoch_is_read_again(
         database.execute("UPDATE epochs SET complete = false WHERE epoch IN (6, 7)")
         assert fill(chain, database).epochs_read == 2
     assert database.execute("SELECT * FROM epochs ORDER BY epoch").fetchall() == before
+
+
+def test_an_ingestion_that_is_given_up_loses_nothing_that_was_kept(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    long = Scenario(seconds_per_block=0, epochs=320, operators=1, forced=())
+    with serving(long) as node, reading(node.url, tmp_path) as chain:
+        last = chain.head().last_completed_epoch
+        assert last is not None
+        windows = list(between(0, last))
+        ingested = ingest_each(chain, database, windows)
+        assert [next(ingested).epochs_read for _ in range(2)] == [100, 100]
+        ingested.close()
+        assert store.last_epoch(database) == 199
+        again = [one.epochs_read for one in ingest_each(chain, database, windows)]
+        assert again == [0, 0, 100, last - 299]
+        assert not store.all_lacking(database, last)

@@ -1,6 +1,6 @@
 """What the pipeline asks of a chain: the port and the types that cross it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -169,5 +169,9 @@ class Chain(Protocol):
         `maps` names the storage items, the answer is by the names that it has for them.
         """
 
-    def read(self, epochs: Iterable[int]) -> EpochStates:
-        """Read completed epochs; an epoch that is not completed raises `ValueError`."""
+    def read_each(self, pieces: Iterable[Iterable[int]]) -> Generator[EpochStates, None, None]:
+        """Read completed epochs piece by piece, the next pieces while one is being used.
+
+        `pieces` is asked for some of the next ones before the first is given. An epoch that is not
+        completed raises `ValueError`.
+        """

@@ -1,6 +1,7 @@
 """The asset graph, in the order data flows through it; `ingest`, `frames` and `store` say how."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 
@@ -22,7 +23,7 @@ from operator_prices.defs.window_assets import (
 from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, Table
 from operator_prices.epochs.windows import EpochWindow
-from operator_prices.ingest import ingest, recheck
+from operator_prices.ingest import ingest_each
 from operator_prices.settings import Settings
 
 parsed = partial(windowed, "parsed", {"polars", "postgres"}, code_version="1")
@@ -52,15 +53,16 @@ def raw_epochs(
 
     Only what is missing or incomplete is read from the node; what is known once is never lost.
     """
-    for window in windows_of(context):
-        with materializing(context, database, window, options) as metadata:
-            sent = chain.requests
-            if config.verify:
-                metadata["left_the_chain"] = recheck(chain, database, window.first, window.last)
-            result = ingest(chain, database, window)
-            rows = store.count(database, "epochs", window)
-            metadata.update(asdict(result) | row_counts(rows, result.changed_rows))
-            metadata["rpc_requests"] = chain.requests - sent
+    windows = windows_of(context)
+    with closing(ingest_each(chain, database, windows, verify=config.verify)) as ingested:
+        for window in windows:
+            with materializing(context, database, window, options) as metadata:
+                sent = chain.requests
+                result = next(ingested)
+                rows = store.count(database, "epochs", window)
+                told = asdict(result) | {"left_the_chain": [*result.left_the_chain]}
+                metadata.update(told | row_counts(rows, result.changed_rows))
+                metadata["rpc_requests"] = chain.requests - sent
 
 
 @parsed(deps=[raw_epochs, legacy_epochs])

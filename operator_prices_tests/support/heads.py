@@ -1,6 +1,6 @@
 """Chains of which only the head is asked, and epochs that are stored as if they had been read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 
 import psycopg
 
@@ -21,8 +21,10 @@ class HeadOnly:
     def reach(self) -> Reach:
         raise AssertionError
 
-    def read(self, epochs: object) -> EpochStates:
-        raise AssertionError(epochs)
+    def read_each(self, pieces: Iterable[Iterable[int]]) -> Generator[EpochStates, None, None]:
+        for piece in pieces:
+            raise AssertionError(piece)
+        yield EpochStates.empty()
 
     def count(self, block_hash: str, maps: Mapping[str, str]) -> dict[str, int]:
         raise AssertionError(block_hash, maps)

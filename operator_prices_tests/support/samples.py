@@ -162,10 +162,15 @@ def truth_of(chain: DevChain) -> list[EpochTruth]:
 
 def assert_all_read(reader: SubstrateChain, played: DevChain) -> None:
     """What is completed is read true to the last digit, and nothing but jumps is skipped."""
-    truth = truth_of(played)
     last = reader.head().last_completed_epoch
-    assert last == max(epoch.epoch for epoch in truth)
-    states = reader.read(range(last + 1))
+    assert last == max(epoch.epoch for epoch in truth_of(played))
+    assert_true(reader.read(range(last + 1)), played)
+
+
+def assert_true(states: EpochStates, played: DevChain) -> None:
+    """All that is completed is there, true to the last digit, and nothing but jumps is skipped."""
+    truth = truth_of(played)
+    last = max(epoch.epoch for epoch in truth)
     assert states.quarantined.is_empty()
     assert epoch_rows(states) == true_epoch_rows(truth)
     assert operator_rows(states) == true_operator_rows(truth)

@@ -1,7 +1,7 @@
 """A small chain in a small database, and what the Dagster tests do with them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,8 +58,10 @@ class Lying:
     def reach(self) -> Reach:
         return self._honest.reach()
 
-    def read(self, epochs: Iterable[int]) -> EpochStates:
-        return self.change(self._honest.read(epochs))
+    def read_each(self, pieces: Iterable[Iterable[int]]) -> Generator[EpochStates, None, None]:
+        with closing(self._honest.read_each(pieces)) as read:
+            for states in read:
+                yield self.change(states)
 
     def change(self, states: EpochStates) -> EpochStates:
         return states

@@ -1,6 +1,6 @@
 """The client for code that is not asynchronous."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import monotonic
 from types import TracebackType
@@ -16,15 +16,77 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
-class Rpc:
-    """A `Client` whose event loop runs in a thread of its own; the methods wait for the answers."""
+class Asking:
+    """Asks a `Client` from another thread than its own, until it is called off."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], **limits: Any) -> None:  # noqa: ANN401
-        self._running = start_blocking_portal()
-        self._portal: BlockingPortal = self._running.__enter__()
-        self._client: Client = self._portal.call(partial(Client, endpoints, **limits))
+    def __init__(self, client: Client, portal: BlockingPortal) -> None:
+        self._client = client
+        self._portal = portal
+        self._asked: set[Future[list[Any]]] = set()
+        self._called_off = False
         self.waited = 0.0
         """Seconds spent waiting for answers so far."""
+
+    @property
+    def sent(self) -> int:
+        """Requests sent so far, by whomever, those sent again included."""
+        return self._client.sent
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._client.endpoint
+
+    @property
+    def endpoint_count(self) -> int:
+        return self._client.endpoint_count
+
+    def beside(self) -> "Asking":
+        """Another one who asks over the same connection, from another thread."""
+        return Asking(self._client, self._portal)
+
+    def call_off(self) -> None:
+        """Whoever waits here gets a `CancelledError` at once, and so does who asks later."""
+        self._called_off = True
+        for asked in tuple(self._asked):
+            asked.cancel()
+
+    def call(self, method: str, *params: Any) -> Any:  # noqa: ANN401
+        """Ask one thing and wait for the `result`."""
+        (answer,) = self.call_many([(method, params)])
+        return answer
+
+    def call_many(self, requests: Iterable[Request]) -> list[Any]:
+        """Ask all `requests` at once; their results come in the order of the requests."""
+        begun = monotonic()
+        asked: Future[list[Any]] = self._portal.start_task_soon(
+            self._client.call_many, list(requests)
+        )
+        self._asked.add(asked)
+        if self._called_off:
+            asked.cancel()
+        try:
+            return asked.result()
+        except BaseException:  # who is interrupted does not wait for the rest of the answers
+            asked.cancel()
+            raise
+        finally:
+            self._asked.discard(asked)
+            self.waited += monotonic() - begun
+
+
+class Rpc(Asking):
+    """A `Client` whose event loop runs in a thread of its own; the methods wait for the answers."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        client: Callable[..., Client] = Client,
+        /,
+        **limits: Any,  # noqa: ANN401 - whatever `client` takes
+    ) -> None:
+        self._running = start_blocking_portal()
+        portal = self._running.__enter__()
+        super().__init__(portal.call(partial(client, endpoints, **limits)), portal)
 
     def __enter__(self) -> Self:
         return self
@@ -38,38 +100,6 @@ class Rpc:
         self._portal.call(self._client.close)
         self._running.__exit__(kind, error, trace)
 
-    @property
-    def sent(self) -> int:
-        """Requests sent so far, those sent again included."""
-        return self._client.sent
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self._client.endpoint
-
-    @property
-    def endpoint_count(self) -> int:
-        return self._client.endpoint_count
-
     def turn_away(self) -> bool:
         """Use the next endpoint that is left from now on; False where there is no other."""
         return self._portal.call(self._client.turn_away)
-
-    def call(self, method: str, *params: Any) -> Any:  # noqa: ANN401
-        """Ask one thing and wait for the `result`."""
-        (answer,) = self.call_many([(method, params)])
-        return answer
-
-    def call_many(self, requests: Iterable[Request]) -> list[Any]:
-        """Ask all `requests` at once; their results come in the order of the requests."""
-        begun = monotonic()
-        asked: Future[list[Any]] = self._portal.start_task_soon(
-            self._client.call_many, list(requests)
-        )
-        try:
-            return asked.result()
-        except BaseException:  # who is interrupted does not wait for the rest of the answers
-            asked.cancel()
-            raise
-        finally:
-            self.waited += monotonic() - begun

@@ -25,8 +25,7 @@ from operator_prices.chain.rpc.messages import Request, genesis_in, payload
 from operator_prices.chain.rpc.patience import Patience, now
 from operator_prices.chain.rpc.refusals import ConnectionLostError, TooBigMessageError
 from operator_prices.chain.rpc.upstreams import Upstream, all_reasons, out_of_time
-
-MAX_IN_FLIGHT = 32
+from operator_prices.chain.rpc.window import MOST, Kind, Window
 
 PATIENCE = 45.0
 """Seconds without any answer after which whoever waits is told: well below a minute."""
@@ -44,10 +43,15 @@ class _Call:
     answer: asyncio.Future[Any]
     refusals: Counter[Upstream] = field(default_factory=Counter)
     refused_by: set[Upstream] = field(default_factory=set)
+    sent_at: float = 0.0
 
     @property
     def payload(self) -> bytes:
         return payload(self.id, self.request)
+
+    @property
+    def kind(self) -> Kind:
+        return self.request[0], parts.size(self.request).bit_length()
 
 
 class _MovedOnError(Exception):
@@ -55,12 +59,13 @@ class _MovedOnError(Exception):
 
 
 class Client:
-    """Asks one of several endpoints, with at most `in_flight` requests unanswered at a time.
+    """Asks one of several endpoints, with as many requests unanswered at a time as the node bears.
 
-    The in-flight window is halved when a connection drops and grows again with every answer. What
-    was unanswered is sent again on the next connection. An endpoint is given up after `attempts`
-    connections in a row that brought no answer at all; when all are given up, every caller gets
-    the reasons as a `ChainError`. A request that one endpoint keeps refusing is asked at the next.
+    That is found out by how fast it answers, up to `in_flight`; the window is halved when a
+    connection drops. What was unanswered is sent again on the next connection. An endpoint is given
+    up after `attempts` connections in a row that brought no answer at all; when all are given up,
+    every caller gets the reasons as a `ChainError`. A request that one endpoint keeps refusing is
+    asked at the next.
 
     Nobody waits longer than `patience` seconds in which no answer comes at all, nor than `within`
     seconds after the client was made; another endpoint, or another connection, is tried in between.
@@ -72,7 +77,7 @@ class Client:
         self,
         endpoints: Sequence[Endpoint],
         *,
-        in_flight: int = MAX_IN_FLIGHT,
+        in_flight: int = MOST,
         requests_per_second: float | None = None,
         patience: float = PATIENCE,
         within: float | None = None,
@@ -84,8 +89,7 @@ class Client:
         self._upstream = self._upstreams[0]
         self._genesis: str | None = None
         self.sent = 0
-        self._in_flight_limit = min(in_flight, MAX_IN_FLIGHT)
-        self._window = float(self._in_flight_limit)
+        self.window = Window(in_flight)
         self._interval = 1 / requests_per_second if requests_per_second else 0.0
         self._next_send = 0.0
         self._patience = Patience(patience, within)
@@ -201,6 +205,7 @@ class Client:
     async def _talk(self) -> None:
         """Connect and converse until the connection ends; always raises."""
         connection = await connected(self.endpoint, self._timeout)
+        self.window.forget()
         try:
             await self._require_same_chain(connection)
             await self._converse(connection)
@@ -244,7 +249,7 @@ class Client:
     async def _send(self, connection: WebSocket | Http) -> None:
         while True:
             await self._until(
-                lambda: bool(self._waiting) and len(self._unanswered) < int(self._window)
+                lambda: bool(self._waiting) and len(self._unanswered) < int(self.window.size)
             )
             await self._pace()
             if not self._waiting:
@@ -252,6 +257,7 @@ class Client:
             call = self._waiting.popleft()
             self._unanswered[call.id] = call
             self.sent += 1
+            call.sent_at = now()
             await connection.send(call.id, call.payload)
             self._wake.set()
 
@@ -274,12 +280,14 @@ class Client:
             await self._wake.wait()
 
     def _take(self, answer: Mapping[str, Any]) -> None:
+        full = len(self._unanswered) >= int(self.window.size)
         number = answer.get("id")
         call = self._unanswered.pop(number, None) if isinstance(number, int) else None
         if call is None:
             return
         self._patience.begin()
         if "result" in answer:
+            self.window.answered(call.kind, now() - call.sent_at, now(), full=full)
             self._answered(call, answer["result"])
         else:
             self._refused(call, answer.get("error"))
@@ -288,7 +296,6 @@ class Client:
     def _answered(self, call: _Call, result: object) -> None:
         self._progress = True
         self._upstream.failures, self._upstream.loss = 0, None
-        self._window = min(self._in_flight_limit, self._window + 1 / self._window)
         self._genesis = self._genesis or genesis_in(call.request, result)
         if not call.answer.done():
             call.answer.set_result(result)
@@ -353,7 +360,7 @@ class Client:
 
     def _ask_later(self, call: _Call, reason: ChainError) -> None:
         if isinstance(reason, RateLimitedError):
-            self._window = max(1.0, self._window / 2)
+            self.window.halve()
         delay = backoff(self._pause, call.refusals[self._upstream])
         asyncio.get_running_loop().call_later(delay, self._again, call)
 
@@ -372,7 +379,7 @@ class Client:
         if isinstance(error, TooBigMessageError) and self._unanswered:
             self._divide_the_largest()
         self._queue_again()
-        self._window = max(1.0, self._window / 2)
+        self.window.halve()
         if self._progress or not self._waiting:
             return
         self._upstream.failures += 1

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import orjson
+from aiohttp import TCPConnector
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyType
 
 from operator_prices.chain.rpc.endpoints import Endpoint
@@ -34,6 +35,9 @@ KINDS = {
 TOLD_CODES = TOO_OFTEN_CODES | {HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
 """HTTP statuses that are told as the error of one request, whatever the body is."""
 
+POSTS = 64
+"""HTTP connections at a time, of which a node allows 100 in all unless it is told otherwise."""
+
 CONNECTING = 0.5
 """Seconds that are left for who connects at the last moment to say so."""
 
@@ -53,7 +57,7 @@ async def connected(endpoint: Endpoint, within: float) -> "WebSocket | Http":
     session = aiohttp.ClientSession(
         headers={**endpoint.headers, **passed_on, "Content-Type": JSON},
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=within),
-        connector=aiohttp.TCPConnector(limit=0) if proxy is None or forwarded else _tunnel(proxy),
+        connector=_tunnel(proxy) if proxy and not forwarded else TCPConnector(limit=POSTS),
         proxy=proxy.url if proxy is not None and forwarded else None,
     )
     if endpoint.is_http:
@@ -83,7 +87,7 @@ def _tunnel(proxy: Proxy) -> ProxyConnector:
         password=password,
         rdns=True,
         proxy_ssl=ssl.create_default_context() if proxy.scheme == "https" else None,
-        limit=0,
+        limit=POSTS,
     )
 
 

@@ -128,11 +128,19 @@ def _clamp(position: int, length: int) -> int:
 class IndexMap:
     """What is known of the epoch index at blocks: it never falls from a block to a later one."""
 
-    def __init__(self) -> None:
-        self._index: dict[int, int] = {0: BEFORE_THE_DOMAIN}
+    def __init__(self, known: Mapping[int, int] | None = None) -> None:
+        self._index = dict(known or {0: BEFORE_THE_DOMAIN})
+
+    @property
+    def known(self) -> Mapping[int, int]:
+        """Blocks and the index at each."""
+        return self._index
 
     def learn(self, block: int, index: int) -> None:
         self._index[block] = index
+
+    def learn_all(self, known: Mapping[int, int]) -> None:
+        self._index |= known
 
     def at(self, block: int) -> int | None:
         """The index at `block`, None where it is not known."""

@@ -14,8 +14,9 @@ from operator_prices.chain.substrate.boundaries import (
     first_block_at,
     likely,
 )
-from operator_prices.chain.substrate.node import Node, Tip
+from operator_prices.chain.substrate.node import Node
 from operator_prices.chain.substrate.storage import Boundary, State, epoch_index, number
+from operator_prices.chain.substrate.tip import Tip
 
 LEDGER_BLOCKS = 17_300
 """Consensus blocks that the ledger's last 14,400 domain blocks usually stretch over."""

@@ -1,7 +1,7 @@
 """The node as who reads storage sees it: hashes, states and runtimes of blocks, and its tip."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from copy import copy
 from pathlib import Path
 from time import sleep, time
 from typing import TYPE_CHECKING
@@ -13,11 +13,12 @@ from operator_prices.chain.errors import (
     RefusedError,
 )
 from operator_prices.chain.port import Reach
-from operator_prices.chain.rpc.blocking import Rpc
+from operator_prices.chain.rpc.blocking import Asking
 from operator_prices.chain.substrate import keys, storage
 from operator_prices.chain.substrate.boundaries import IndexMap
 from operator_prices.chain.substrate.runtimes import Runtime, Runtimes
 from operator_prices.chain.substrate.storage import State, epoch_index, number, values_in
+from operator_prices.chain.substrate.tip import Tip, rounded
 
 if TYPE_CHECKING:
     from operator_prices.chain.rpc.messages import Request
@@ -41,31 +42,18 @@ INCOMPLETE_ANSWERS = 5
 """How often a node may leave keys of one request unanswered before that is an error."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tip:
-    """The best block with what was read of it, and the last block that lies deep enough below."""
-
-    block: int
-    gate: int
-    index: int
-    runtime: Runtime
-    next_operator_id: int
-    time: int
-    """The best block's own time, in Unix milliseconds."""
-    has_first_blocks: bool
-    """False for a node that was synced from a later block, or has deleted old ones."""
-
-
 class Node:
     """Answers what is asked of blocks, and remembers their hashes and epoch indices.
 
     Whichever endpoint is in use answers; `cache` keeps runtimes, a folder for each chain.
     """
 
-    def __init__(self, rpc: Rpc, *, domain_id: int, cache: Path) -> None:
+    def __init__(self, rpc: Asking, *, domain_id: int, cache: Path) -> None:
         self.rpc = rpc
         self.known = IndexMap()
-        self._hashes: dict[int, str] = {}
+        self.forgotten = 0
+        """How often what was known of blocks was dropped."""
+        self.hashes: dict[int, str] = {}
         self._cache = cache
         self._reach: Reach | None = None
         self._runtimes: Runtimes | None = None
@@ -74,9 +62,35 @@ class Node:
     def __str__(self) -> str:
         return str(self.rpc.endpoint)
 
+    def beside(self) -> "Node":
+        """One for another thread that knows the same by now, and asks over the same connection."""
+        other = copy(self)
+        other.detach()
+        return other
+
+    def detach(self) -> None:
+        """Share nothing that changes with the node that this one was copied from."""
+        self.rpc = self.rpc.beside()
+        self.known = IndexMap(self.known.known)
+        self.hashes = dict(self.hashes)
+        self._runtimes = self.runtimes.fetched_by(self._metadata)
+
+    def learn(self, other: "Node") -> None:
+        """Take over what one beside has found out; nothing, if it did not know of a reorganization.
+
+        One that met with a reorganization itself replaces what was known.
+        """
+        if other.forgotten > self.forgotten:
+            self.forget()
+            self.forgotten = other.forgotten
+        if other.forgotten == self.forgotten:
+            self.known.learn_all(other.known.known)
+            self.hashes |= other.hashes
+
     def forget(self) -> None:
         """Drop what is known of blocks, which may have left the chain; the first one cannot."""
-        self._hashes = {block: known for block, known in self._hashes.items() if block == 0}
+        self.forgotten += 1
+        self.hashes = {block: known for block, known in self.hashes.items() if block == 0}
         self.known = IndexMap()
         self._reach = None
 
@@ -113,11 +127,11 @@ class Node:
 
     def hash(self, block: int) -> str:
         self.resolve([block])
-        return self._hashes[block]
+        return self.hashes[block]
 
     def learn_hash(self, block: int, block_hash: str) -> None:
         """Remember the hash of a block that another block told."""
-        self._hashes[block] = block_hash
+        self.hashes[block] = block_hash
 
     def resolve(self, blocks: Iterable[int]) -> None:
         """Ask for the hashes of `blocks` that are not known yet, in one request.
@@ -125,14 +139,14 @@ class Node:
         All of them lie below the head, so a node that has none for a block is behind: asked again,
         it may have caught up, or another one behind the same address may answer.
         """
-        unknown = sorted(set(blocks) - self._hashes.keys())
+        unknown = sorted(set(blocks) - self.hashes.keys())
         for pause in (0.0, *NULL_HASH_PAUSES):
             if not unknown:
                 return
             sleep(pause)
             found = zip(unknown, self.block_hashes(unknown), strict=True)
-            self._hashes |= {block: known for block, known in found if known is not None}
-            unknown = [block for block in unknown if block not in self._hashes]
+            self.hashes |= {block: known for block, known in found if known is not None}
+            unknown = [block for block in unknown if block not in self.hashes]
         if unknown:
             raise NodeBehindError(
                 f"{self} has no block {unknown[0]} though its head is above: it is behind or"
@@ -145,11 +159,11 @@ class Node:
         A reorganization since then has replaced that one, too, whatever else it has replaced. True
         where the first block after the genesis is there as well.
         """
-        asked = sorted({0, min(1, block), block, max(self._hashes, default=0)})
+        asked = sorted({0, min(1, block), block, max(self.hashes, default=0)})
         found = dict(zip(asked, self.block_hashes(asked), strict=True))
-        if any(self._hashes.get(known, now) != now for known, now in found.items()):
+        if any(self.hashes.get(known, now) != now for known, now in found.items()):
             self.forget()
-        self._hashes |= {block: now for block, now in found.items() if now is not None}
+        self.hashes |= {block: now for block, now in found.items() if now is not None}
         self.resolve([0, block])
         return found[block] is None or found[min(1, block)] is not None
 
@@ -185,14 +199,13 @@ class Node:
         found: dict[int, State] = {}
         for _ in range(INCOMPLETE_ANSWERS):
             requests: list[Request] = [
-                ("state_queryStorageAt", [wanted[i][1], self._hashes[wanted[i][0]]])
-                for i in missing
+                ("state_queryStorageAt", [wanted[i][1], self.hashes[wanted[i][0]]]) for i in missing
             ]
             for i, answer in zip(missing, self.rpc.call_many(requests), strict=True):
                 block, asked = wanted[i]
                 values = values_in(answer)
                 if values is not None and all(key in values for key in asked):
-                    found[i] = State(self._hashes[block], block, values)
+                    found[i] = State(self.hashes[block], block, values)
             missing = [i for i in missing if i not in found]
             if not missing:
                 return [found[i] for i in range(len(wanted))]
@@ -235,7 +248,7 @@ class Node:
         if self.rpc.call("system_chainType") == "Development":
             return None
         return (
-            f"{self} answers with an old head: block {tip.block} is {_rounded(age)} old, and the"
+            f"{self} answers with an old head: block {tip.block} is {rounded(age)} old, and the"
             f" chain makes one every {pace:.0f} s; see whether the node has peers and still imports"
             " blocks, or use another node (or set the clock of this machine)."
         )
@@ -322,15 +335,3 @@ class Node:
             f"{self} has no metadata of spec version {spec_version} around block"
             f" {int(header['number'], 16)}, which that version executed: use another node."
         )
-
-
-def _rounded(seconds: float) -> str:
-    """A span of time in the largest unit of which it has two.
-
-    >>> _rounded(119), _rounded(120), _rounded(7_200), _rounded(172_800)
-    ('119 seconds', '2 minutes', '2 hours', '2 days')
-    """
-    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"

@@ -1,8 +1,9 @@
 """The `Chain` of production: an archive node, read in two requests an epoch."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TypeVar
 
 from operator_prices.chain.errors import (
@@ -15,19 +16,23 @@ from operator_prices.chain.errors import (
 )
 from operator_prices.chain.port import EpochStates, Head, Reach
 from operator_prices.chain.rpc.blocking import Rpc
-from operator_prices.chain.substrate import assembling, keys
+from operator_prices.chain.substrate import ahead, assembling, keys, spans
 from operator_prices.chain.substrate.boundaries import BEFORE_THE_DOMAIN
-from operator_prices.chain.substrate.finding import Finder
-from operator_prices.chain.substrate.node import Node, Tip
-from operator_prices.chain.substrate.storage import Boundary, State
+from operator_prices.chain.substrate.node import Node
+from operator_prices.chain.substrate.tip import Tip
 
-SPAN = 100
-"""Epochs read at a time: what is in memory does not grow with what is asked for."""
+TIP_SECONDS = 10.0
+"""How long what the best block shows holds for who reads many epochs."""
 
 NOT_WHOLE = (ArchiveNeededError, NodeBehindError, NotASubstrateNodeError, RefusedError)
 """Errors after which another endpoint may know better."""
 
 Result = TypeVar("Result")
+Wanted = tuple[Tip | None, Sequence[int]]
+"""Epochs to read, and what was read of the best block if that is not long ago."""
+
+Branch = ahead.Branch[tuple[Tip | None, EpochStates]]
+Reading = ahead.Ahead[Wanted, tuple[Tip | None, EpochStates]]
 
 
 class SubstrateChain:
@@ -43,6 +48,8 @@ class SubstrateChain:
         self._domain_id = domain_id
         self._depth = depth
         self._tip_seen: Tip | None = None
+        self._tip_at = 0.0
+        self._waited_ahead = 0.0
         self._promised = 0
         """The last block that `head` has called deep enough."""
 
@@ -56,8 +63,8 @@ class SubstrateChain:
 
     @property
     def waited(self) -> float:
-        """Seconds spent waiting for answers so far."""
-        return self._rpc.waited
+        """Seconds spent waiting so far: for answers, or for what is read ahead."""
+        return self._rpc.waited + self._waited_ahead
 
     @property
     def genesis_hash(self) -> str:
@@ -94,9 +101,22 @@ class SubstrateChain:
 
         Errors are `ChainError`; an epoch whose transition is not deep enough is a `ValueError`.
         """
-        spans = list(_spans(sorted(set(epochs))))
-        read = [self._anywhere(partial(self._read_span, span)) for span in spans]
+        read = [self._anywhere(partial(self._read_here, span)) for span in spans.cut(epochs)]
         return assembling.concat(read)
+
+    def read_each(self, pieces: Iterable[Iterable[int]]) -> Generator[EpochStates, None, None]:
+        """Read completed epochs piece by piece as `read` does, while the next pieces are read, too.
+
+        `pieces` is asked for the next ones some pieces ahead. What fails ahead of its turn is read
+        again in its turn, and then raises what `read` does.
+        """
+        with ahead.reading(self._read_beside) as reading:
+            wanted = ((self._recent_tip(), list(epochs)) for epochs in pieces)
+            for (_, epochs), branch in reading.each(wanted, self._node.beside):
+                begun = monotonic()
+                states = self._anywhere(partial(self._taken, epochs, branch, reading))
+                self._waited_ahead += monotonic() - begun
+                yield states
 
     def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
         """The hashes of `blocks` on the chain as it is now, None where it is not that long."""
@@ -130,63 +150,41 @@ class SubstrateChain:
             self._tip_seen = self._node.tip(self._depth)
         return self._tip_seen
 
-    def _read_span(self, epochs: Sequence[int]) -> EpochStates:
-        """Read at most `SPAN` epochs that lie close together."""
-        tip = self._tip()
-        if tip.gate < self._promised:
-            raise NodeBehindError(
-                f"{self._node} is at block {tip.block} and lacks blocks that have been seen: it is"
-                " behind or syncing; wait until it has caught up, or use another node."
-            )
-        finder = Finder(self._node, tip, self._domain_id)
-        found, skipped = self._found(finder, epochs)
-        return assembling.assemble(
-            found,
-            skipped=skipped,
-            operators=finder.operators,
-            domain_id=self._domain_id,
-            runtimes=self._node.runtimes,
-        )
+    def _recent_tip(self) -> Tip | None:
+        tip = self._tip_seen
+        return tip if tip and monotonic() - tip.looked_at < TIP_SECONDS else None
 
-    def _found(
-        self, finder: Finder, epochs: Sequence[int]
-    ) -> tuple[list[Boundary], dict[int, State]]:
-        """The boundaries of `epochs`, or how far back the node goes if that is not far enough."""
-        if not finder.tip.has_first_blocks:
-            self._require_reach(finder.tip, epochs[0])
+    def _read_here(self, epochs: Sequence[int]) -> EpochStates:
+        return self._read_span(self._node, self._tip(), epochs)
+
+    def _read_beside(self, node: Node, wanted: Wanted) -> tuple[Tip | None, EpochStates]:
+        """What another thread does: it uses nothing of ours but what never changes."""
+        tip, epochs = wanted
+        if not epochs:
+            return tip, EpochStates.empty()
+        tip = tip or node.tip(self._depth)
+        read = [self._read_span(node, tip, span) for span in spans.cut(epochs)]
+        return tip, assembling.concat(read)
+
+    def _read_span(self, node: Node, tip: Tip, epochs: Sequence[int]) -> EpochStates:
+        spans.require_grown(node, tip, self._promised)
+        return spans.read(node, tip, self._domain_id, epochs)
+
+    def _taken(self, epochs: Sequence[int], branch: Branch, reading: Reading) -> EpochStates:
+        """What was read beside, or what is read now if that failed before or is not up to date.
+
+        Nobody reads ahead any more when this fails: another endpoint may be turned to.
+        """
         try:
-            return finder.boundaries(epochs)
-        except ArchiveNeededError as error:
-            self._require_reach(finder.tip, epochs[0], error)
-            return finder.boundaries(epochs)  # what was looked at beside them was too far back
-
-    def _require_reach(
-        self, tip: Tip, epoch: int, refusal: ArchiveNeededError | None = None
-    ) -> None:
-        """Raise if the node never will have an epoch; `refusal` tells what the others lack."""
-        reach = self._node.reach(tip)
-        if epoch < reach.first_epoch:
-            others = f" {refusal}" if refusal and self._rpc.endpoint_count > 1 else ""
-            raise ArchiveNeededError(_too_short(self._node, reach, epoch) + others)
-
-
-def _too_short(node: Node, reach: Reach, epoch: int) -> str:
-    """Why an epoch before the reach of a node will never be had from it, and what to do."""
-    return (
-        f"{node} has nothing before block {reach.first_block}, since it was synced from there or"
-        f" has deleted what came before, and epoch {epoch} ended earlier: use an archive node, one"
-        " that was synced from the first block and runs with --state-pruning archive"
-        f" --blocks-pruning archive; this one has the epochs from {reach.first_epoch} on."
-    )
-
-
-def _spans(epochs: Sequence[int]) -> Iterator[list[int]]:
-    """Cut sorted epochs into pieces that one look at the ledger covers."""
-    span: list[int] = []
-    for epoch in epochs:
-        if span and epoch - span[0] >= SPAN:
-            yield span
-            span = []
-        span.append(epoch)
-    if span:
-        yield span
+            if branch.failed or branch.node.forgotten < self._node.forgotten:
+                branch.call_off()
+                read = [self._read_here(span) for span in spans.cut(epochs)]
+                return assembling.concat(read)
+            tip, states = branch.read.result()
+        except BaseException:
+            branch.call_off()
+            reading.call_off()
+            raise
+        self._node.learn(branch.node)
+        self._tip_seen = tip
+        return states

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from threading import Lock
 from typing import Any, Self
 
 from scalecodec.base import (
@@ -147,18 +149,30 @@ class Runtime:
 class Runtimes:
     """Every runtime of one chain, fetched once and kept on disk by genesis hash and version."""
 
-    def __init__(self, directory: Path, fetch: Callable[[int, str], bytes]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        fetch: Callable[[int, str], bytes],
+        known: dict[int, Runtime] | None = None,
+        lock: AbstractContextManager[object] | None = None,
+    ) -> None:
         self._directory = directory
         self._fetch = fetch
-        self._known: dict[int, Runtime] = {}
+        self._known = {} if known is None else known
+        self._lock = lock or Lock()
+
+    def fetched_by(self, fetch: Callable[[int, str], bytes]) -> "Runtimes":
+        """The same runtimes for another thread, which asks for itself for what is not known yet."""
+        return Runtimes(self._directory, fetch, self._known, self._lock)
 
     def get(self, spec_version: int, block_hash: str) -> Runtime:
         """The runtime `spec_version`; `block_hash` names a block that it executed."""
-        if spec_version not in self._known:
-            self._known[spec_version] = self._from_disk(spec_version) or self._from_node(
-                spec_version, block_hash
-            )
-        return self._known[spec_version]
+        with self._lock:
+            if spec_version not in self._known:
+                self._known[spec_version] = self._from_disk(spec_version) or self._from_node(
+                    spec_version, block_hash
+                )
+            return self._known[spec_version]
 
     def known(self, spec_version: int) -> Runtime:
         """A runtime that `get` has seen before."""

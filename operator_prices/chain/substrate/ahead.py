@@ -1,0 +1,73 @@
+"""Reading ahead: the next spans are read in threads of their own while earlier ones are used."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, TypeVar
+
+from operator_prices.chain.substrate.node import Node
+
+AT_ONCE = 3
+"""Spans in the making: most of a span's time goes by in waiting, one question for another."""
+
+Read = TypeVar("Read")
+Piece = TypeVar("Piece")
+
+
+@dataclass(slots=True)
+class Branch(Generic[Read]):
+    """A piece that is read in another thread, from a node that knows what ours knew then."""
+
+    node: Node
+    read: Future[Read]
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended without a result by now."""
+        return self.read.done() and (self.read.cancelled() or self.read.exception() is not None)
+
+    def call_off(self) -> None:
+        self.node.rpc.call_off()
+        self.read.cancel()
+
+
+class Ahead(Generic[Piece, Read]):
+    """Reads pieces in their order, `AT_ONCE` of them at the same time."""
+
+    def __init__(self, read: Callable[[Node, Piece], Read], threads: ThreadPoolExecutor) -> None:
+        self._read = read
+        self._threads = threads
+        self._branches: deque[tuple[Piece, Branch[Read]]] = deque()
+
+    def each(
+        self, pieces: Iterable[Piece], node: Callable[[], Node]
+    ) -> Iterator[tuple[Piece, Branch[Read]]]:
+        """Every piece in its turn, with its reading, which has begun; the next ones begin, too."""
+        coming = iter(pieces)
+        while True:
+            for piece in islice(coming, AT_ONCE - len(self._branches)):
+                beside = node()
+                read = self._threads.submit(self._read, beside, piece)
+                self._branches.append((piece, Branch(beside, read)))
+            if not self._branches:
+                return
+            yield self._branches.popleft()
+
+    def call_off(self) -> None:
+        """Have all readings that have begun end without a result, at once."""
+        for _, branch in self._branches:
+            branch.call_off()
+
+
+@contextmanager
+def reading(read: Callable[[Node, Piece], Read]) -> Iterator[Ahead[Piece, Read]]:
+    """Threads to read ahead in; whatever they still read at the end is called off."""
+    with ThreadPoolExecutor(AT_ONCE, "reading ahead") as threads:
+        ahead = Ahead(read, threads)
+        try:
+            yield ahead
+        finally:
+            ahead.call_off()
