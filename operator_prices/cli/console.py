@@ -216,7 +216,11 @@ class Console:
             )
             self.say(f"Behind the chain: {max(0, behind)} epochs")
         for sign in known:
-            who = f"host {sign.host} ({sign.launcher})" if sign.host else "a host that is not known"
+            who = (
+                f"host {sign.host} ({sign.launcher}, version {sign.version or 'not told'})"
+                if sign.host
+                else "a host that is not known"
+            )
             self.say(f"Run {sign.run_id[:8]} on {who} gave a sign of life {sign.age:.0f} s ago")
 
     def _stored(self, stored: "Summary") -> None:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -24,6 +25,13 @@ UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 """Of runs that have left the queue."""
+
+
+WILL_RETRY = "dagster/will_retry"
+"""The tag by which Dagster says of a run that failed whether it is run again."""
+
+RETRIED_WITHIN = timedelta(minutes=5)
+"""After so long nobody waits for it any more."""
 
 
 BACKFILLING = {"REQUESTED", "CANCELING", "FAILING"}
@@ -91,10 +99,21 @@ def windows_of(
 def busy_windows(
     instance: dg.DagsterInstance, tags: Mapping[str, str] | None = None
 ) -> frozenset[EpochWindow]:
-    """The windows that some run is queued or at work for, of all runs or of those with `tags`."""
+    """The windows that some run is queued or at work for, of all runs or of those with `tags`.
+
+    Among them are those of a run that failed and that Dagster is about to run again.
+    """
     runs = instance.get_runs(
         filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *UNFINISHED], tags=tags)
     )
+    failed = instance.get_runs(
+        filters=dg.RunsFilter(
+            statuses=[dg.DagsterRunStatus.FAILURE],
+            tags={**(tags or {}), WILL_RETRY: "true"},
+            updated_after=datetime.now(UTC) - RETRIED_WITHIN,
+        )
+    )
+    runs = [*runs, *(run for run in failed if run.is_complete_and_waiting_to_retry)]
     known = known_windows(instance) if runs else []
     return frozenset(window for run in runs for window in windows_of_run(run.tags, known))
 

@@ -11,7 +11,7 @@ import dagster as dg
 import psutil
 import psycopg
 
-from operator_prices import store
+from operator_prices import VERSION, store
 from operator_prices.defs.partitions import UNFINISHED
 from operator_prices.postgres.parts import application_name
 from operator_prices.store import signs
@@ -23,6 +23,9 @@ WORKER = "worker"
 LOCATION = ".dagster/repository"
 """The tag by which Dagster says from which code location a run was asked for."""
 
+
+PRIORITY = "dagster/priority"
+"""The tag by which Dagster sorts its queue; what is run again keeps the tags of the lost run."""
 
 GIVEN_UP = "this run is given up"
 """What the report of a lost run says."""
@@ -54,7 +57,7 @@ def connected(dsn: str, context: dg.InitResourceContext) -> Iterator[psycopg.Con
         )
         connection.run_id = run.run_id
         after.callback(_end, dsn, run.run_id)  # once the connection is given up for another one
-        life = f"a sign of life every {EVERY_SECONDS} s"
+        life = f"version {VERSION}, a sign of life every {EVERY_SECONDS} s"
         instance.add_run_tags(run.run_id, {WORKER: f"{host}, {launcher}, {life}"})
         with giving_signs(dsn, run.run_id):
             yield connection
@@ -100,9 +103,12 @@ def lost_runs(
     known = signs.look(database, ours)
     silent = [sign for sign in known if sign.given_up or sign.silence >= SILENT_SECONDS]
     given_up = [sign for sign in silent if take_away(context.instance, database, sign)]
-    if not given_up:
-        return dg.SkipReason(f"{sum(not sign.given_up for sign in known)} runs give signs of life")
-    return dg.SkipReason("; ".join(_lost(sign) for sign in given_up))
+    alive = [sign for sign in known if not sign.given_up and sign not in given_up]
+    others = [sign for sign in alive if sign.version not in {"", VERSION}]
+    for sign in others:
+        _note_version(context.instance, sign)
+    told = [*map(_lost, given_up), *sorted({*map(_of_another_version, others)})]
+    return dg.SkipReason("; ".join(told) or f"{len(alive)} runs give signs of life")
 
 
 def take_away(
@@ -117,7 +123,8 @@ def take_away(
     if not signs.give_up(database, sign):
         return False
     why = why or _lost(sign)
-    instance.add_run_tags(run.run_id, {WORKER: why})
+    first_in_queue = {} if PRIORITY in run.tags else {PRIORITY: "1"}
+    instance.add_run_tags(run.run_id, {WORKER: why, **first_in_queue})
     instance.report_run_failed(run, f"{why[0].upper()}{why[1:]}: {GIVEN_UP}.")
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return True
@@ -181,6 +188,20 @@ def _is_ours(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
     known = context.code_location_origin
     here = None if known is None else f"{context.repository_name}@{known.location_name}"
     return run.tags.get(LOCATION, "of a command") == here or run.tags.get("source") == COMMAND_LINE
+
+
+def _note_version(instance: dg.DagsterInstance, sign: Sign) -> None:
+    """Have the run itself say, once, that its worker has another version than we have."""
+    run, told = instance.get_run_by_id(sign.run_id), _of_another_version(sign)
+    if run is not None and told not in run.tags.get(WORKER, ""):
+        instance.add_run_tags(run.run_id, {WORKER: f"{run.tags.get(WORKER, sign.host)}; {told}"})
+
+
+def _of_another_version(sign: Sign) -> str:
+    return (
+        f"host {sign.host} works with version {sign.version} of operator-prices, and the code"
+        f" server has {VERSION}: install the same on both"
+    )
 
 
 def _lost(sign: Sign) -> str:

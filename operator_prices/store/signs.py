@@ -15,6 +15,7 @@ from psycopg import Connection
 from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row
 
+from operator_prices import VERSION
 from operator_prices.errors import ExplainedError
 from operator_prices.postgres.working import WorkingLine
 
@@ -24,7 +25,7 @@ EVERY_SECONDS = 3
 SILENT_SECONDS = 25
 """A run whose sign has been seen not to move for so long is given up."""
 
-COUNTED_SECONDS = 8
+COUNTED_SECONDS = 12
 """The most that one look adds to a silence: while the database is away nobody can give a sign."""
 
 KEPT_DAYS = 30
@@ -65,6 +66,8 @@ class Sign:
     """Empty for a run that has never given a sign."""
     launcher: str
     process: str
+    version: str
+    """That of this package which works on it; empty for one that tells none."""
     signs: int
     """How many it has given."""
     age: float
@@ -73,15 +76,24 @@ class Sign:
     given_up: bool
 
 
-def begin(connection: Connection, run_id: str, *, host: str, launcher: str, process: str) -> None:
+def begin(
+    connection: Connection,
+    run_id: str,
+    *,
+    host: str,
+    launcher: str,
+    process: str,
+    version: str = VERSION,
+) -> None:
     """Give a run's first sign. Raises `GivenUpError` for one that was given up before."""
     begun = connection.execute(
-        "INSERT INTO run_signs AS known (run_id, host, launcher, process, signs, given_at)"
-        " VALUES (%s, %s, %s, %s, 1, clock_timestamp()) ON CONFLICT (run_id) DO UPDATE"
+        "INSERT INTO run_signs AS known"
+        " (run_id, host, launcher, process, version, signs, given_at)"
+        " VALUES (%s, %s, %s, %s, %s, 1, clock_timestamp()) ON CONFLICT (run_id) DO UPDATE"
         " SET host = excluded.host, launcher = excluded.launcher, process = excluded.process,"
-        "   signs = known.signs + 1, given_at = clock_timestamp()"
+        "   version = excluded.version, signs = known.signs + 1, given_at = clock_timestamp()"
         " WHERE known.given_up_at IS NULL",
-        [run_id, host, launcher, process],
+        [run_id, host, launcher, process, version],
     ).rowcount
     if not begun:
         raise _given_up(run_id)
@@ -142,7 +154,8 @@ def all_signs(connection: Connection) -> list[Sign]:
     """The signs of all runs that are at work or were given up, oldest first."""
     with connection.cursor(row_factory=class_row(Sign)) as cursor:
         return cursor.execute(
-            "SELECT run_id, host, launcher, process, signs, given_up_at IS NOT NULL AS given_up,"
+            "SELECT run_id, host, launcher, process, version, signs,"
+            " given_up_at IS NOT NULL AS given_up,"
             " extract(epoch FROM clock_timestamp() - coalesce(given_at, begun_at))::float8 AS age,"
             " extract(epoch FROM silence)::float8 AS silence FROM run_signs"
             " ORDER BY begun_at, run_id"

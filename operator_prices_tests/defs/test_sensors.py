@@ -3,7 +3,7 @@ import psycopg
 import pytest
 
 from operator_prices.chain import NodeBehindError, NodeUnreachableError
-from operator_prices.defs.partitions import begin_windows, busy_windows
+from operator_prices.defs.partitions import WILL_RETRY, begin_windows, busy_windows
 from operator_prices.defs.sensors import (
     WINDOWS_A_TICK,
     Situation,
@@ -212,3 +212,25 @@ def test_a_run_over_several_windows_keeps_all_of_them_busy(instance: dg.DagsterI
         },
     )
     assert busy_windows(instance) == {FIRST, SECOND}
+
+
+@pytest.mark.parametrize(
+    ("tags", "busy"),
+    [
+        ({WILL_RETRY: "true"}, {FIRST}),
+        ({WILL_RETRY: "true", "dagster/auto_retry_run_id": "b"}, set()),
+        ({WILL_RETRY: "false"}, set()),
+    ],
+)
+def test_a_run_that_dagster_is_about_to_run_again_keeps_its_window_busy(
+    instance: dg.DagsterInstance, tags: dict[str, str], busy: set[EpochWindow]
+) -> None:
+    instance.add_run(
+        dg.DagsterRun(
+            "job",
+            run_id="a",
+            status=dg.DagsterRunStatus.FAILURE,
+            tags={"dagster/partition": FIRST.key, **tags},
+        )
+    )
+    assert busy_windows(instance) == busy

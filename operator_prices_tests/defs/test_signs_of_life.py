@@ -7,10 +7,17 @@ import dagster as dg
 import psycopg
 import pytest
 
+from operator_prices import VERSION
 from operator_prices.definitions import defs
 from operator_prices.defs import signs_of_life
 from operator_prices.defs.resources import NODE_POOL, Database
-from operator_prices.defs.signs_of_life import COMMAND_LINE, WORKER, close_orphans, lost_runs
+from operator_prices.defs.signs_of_life import (
+    COMMAND_LINE,
+    PRIORITY,
+    WORKER,
+    close_orphans,
+    lost_runs,
+)
 from operator_prices.local import dagster_home
 from operator_prices.store import signs
 from operator_prices.store.signs import SILENT_SECONDS, FencedConnection
@@ -80,6 +87,35 @@ def test_a_silent_run_is_reported_as_failed_with_its_host_and_its_slots_are_free
     assert dead.tags[WORKER] == said
     assert events.get_concurrency_info(NODE_POOL).active_run_ids == set()
     assert tick(kept, database) == "1 runs give signs of life"
+
+
+def test_what_was_lost_goes_first_unless_somebody_has_said_how_soon(
+    kept: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    for run, told in (("lost", {}), ("said", {PRIORITY: "-3"})):
+        started(kept, run, **told)
+        signs.begin(database, run, host="h3", launcher="L", process=GONE)
+        silent(database, run)
+    tick(kept, database)
+    runs = [kept.get_run_by_id(run) for run in ("lost", "said")]
+    assert [run.tags[PRIORITY] for run in runs if run] == ["1", "-3"]
+
+
+def test_a_worker_of_another_version_is_named_by_the_sensor_and_by_its_run(
+    kept: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    for run, version in (("old", "0.0.9"), ("new", VERSION), ("before", "")):
+        started(kept, run)
+        signs.begin(database, run, host="h3", launcher="L", process=GONE, version=version)
+    told = (
+        f"host h3 works with version 0.0.9 of operator-prices, and the code server has {VERSION}:"
+        " install the same on both"
+    )
+    assert tick(kept, database) == tick(kept, database) == told
+    tags = {run: kept.get_run_by_id(run) for run in ("old", "new", "before")}
+    assert [run for run, one in tags.items() if one and WORKER in one.tags] == ["old"]
+    assert tags["old"] is not None
+    assert tags["old"].tags[WORKER] == f"h3; {told}"
 
 
 def test_a_report_that_was_cut_short_is_made_up_for(
@@ -152,7 +188,8 @@ def test_a_run_gives_signs_while_its_steps_last_and_says_who_works_on_it(
     run = kept.get_run_by_id(result.run_id)
     assert run is not None
     assert run.tags[WORKER] == (
-        f"{socket.gethostname()}, {COMMAND_LINE}, a sign of life every {signs.EVERY_SECONDS} s"
+        f"{socket.gethostname()}, {COMMAND_LINE}, version {VERSION}, a sign of life every"
+        f" {signs.EVERY_SECONDS} s"
     )
 
 

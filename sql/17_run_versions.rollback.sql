@@ -1,0 +1,1 @@
+ALTER TABLE run_signs DROP COLUMN version;
