@@ -14,9 +14,7 @@ case "$role" in
   web)    exec dagster-webserver --host 0.0.0.0 --port "${UI_PORT:-3000}" \
             --workspace "$DEPLOY/workspace.yaml" "$@" ;;
   daemon) exec dagster-daemon run --workspace "$DEPLOY/workspace.yaml" ;;
-  worker) exec dagster-celery worker start --app dagster_celery.app \
-            --config-yaml "$DEPLOY/celery.yaml" --name worker -- \
-            --concurrency "${WORKER_RUNS:-2}" "$@" ;;
+  worker) exec operator-prices worker ;;
   "")     echo "Say what to be: api, code, web, daemon, worker, or a command of operator-prices." >&2
           exit 2 ;;
   *)      exec operator-prices "$role" "$@" ;;

@@ -221,6 +221,25 @@ class Settings(BaseSettings):
         COUNT,
         option=False,
     )
+    celery_broker: str | None = setting(
+        None,
+        "The broker that hands runs to workers on several machines.",
+        "an address like redis://broker.example:6379/0",
+        shown="none",
+        secret=True,
+        option=False,
+    )
+    celery_backend: str | None = setting(
+        None,
+        "Where workers tell what became of a run.",
+        "an address like redis://broker.example:6379/1",
+        shown="none",
+        secret=True,
+        option=False,
+    )
+    worker_runs: Annotated[int, Field(ge=1)] = setting(
+        2, "Runs that a worker works on at a time.", "a whole number above zero", option=False
+    )
     ui_url: Url = setting(
         lambda known: f"http://127.0.0.1:{known.get('ui_port')}",
         "Where links of messages to the Dagster UI lead.",

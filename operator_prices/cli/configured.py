@@ -41,4 +41,5 @@ def _without_secrets(name: str, value: str) -> str:
             return ", ".join(map(str, Endpoint.parse_all(value)))
     except ChainError:
         return HIDDEN
-    return urlsplit(value).hostname or HIDDEN if name == "alert_webhook_url" else HIDDEN
+    told = name == "alert_webhook_url" or name.startswith("celery_")
+    return urlsplit(value).hostname or HIDDEN if told else HIDDEN

@@ -90,6 +90,15 @@ def serve(*, asked: Settings) -> None:
 
 
 @app.command()
+@with_settings(*NODE)
+def worker(*, asked: Settings) -> None:
+    """Take runs from a Celery broker, beside other machines, until SIGTERM and their end."""
+    from operator_prices.runs import celery_worker  # noqa: PLC0415
+
+    celery_worker.work(asked)
+
+
+@app.command()
 @with_settings(*DATABASE)
 def migrate(
     *,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 
 from operator_prices.epochs.windows import SIZE, EpochWindow
 from operator_prices.legacy.decoding import LARGEST_ID, shown
@@ -58,8 +59,9 @@ def _uri(path: Path) -> str:
 def sqlite_source(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise UnusableSourceError(
-            f"The source {path} is no file: name a SQLite file of the old system, or a URL that"
-            " begins with postgresql://."
+            f"The source {path} is no file on host {gethostname()}: import it on the host that has"
+            " it, by `operator-prices import-legacy`, or name a SQLite file that is here, or a URL"
+            " that begins with postgresql://."
         )
     try:
         connection = sqlite3.connect(_uri(path), uri=True)

@@ -24,7 +24,7 @@ from dagster_postgres.run_storage import run_storage
 from dagster_postgres.schedule_storage.schedule_storage import ScheduleStorageSqlMetadata
 from dagster_postgres.storage import ConfigurableClassData
 from dagster_postgres.utils import pg_alembic_config, set_pg_statement_timeout
-from sqlalchemy import URL, Dialect, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import URL, Dialect, Engine, NullPool, Pool, create_engine, event, make_url
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import CreateEnginePlugin
 
@@ -145,6 +145,10 @@ class OwnSchema(CreateEnginePlugin):
 
     def update_url(self, url: URL) -> URL:
         return url
+
+    def handle_pool_kwargs(self, pool_cls: type[Pool], pool_args: dict[str, Any]) -> None:  # noqa: ARG002
+        """Have the web server's pool look first whether the server was restarted meanwhile."""
+        pool_args["pre_ping"] = True
 
     def engine_created(self, engine: Engine) -> None:
         taking = _turned if isinstance(engine.pool, NullPool) else _named

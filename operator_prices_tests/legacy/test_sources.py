@@ -1,5 +1,6 @@
 """Where an import reads from, and what it refuses."""
 
+import socket
 import sqlite3
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_a_source_that_is_none_is_refused_in_one_sentence(
     (tmp_path / "text.db").write_text("no SQLite at all, but long enough to look like a header")
     sqlite3.connect(tmp_path / "empty.db").close()
     for place, fact in (
-        (str(tmp_path / "missing.db"), "is no file"),
+        (str(tmp_path / "missing.db"), f"is no file on host {socket.gethostname()}: import"),
         (str(tmp_path / "text.db"), "cannot be read as SQLite"),
         (str(tmp_path / "empty.db"), "has no table epochs"),
         ("postgresql://nobody@127.0.0.1:1/none", "does not answer"),

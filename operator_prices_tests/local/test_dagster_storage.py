@@ -65,6 +65,20 @@ def test_through_a_session_pooler_the_tables_are_in_the_schema_of_their_own(
     assert named(database, "public") == before
 
 
+def test_the_web_server_answers_at_once_after_a_restart_of_postgres(
+    database: psycopg.Connection, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(dsn, tmp_path, monkeypatch) as instance:
+        instance.optimize_for_webserver(5_000, 3_600, 0)
+        assert instance.get_dynamic_partitions("epoch_windows") == []
+        ended = database.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchall()
+        assert (True,) in ended
+        assert instance.get_dynamic_partitions("epoch_windows") == []
+
+
 @needs_pgbouncer
 def test_the_users_own_runs_and_jobs_do_not_matter(
     database: psycopg.Connection, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
