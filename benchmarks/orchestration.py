@@ -3,26 +3,24 @@
 `python -m benchmarks.orchestration` starts everything as `operator-prices up` does, with Dagster's
 webserver, daemon and code server as processes of their own, and prints each figure beside its
 target. The backfill goes through the daemon with two concurrent runs; the same work without Dagster
-is done by one process, window by window, in the same run of this program.
+is done by one process, window by window, in the same run of this program. `--only workers takeover`
+measures on several hosts.
 """
 
 import argparse
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+from benchmarks import hosts
+from benchmarks.node import development_chain, until_done
 from operator_prices import store
 from operator_prices.chain import Chain, connect
 from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.ingest import ingest
-from operator_prices.local.ports import free_port, listening
 from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 from operator_prices_tests.support.live import Live, up
@@ -38,6 +36,10 @@ def main() -> None:
         latency(place / "growing", options.samples)
     if "backfill" in options.only:
         backfill(place / "long", options.epochs, options.operators)
+    if "workers" in options.only:
+        hosts.workers(place / "workers", options.workers, options.operators)
+    if "takeover" in options.only:
+        hosts.takeover(place / "takeover", options.samples)
 
 
 def latency(place: Path, samples: int) -> None:
@@ -130,12 +132,6 @@ def finished(live: Live, backfill: str) -> None:
     )
 
 
-def until_done(done: Callable[[], bool], begun: float) -> float:
-    while not done():
-        time.sleep(0.25)
-    return time.monotonic() - begun
-
-
 def say(what: str, seconds: list[float], target: str) -> None:
     low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
     print(
@@ -144,35 +140,13 @@ def say(what: str, seconds: list[float], target: str) -> None:
     )
 
 
-@contextmanager
-def development_chain(
-    epochs: int, operators: int, *, seconds_per_block: float = 0
-) -> Iterator[str]:
-    """A development chain in a process of its own."""
-    port = free_port()
-    arguments = {
-        "--port": port,
-        "--epochs": epochs,
-        "--operators": operators,
-        "--seconds-per-block": seconds_per_block,
-    }
-    program = [sys.executable, "-m", "operator_prices.devchain"]
-    for name, value in arguments.items():
-        program += [name, str(value)]
-    with subprocess.Popen(program, stdout=subprocess.DEVNULL) as process:  # noqa: S603
-        try:
-            until_done(listening("127.0.0.1", port), time.monotonic())
-            yield f"ws://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.orchestration")
     parser.add_argument("--only", nargs="*", default=["latency", "backfill"])
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=5_000)
     parser.add_argument("--operators", type=int, default=64)
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4])
     return parser.parse_args()
 
 

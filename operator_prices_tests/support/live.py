@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,30 +35,19 @@ SELECTOR = 'repositoryName: "__repository__", repositoryLocationName: "operator_
 FAILED = {"FAILURE", "CANCELED"}
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """What is served, and from where."""
+class Deployed(ABC):
+    """Dagster's web server and the database, wherever they are."""
 
-    data_dir: Path
-    port: int
-    api_port: int
-    process: subprocess.Popen[bytes]
+    __slots__ = ()
 
     @property
+    @abstractmethod
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        """Where the web server is."""
 
-    @property
-    def said(self) -> str:
-        return (self.data_dir / "up.log").read_text()
-
+    @abstractmethod
     def database(self) -> psycopg.Connection:
-        named = re.search(
-            r"^Database: postgresql://postgres@(.*)/operator_prices$", self.said, re.MULTILINE
-        )
-        assert named, self.said
-        dsn = f"postgresql://postgres@/operator_prices?host={named[1]}"
-        return psycopg.connect(dsn, autocommit=True)
+        """A connection to the pipeline's tables, and to Dagster's."""
 
     def ask(self, query: str, **variables: object) -> Any:  # noqa: ANN401
         """The data of a GraphQL answer; errors fail the test."""
@@ -70,12 +60,6 @@ class Live:
         assert "errors" not in answered, answered["errors"]
         return answered["data"]
 
-    def last_served(self) -> int:
-        """The latest epoch that the API tells of, -1 for none."""
-        with urlopen(f"http://127.0.0.1:{self.api_port}/api/summary", timeout=10) as answer:
-            summary = json.load(answer)
-        return -1 if summary is None else int(summary["epoch"])
-
     def backfill(self, partitions: Sequence[str], assets: Sequence[str] = ASSETS) -> str:
         """Launch a backfill as the UI does; return its id."""
         answer = self.ask(
@@ -87,6 +71,18 @@ class Live:
             },
         )
         return str(answer["launchPartitionBackfill"]["backfillId"])
+
+    def begin_windows(self, keys: Iterable[str]) -> list[str]:
+        """Have Dagster know of windows before the sensor tells it of them; return their keys."""
+        known = list(keys)
+        for key in known:
+            self.ask(
+                "mutation ($key: String!) { addDynamicPartition("
+                f"repositorySelector: {{{SELECTOR}}}, "
+                'partitionsDefName: "epoch_windows", partitionKey: $key) { __typename } }',
+                key=key,
+            )
+        return known
 
     def resume(self, backfill: str) -> str:
         """Launch what a backfill has left undone; return the id of the new one."""
@@ -149,6 +145,43 @@ class Live:
             rows = connection.execute(query)
             return dict(rows.fetchall())
 
+    def forget_everything(self) -> None:
+        """Empty our tables, as if nothing had ever been read."""
+        with self.database() as connection:
+            connection.execute(f"TRUNCATE epoch_analytics, {', '.join(TABLES)}".encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Live(Deployed):
+    """What one `up` serves, and from where."""
+
+    data_dir: Path
+    port: int
+    api_port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def said(self) -> str:
+        return (self.data_dir / "up.log").read_text()
+
+    def database(self) -> psycopg.Connection:
+        named = re.search(
+            r"^Database: postgresql://postgres@(.*)/operator_prices$", self.said, re.MULTILINE
+        )
+        assert named, self.said
+        dsn = f"postgresql://postgres@/operator_prices?host={named[1]}"
+        return psycopg.connect(dsn, autocommit=True)
+
+    def last_served(self) -> int:
+        """The latest epoch that the API tells of, -1 for none."""
+        with urlopen(f"http://127.0.0.1:{self.api_port}/api/summary", timeout=10) as answer:
+            summary = json.load(answer)
+        return -1 if summary is None else int(summary["epoch"])
+
     def processes(self, told: str) -> list[psutil.Process]:
         """Those of our processes whose command line holds a text."""
         found = []
@@ -167,11 +200,6 @@ class Live:
         assert victims, told
         for victim in victims:
             victim.kill()
-
-    def forget_everything(self) -> None:
-        """Empty our tables, as if nothing had ever been read."""
-        with self.database() as connection:
-            connection.execute(f"TRUNCATE epoch_analytics, {', '.join(TABLES)}".encode())
 
 
 @contextmanager
@@ -209,7 +237,7 @@ def up(data_dir: Path, node: str, *, patience: float = 240, **environment: str) 
     assert live.processes("") == []
 
 
-def until(true: Callable[[], bool], seconds: float, otherwise: object = "") -> float:
+def until(true: Callable[[], object], seconds: float, otherwise: object = "") -> float:
     """Wait until something is true; return how many seconds that took."""
     begun = time.monotonic()
     while not true():
@@ -218,7 +246,18 @@ def until(true: Callable[[], bool], seconds: float, otherwise: object = "") -> f
     return time.monotonic() - begun
 
 
-def assert_exact(live: Live, chain: DevChain) -> None:
+def written(connection: psycopg.Connection) -> dict[str, object]:
+    """All rows with the transactions that wrote them: a row written again is another one."""
+    return {
+        table: connection.execute(
+            f"SELECT count(*), md5(string_agg(concat(xmin, it), '' ORDER BY it::text))"  # noqa: S608
+            f" FROM {table} AS it".encode()
+        ).fetchone()
+        for table in (*TABLES, "epoch_analytics")
+    }
+
+
+def assert_exact(live: Deployed, chain: DevChain) -> None:
     """What is stored is what is true: every completed epoch, every operator, every price."""
     truth = list(chain.truth())
     with live.database() as connection:

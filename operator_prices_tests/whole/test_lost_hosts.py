@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import psutil
-import psycopg
 import pytest
 
 from operator_prices.defs.signs_of_life import GIVEN_UP, WORKER
@@ -15,7 +14,7 @@ from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import Node, serving
 from operator_prices.local.postgres import owners
 from operator_prices.store.signs import SILENT_SECONDS
-from operator_prices_tests.support.live import TABLES, Live, assert_exact, until, up
+from operator_prices_tests.support.live import Live, assert_exact, until, up, written
 
 pytestmark = pytest.mark.soak
 
@@ -70,17 +69,6 @@ def why(live: Live, run: str) -> str:
     return " ".join(event["message"] for event in events if event)
 
 
-def stored(connection: psycopg.Connection) -> dict[str, object]:
-    """All rows with the transactions that wrote them: a row written again is another one."""
-    return {
-        table: connection.execute(
-            f"SELECT count(*), md5(string_agg(concat(xmin, it), '' ORDER BY it::text))"  # noqa: S608
-            f" FROM {table} AS it".encode()
-        ).fetchone()
-        for table in (*TABLES, "epoch_analytics")
-    }
-
-
 def whole(live: Live) -> bool:
     with live.database() as connection:
         (served,) = connection.execute(
@@ -104,11 +92,11 @@ def test_frozen_workers_are_given_up_others_take_over_and_the_thawed_change_noth
     assert_exact(live, node.chain)
 
     with live.database() as connection:
-        before = stored(connection)
+        before = written(connection)
         for process in frozen:
             process.send_signal(signal.SIGCONT)
         until(lambda: not any(map(is_alive, frozen)), 90)
-        assert stored(connection) == before
+        assert written(connection) == before
         told = connection.execute("SELECT what FROM alert_incidents").fetchall()
     assert not [what for (what,) in told if "gave no sign" in what]
     tags = [one["tags"][WORKER] for one in live.runs() if one["runId"] in runs]

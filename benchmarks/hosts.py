@@ -1,0 +1,88 @@
+"""Several hosts: what workers add, and how soon the runs of a dead host are taken over.
+
+`benchmarks.orchestration` runs this. As root, since hosts are network namespaces of this machine.
+"""
+
+import time
+from functools import partial
+from pathlib import Path
+
+from benchmarks.node import development_chain, until_done
+from operator_prices.epochs.windows import between
+from operator_prices_tests.support.hosts import Cluster, cluster, network
+
+LATENCY_MS = 25
+
+RUNS = 4
+"""A backfill of 2,000 epochs is so many runs, of five windows each."""
+
+EPOCHS = 500 * RUNS
+
+
+def workers(folder: Path, counts: list[int], operators: int) -> None:
+    """Epochs a second, from the first run at work to the last epoch served."""
+    for count in counts:
+        here = folder / str(count)
+        here.mkdir(parents=True)
+        with (
+            network() as place,
+            development_chain(
+                EPOCHS, operators, latency_ms=LATENCY_MS, host=f"{place[1]}.1"
+            ) as node,
+            cluster(place, 1 + count, here, runs=count, ARCHIVE_NODE_URL=node) as hosts,
+        ):
+            for name in list(hosts.hosts)[1:]:
+                hosts.hosts[name].start("worker", WORKER_RUNS="1")
+            launch(hosts)
+            until_done(partial(at_work, hosts), time.monotonic())
+            seconds = until_done(partial(all_served, hosts), time.monotonic())
+            print(
+                f"{count} workers, a node {LATENCY_MS} ms away, {EPOCHS} epochs x {operators}"
+                f" operators: {EPOCHS / seconds:.0f} epochs a second ({seconds:.1f} s)",
+                flush=True,
+            )
+
+
+def takeover(folder: Path, samples: int) -> None:
+    """Seconds from the death of a host until another one works on all that it worked on."""
+    folder.mkdir(parents=True)
+    with (
+        network() as place,
+        development_chain(EPOCHS, 3, latency_ms=LATENCY_MS, host=f"{place[1]}.1") as node,
+        cluster(
+            place, 3, folder, runs=RUNS, ARCHIVE_NODE_URL=node, REQUESTS_PER_SECOND="35"
+        ) as hosts,
+    ):
+        pair = [hosts.hosts[name] for name in ("h2", "h3")]
+        for host in pair:
+            host.start("worker", WORKER_RUNS=str(RUNS))
+        launch(hosts)
+        until_done(lambda: len(at_work(hosts)) == RUNS, time.monotonic())
+        for _ in range(samples):
+            dying, other = sorted(pair, key=lambda host: -len(hosts.at_work(host.name)))
+            lost = hosts.at_work(dying.name)
+            begun = time.monotonic()
+            dying.die()
+            seconds = until_done(partial(taken_over, hosts, lost, other.name), begun)
+            print(f"a dead host with {len(lost)} runs is taken over: {seconds:.1f} s", flush=True)
+            dying.boot()
+            dying.start("worker", WORKER_RUNS=str(RUNS))
+
+
+def launch(hosts: Cluster) -> None:
+    hosts.start_code()
+    hosts.switch("completed_epochs", on=False)
+    hosts.backfill(hosts.begin_windows(window.key for window in between(0, EPOCHS - 1)))
+    hosts.hosts["h1"].start("daemon")
+
+
+def at_work(hosts: Cluster) -> list[str]:
+    return [run for name in hosts.hosts for run in hosts.at_work(name)]
+
+
+def all_served(hosts: Cluster) -> bool:
+    return hosts.rows("SELECT count(*) FROM epoch_analytics") == [(EPOCHS,)]
+
+
+def taken_over(hosts: Cluster, lost: list[str], by: str) -> bool:
+    return hosts.successors_at_work(lost, by) == len(lost)
