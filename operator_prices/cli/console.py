@@ -77,7 +77,9 @@ class Console:
     def unprotected(self, findings: Sequence[str]) -> None:
         """What of rights and row-level security is not as it should be."""
         for finding in findings:
-            self.say(f"Not right: {finding}; `operator-prices migrate` puts it right")
+            self.say(f"Not right: {finding}")
+        if findings:
+            self.say("Run `operator-prices migrate` as the tables' owner: it puts this right.")
 
     def backfilled(self, done: "Backfilled") -> None:
         """What a backfill did, and what it could not understand."""

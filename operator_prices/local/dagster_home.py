@@ -31,6 +31,8 @@ def storage_url(dsn: str) -> str:
     'postgresql+psycopg2://postgres@/prices?host=/run/postgres'
     >>> storage_url("host=::1 user=me dbname=prices port=5433")
     'postgresql+psycopg2://me@[::1]:5433/prices'
+    >>> storage_url("postgresql://me@one.example,two.example:5433/prices")
+    'postgresql+psycopg2://me@/prices?host=one.example%2Ctwo.example&port=%2C5433'
     """
     known = {name: str(value) for name, value in conninfo_to_dict(dsn).items() if value}
     host, port = known.pop("host", ""), known.pop("port", "")
@@ -38,7 +40,9 @@ def storage_url(dsn: str) -> str:
     database = known.pop("dbname", user)
     place = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
     place += "@" if place else ""
-    if host.startswith("/"):
+    if host.startswith("/") or "," in host:
+        if "," not in port:
+            port = ",".join([port] * len(host.split(","))) if port else ""
         known = {"host": host, **({"port": port} if port else {}), **known}
     else:
         place += (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")

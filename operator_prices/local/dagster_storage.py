@@ -33,7 +33,7 @@ from operator_prices.local import silence
 from operator_prices.local.dagster_home import storage_url
 from operator_prices.local.own_services import storage_address
 from operator_prices.postgres.address import understood
-from operator_prices.postgres.keeping import KEPT
+from operator_prices.postgres.keeping import KEPT, REACH, SilentDatabaseError
 from operator_prices.postgres.parts import STORAGE, application_name
 from operator_prices.postgres.pooling import require_session
 from operator_prices.postgres.turns import Turns
@@ -151,6 +151,7 @@ class OwnSchema(CreateEnginePlugin):
         pool_args["pre_ping"] = True
 
     def engine_created(self, engine: Engine) -> None:
+        engine.hide_parameters = True  # of statements that are told of in errors
         taking = _turned if isinstance(engine.pool, NullPool) else _named
         event.listen(engine, "do_connect", taking)
         event.listen(engine, "connect", _entered, insert=True)  # before SQLAlchemy asks where it is
@@ -212,6 +213,12 @@ def _turned(dialect: Dialect, record: Any, given: Any, parameters: dict[str, Any
     turn = TURNS.take()
     try:
         connection = dialect.connect(*given, **parameters)
+    except silence.SilentStorageError as error:
+        TURNS.give(turn)
+        if (silent := REACH.silence) is None:
+            raise
+        # Not an error of psycopg2's, or Dagster would try six times, for each event that it keeps.
+        raise SilentDatabaseError(f"the database has been silent for {silent:.0f} s") from error
     except BaseException:
         TURNS.give(turn)
         raise

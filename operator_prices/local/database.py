@@ -37,6 +37,11 @@ def usable_database(settings: Settings, *, session: bool = True) -> Iterator[Set
             store.connect(settings.database_url).close()
     except psycopg.Error as error:
         said = reason(settings.database_url, error)
+        if "FATAL" in said:  # it has answered
+            raise UnusableDatabaseError(
+                f"The database of DATABASE_URL takes no connection of ours ({said}): correct"
+                " DATABASE_URL, or mend that at the server, or unset it to use the embedded one."
+            ) from error
         raise UnusableDatabaseError(
             f"The database of DATABASE_URL does not answer ({said}): start it, or correct"
             " DATABASE_URL, or unset it to use the embedded one."

@@ -28,6 +28,9 @@ MEANT = re.compile(
 )
 """The same where the password has them as they are: it ends at the last @ before a host."""
 
+SECRET = re.compile(r"\bpassword\s*=", re.IGNORECASE)
+"""What no part of an address has in it, but one that swallowed the next."""
+
 CODE = re.compile(r"%[0-9A-Fa-f]{2}")
 
 PLACEHOLDER = re.compile(r"\[?your[-_ ]?password\]?", re.IGNORECASE)
@@ -88,13 +91,19 @@ def understood(text: str, variable: str = "DATABASE_URL") -> str:
 def described(dsn: str) -> str:
     """An address that is `understood`, without its secrets.
 
-    >>> described("postgresql://me:secret@db.example/prices")
-    'postgresql://me@db.example/prices'
+    >>> described("postgresql://me:secret@db.example,[::1]:5433/prices")
+    'postgresql://me@db.example,[::1]:5433/prices'
     """
-    known = {"host": "", "dbname": "", **conninfo_to_dict(dsn)}
+    known = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
     user = f"{known['user']}@" if known.get("user") else ""
-    port = f":{known['port']}" if known.get("port") else ""
-    return f"postgresql://{user}{known['host']}{port}/{known['dbname']}"
+    hosts, ports = known.get("host", "").split(","), known.get("port", "").split(",")
+    if len(ports) < len(hosts):
+        ports *= len(hosts)
+    places = [
+        (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+        for host, port in zip(hosts, ports, strict=False)
+    ]
+    return f"postgresql://{user}{','.join(places)}/{known.get('dbname', '')}"
 
 
 def _bare(text: str) -> str:
@@ -110,6 +119,8 @@ def _conninfo(bare: str, variable: str) -> str:
     except Error:
         raise _error(variable, "it does not read as postgresql:// should") from None
     host = str(known.get("host") or "")
+    if any(SECRET.search(str(value)) for name, value in known.items() if name != "password"):
+        raise _error(variable, "its parts are not told apart by blanks")
     if not (host.startswith(("/", "@")) or re.fullmatch(r"[\w.:%,-]*", host)):
         raise _error(variable, "its host is no name of a machine")
     _require_ports(str(known.get("port") or "").split(","), variable)

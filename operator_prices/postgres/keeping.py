@@ -35,12 +35,21 @@ class Reach:
 
     def __init__(self) -> None:
         self._failed = -math.inf
+        self._since: float | None = None
 
-    def fails(self) -> None:
+    def fails(self, silent: float | None = None) -> None:
+        """Note that nothing answers; for how many seconds, if that is enough to be sure."""
+        since = self._since if self.failed_lately else None
         self._failed = monotonic()
+        self._since = since if silent is None else self._failed - silent
 
     def succeeds(self) -> None:
         self._failed = -math.inf
+
+    @property
+    def silence(self) -> float | None:
+        """For how long surely nothing answers: then it is in vain to try several times."""
+        return monotonic() - self._since if self._since and self.failed_lately else None
 
     @property
     def failed_lately(self) -> bool:

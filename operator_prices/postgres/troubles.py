@@ -52,8 +52,9 @@ def sentence(error: BaseException) -> str:
     >>> sentence(SilentDatabaseError("the database has been silent for 28 s"))
     'the database has been silent for 28 s: see to its server and to the network between'
     """
+    names = {kind.__name__ for kind in type(error).__mro__}  # those of psycopg2, too
     for kind, said in SENTENCES.items():
-        if isinstance(error, kind):
+        if kind.__name__ in names:
             return said
     if isinstance(error, SilentDatabaseError):
         return f"{error}: see to its server and to the network between"

@@ -29,6 +29,9 @@ UNKNOWN_SECONDS = 300
 
 CANCEL_SECONDS = 2
 
+IMPATIENT_SECONDS = 5
+"""How long to connect may take when it just has been in vain."""
+
 
 class Doing(Enum):
     """What the other side does about a statement that we wait for."""
@@ -123,7 +126,7 @@ class Doubt:
         self._against = 0 if doing is Doing.WORKING else self._against + 1
         confirmed = self._against >= AGREEING
         if confirmed and doing is Doing.UNREACHABLE:
-            REACH.fails()
+            REACH.fails(silent)
         return confirmed
 
 
@@ -133,6 +136,10 @@ def connect(
     **more: Any,  # noqa: ANN401 - what psycopg takes
 ) -> WorkingLine:
     """A connection that commits each statement, unless a transaction is opened."""
-    line = kind.connect(dsn, autocommit=True, **{**parameters(dsn), **more})
+    kept = parameters(dsn)
+    if REACH.failed_lately and "connect_timeout" in kept:
+        kept["connect_timeout"] = IMPATIENT_SECONDS
+    line = kind.connect(dsn, autocommit=True, **{**kept, **more})
+    REACH.succeeds()
     line.dsn = dsn
     return line

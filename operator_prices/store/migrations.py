@@ -158,6 +158,7 @@ def _alone(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
             ) from error
         connection.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
         connection.execute("SET statement_timeout = 0")  # a rollback may restore many rows
+        _require_room(connection)
         with _sentence("Preparing the list of migrations"):
             backend.create_lock_table()
             backend.break_lock()  # ours is the advisory lock: a row here is of a killed process
@@ -170,6 +171,39 @@ def _alone(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
                 f" {', '.join(newer)}: use that version."
             )
         yield backend
+
+
+ROOM = """
+SELECT current_user, current_database(), current_setting('search_path'), current_schema(),
+       has_schema_privilege(current_schema(), 'CREATE'),
+       has_database_privilege(current_database(), 'CREATE')
+WHERE to_regclass(%s) IS NULL
+"""
+
+
+def _require_room(connection: psycopg.Connection) -> None:
+    """Raise `MigrationError` where the role cannot make our first tables, which yoyo leaves out."""
+    row = connection.execute(ROOM, [default_migration_table]).fetchone()
+    if row is None:
+        return
+    user, database, path, schema, may_make_tables, may_make_schemas = row
+    if schema is None:
+        raise MigrationError(
+            f"The search_path of the role {user} ({path}) names no schema that is there, so our"
+            f" tables have no place: ALTER ROLE {user} IN DATABASE {database} SET search_path ="
+            " public."
+        )
+    if not may_make_tables:
+        raise MigrationError(
+            f"The role {user} may make no tables in the schema {schema}, which from Postgres 15 on"
+            f" only the database's owner may: GRANT CREATE ON SCHEMA {schema} TO {user}, or use"
+            " that owner."
+        )
+    if not may_make_schemas:
+        raise MigrationError(
+            f"The role {user} may make no schema in the database {database}, and Dagster's tables"
+            f" need one: GRANT CREATE ON DATABASE {database} TO {user}, or use its owner."
+        )
 
 
 def _give_back(connection: psycopg.Connection) -> None:

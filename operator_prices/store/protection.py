@@ -39,6 +39,10 @@ UNION ALL
 SELECT role.name, 'proc' || function, 'EXECUTE'
   FROM role, unnest(%(functions)s::oid[]) AS function
   WHERE has_function_privilege(role.name, function, 'EXECUTE')
+UNION ALL
+SELECT role.name, 'namespace', privilege
+  FROM role, pg_namespace, unnest('{USAGE, CREATE}'::text[]) AS privilege
+  WHERE nspname = %(dagster)s AND has_schema_privilege(role.name, pg_namespace.oid, privilege)
 """
 
 
@@ -97,8 +101,8 @@ def findings(connection: Connection) -> list[str]:
     for role, names in sorted(hidden.items()):
         found.append(f"no policy shows {role} the rows of {_shown(names)}")
     found += [
-        f"the policy {', '.join(one.restricting)}, which is not ours, may hide rows of"
-        f" {one.table.name}"
+        f"the policy {', '.join(one.restricting)}, which is not ours and stays until somebody"
+        f" drops it, may hide rows of {one.table.name}"
         for one in tables
         if one.restricting
     ]
@@ -125,6 +129,7 @@ def _opened(connection: Connection, known: Ours) -> dict[str, list[str]]:
             "sequences": [one.oid for one in relations if one.kind == "S"],
             "functions": [one.oid for one in (*known.functions, *known.dagster_functions)],
             "privileges": [*TABLE_PRIVILEGES, *(["MAINTAIN"] if version >= MAINTAINING else [])],
+            "dagster": DAGSTER,
         },
     ).fetchall()
     everybodys = {(key, privilege) for role, key, privilege in rows if role == "public"}

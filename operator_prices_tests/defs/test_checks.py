@@ -149,6 +149,18 @@ def test_each_query_finds_nothing_in_good_data_and_names_what_is_wrong(
             assert first["epoch"] == 7, check
 
 
+@pytest.mark.parametrize("check", ["prices_as_in_raw", "shares_as_in_raw"])
+def test_rows_whose_raw_epoch_somebody_deleted_are_told_as_such(
+    check: str, instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    run_windows(instance, database, chain, FIRST)
+    database.execute("DELETE FROM epochs WHERE epoch = 7")
+    told = verdicts.in_words(store.offenders(database, check, WINDOW))
+    assert told.startswith("epoch 7, operator ")
+    assert "whose raw epoch is not stored: materialize raw_epochs of the window" in told
+    assert "instead of nothing" in told
+
+
 def test_checks_of_what_is_only_remarkable_never_block() -> None:
     assert not [spec for spec in SPECS if spec.blocking and spec.name in verdicts.WARNINGS]
     assert {spec.name for spec in SPECS} >= verdicts.WARNINGS

@@ -1,4 +1,5 @@
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -13,6 +14,7 @@ from operator_prices.local.client_programs import ClientProgramError
 from operator_prices.store import migrations, publication
 from operator_prices.store.contents import ForeignObjectError
 from operator_prices_tests.support import supabase
+from operator_prices_tests.support.lines import line
 from operator_prices_tests.support.old_database import OLD_DATABASE
 
 STRANGERS = """
@@ -247,3 +249,34 @@ def test_a_backup_before_a_migration_that_cannot_be_made_names_the_way_round(
     (tmp_path / "backups").write_text("a file in the way")
     with pytest.raises(ExplainedError, match="--no-backup"):
         backups.before_migration(another, tmp_path)
+
+
+@pytest.mark.e2e
+def test_a_backup_whose_line_falls_silent_is_given_up_within_a_minute(
+    project: str, tmp_path: Path
+) -> None:
+    with line(project) as way:
+        trap = way.trap("COPY public.epochs", "mute")
+        begun = time.monotonic()
+        with pytest.raises(ClientProgramError, match="silent for"):
+            backups.backup(way.url, tmp_path / "now.backup")
+        assert trap.sprung.is_set()
+        assert time.monotonic() - begun < 60
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.e2e
+def test_a_backup_that_takes_long_is_not_stopped_by_limits_of_its_role(
+    project: str, another: str, tmp_path: Path
+) -> None:
+    limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    for dsn in (project, another):
+        for limit in limits:
+            run(dsn, f"ALTER ROLE CURRENT_USER SET {limit} = '1s'")
+    with line(project) as way:
+        way.delay(0.02)  # of each message, in both directions
+        begun = time.monotonic()
+        backups.backup(way.url, tmp_path / "now.backup")
+        assert time.monotonic() - begun > 2
+    backups.restore(another, tmp_path / "now.backup")
+    assert told(another) == told(project)

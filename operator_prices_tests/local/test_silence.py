@@ -1,15 +1,18 @@
 """Dagster's own connections: they neither wait for ever nor keep a process from ending."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 
+import dagster as dg
 import psycopg2
 import pytest
 from psycopg2 import extensions
 
-from operator_prices.local import silence
+from operator_prices.local import dagster_home, silence
 from operator_prices.local.dagster_home import storage_url
-from operator_prices.postgres.keeping import INTERRUPTED, REACH
+from operator_prices.postgres.keeping import INTERRUPTED, REACH, SilentDatabaseError
+from operator_prices.store import migrations
 from operator_prices_tests.support.lines import Line, line
 
 
@@ -65,3 +68,22 @@ def test_who_has_been_told_to_end_is_interrupted_again(way: Line) -> None:
     INTERRUPTED.set()
     with connection.cursor() as cursor, pytest.raises(KeyboardInterrupt):
         cursor.execute("SELECT 1")
+
+
+def test_who_knows_that_nothing_answers_does_not_try_again_and_again(
+    way: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster would try to connect six times for each event that it keeps."""
+    migrations.migrate(way.url)
+    monkeypatch.setenv("DAGSTER_PG_URL", dagster_home.storage_url(way.url))
+    with dg.DagsterInstance.from_config(str(dagster_home.home(tmp_path))) as instance:
+        assert instance.get_runs() == []
+        way.freeze()
+        REACH.fails(silent=30)
+        begun = monotonic()
+        with pytest.raises(SilentDatabaseError, match="silent for 3"):
+            instance.get_runs()
+        assert monotonic() - begun < 3
+        way.thaw()
+        assert instance.get_runs() == []
+        assert REACH.silence is None

@@ -42,6 +42,8 @@ EXPLAINED = [
     ("host=db.example password=hush-hush port=http", "port"),
     ("host=me@db.example password=hush-hush", "host"),
     ("host=db.example password='hush-hush", "does not read"),
+    ("user=me,password=hush-hush,host=db.example", "told apart by blanks"),
+    ("host=db.example;user=me;password=hush-hush", "told apart by blanks"),
 ]
 
 

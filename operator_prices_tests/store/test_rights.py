@@ -6,11 +6,12 @@ import dagster as dg
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from operator_prices.local import dagster_home
 from operator_prices.settings import READER, Settings
 from operator_prices.store import migrations, objects, publication
+from operator_prices.store.migrations import MigrationError
 from operator_prices.store.objects import NoMigrationsError
 from operator_prices.store.publication import PublicationError
 from operator_prices.store.rights import PUBLISHED, WRITER
@@ -139,6 +140,7 @@ def test_dagsters_tables_are_closed_once_dagster_has_made_them(
         ("GRANT ALL ON FUNCTION number_or_null(text) TO PUBLIC", "PUBLIC .*number_or_null"),
         ("GRANT USAGE ON SEQUENCE quarantine_id_seq TO authenticated", "quarantine_id_seq (USAGE)"),
         ("CREATE TABLE dagster.runs (); GRANT ALL ON dagster.runs TO anon", "dagster.runs (SELECT"),
+        ("GRANT USAGE ON SCHEMA dagster TO anon", "anon has .*: schema dagster (USAGE)"),
         ("ALTER TABLE epochs DISABLE ROW LEVEL SECURITY", "security is off on epochs"),
         (
             "DROP POLICY operator_prices_read ON operator_points",
@@ -160,6 +162,39 @@ def test_what_somebody_opens_or_switches_is_named_and_put_right(
         assert part in found
     assert migrations.protect(project) == ([found], [])
     assert supabase.rights(project) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "fact", "fix"),
+    [
+        (
+            "ALTER ROLE {owner} SET search_path = nowhere",
+            "names no schema that is there",
+            "SET search_path = public.",
+        ),
+        (
+            "ALTER SCHEMA public OWNER TO postgres; REVOKE ALL ON SCHEMA public FROM PUBLIC",
+            "may make no tables in the schema public",
+            "GRANT CREATE ON SCHEMA public TO",
+        ),
+        (
+            "GRANT CREATE ON SCHEMA public TO {owner}; ALTER DATABASE {owner} OWNER TO postgres",
+            "may make no schema in the database",
+            "GRANT CREATE ON DATABASE",
+        ),
+    ],
+)
+def test_where_our_tables_have_no_place_one_sentence_says_what_is_lacking(
+    project: str, state: str, fact: str, fix: str
+) -> None:
+    owner = str(conninfo_to_dict(project)["user"])
+    admin = make_conninfo(project, user="postgres", password="")
+    run(admin, state, owner=owner)
+    with pytest.raises(MigrationError, match=fact) as refused:
+        migrations.migrate(project)
+    assert fix in str(refused.value)
+    assert rows(project, "SELECT FROM pg_tables WHERE tablename ~ 'yoyo'") == []
+    run(admin, "ALTER DATABASE {owner} OWNER TO {owner}", owner=owner)
 
 
 def test_a_right_that_was_passed_on_goes_with_the_one_it_came_from(

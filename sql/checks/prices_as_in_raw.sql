@@ -9,7 +9,10 @@ WITH told AS (
   FROM operator_share_prices
   WHERE epoch BETWEEN %(first)s AND %(last)s AND source = 'chain'
 )
-SELECT epoch, operator_id, share_price_perq::text AS stored, price AS expected
+SELECT epoch, operator_id, share_price_perq::text AS stored, price AS expected,
+       CASE WHEN kept.epoch NOT IN (SELECT epoch FROM epochs)
+            THEN 'whose raw epoch is not stored: materialize raw_epochs of the window, which reads'
+              || ' it again' END AS fault
 FROM told FULL JOIN kept USING (epoch, operator_id)
 WHERE share_price_perq IS DISTINCT FROM price::numeric
 ORDER BY epoch, operator_id

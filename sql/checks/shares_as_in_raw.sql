@@ -18,7 +18,10 @@ WITH told AS (
   FROM operator_shares
   WHERE epoch BETWEEN %(first)s AND %(last)s AND source = 'chain'
 )
-SELECT epoch, operator_id, kept.state AS stored, told.state AS expected
+SELECT epoch, operator_id, kept.state AS stored, told.state AS expected,
+       CASE WHEN kept.epoch NOT IN (SELECT epoch FROM epochs)
+            THEN 'whose raw epoch is not stored: materialize raw_epochs of the window, which reads'
+              || ' it again' END AS fault
 FROM told FULL JOIN kept USING (epoch, operator_id)
 WHERE kept.state IS DISTINCT FROM told.state
 ORDER BY epoch, operator_id
