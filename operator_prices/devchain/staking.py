@@ -254,10 +254,8 @@ class Staking:
 
     def _redeem(self, operator_id: int, fee: int) -> int:
         """Take a part of the deposits for storage out of the fund, at the fund's price."""
-        deposits, spent = (
-            self._known(operator_id).total_storage_fee_deposit,
-            self._spent(operator_id),
-        )
+        deposits = self._known(operator_id).total_storage_fee_deposit
+        spent = self._spent(operator_id)
         refund = part_of_fee(deposits - spent, fee, deposits) if spent else fee
         if refund != fee:
             self._ledger.write(spent - (fee - refund), "StorageFundSpent", operator_id)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 from urllib.request import Request, urlopen
@@ -382,6 +383,14 @@ def test_a_reorganization_takes_positions_along() -> None:
     after = dict(last_positions(chain))
     assert before != after
     check_positions(played(chain))
+
+
+def test_a_chain_that_is_played_longer_has_the_same_positions_before() -> None:
+    shorter = DevChain(replace(CROWDED, epochs=20, careers_over=20))
+    longer = DevChain(replace(CROWDED, epochs=26, careers_over=20))
+    both = zip(shorter.positions(), longer.positions(), strict=False)
+    compared = [before == after for (_, before), (_, after) in both]
+    assert compared == [True] * 20
 
 
 def last_positions(chain: DevChain) -> dict[Holder, Position]:
