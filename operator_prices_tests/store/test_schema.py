@@ -33,6 +33,7 @@ def test_functions_survive_the_splitting_into_statements(database: psycopg.Conne
         "epoch_document",
         "hex_to_numeric",
         "hidden_tables",
+        "keep_ends_of_document",
         "keep_original_epoch",
         "note_data_change",
         "number_or_null",

@@ -18,6 +18,7 @@ MIGRATIONS = [
     "11_first_generation",
     "12_create_run_signs",
     "13_create_nominators",
+    "14_filter_documents",
     "17_run_versions",
     "18_serve_nominators",
 ]

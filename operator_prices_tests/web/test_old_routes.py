@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from operator_prices_tests.support import history, legacy_samples
+from operator_prices_tests.support import history, legacy_samples, published
 from operator_prices_tests.support.published import EPOCHS, OPERATORS
 from operator_prices_tests.support.web_server import Served, database, serving
 
@@ -101,11 +101,42 @@ def test_chosen_operators_are_the_only_ones_in_the_objects(api: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["to=38", "limit=9&to=30", "from=3&to=3&operators=1,4", "sample=7&to=38"]
+    "query",
+    [
+        "to=38",
+        "limit=9&to=30",
+        "from=3&to=3&operators=1,4",
+        "sample=7&to=38",
+        "operators=0&to=38",
+        "operators=5&limit=30&to=38",
+        "operators=3,2,1,0&to=38",
+        "operators=0,1,2,3,4&to=38",
+        "operators=999&to=38",
+        "operators=2&sample=7&to=38",
+    ],
 )
 def test_both_ways_give_the_same_answer_to_the_last_byte(api: Served, query: str) -> None:
     told = api.get(f"/api/epochs?{query}&path=tables").body
     assert api.get(f"/api/epochs?{query}&path=json").body == told
+
+
+def test_who_left_before_the_epoch_was_over_is_still_told_with_its_reward(
+    server: str, migrated: str
+) -> None:
+    with database(server, migrated) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            published.fill(connection)
+            connection.execute(
+                "UPDATE epoch_analytics SET operator_rewards_json = operator_rewards_json"
+                """ || '{"99": "12"}' WHERE epoch = 5"""
+            )
+            connection.execute("SELECT refresh_epoch_documents(0, 39)")
+        with serving(dsn) as api:
+            five, six = api.get("/api/epochs?from=5&to=6&operators=99").json
+            assert (five["rewards"], six["rewards"]) == ({"99": "12"}, {})
+            whole = api.get("/api/epochs?from=5&to=5").json[0]
+            assert whole["rewards"]["99"] == "12"
+            assert five["meta"] == whole["meta"] | {"sharePricesDefaulted": []}
 
 
 @pytest.mark.parametrize("keep_raw", [False, True])

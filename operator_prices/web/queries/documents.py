@@ -1,6 +1,6 @@
 """Epochs in the shape of the old API, from their prepared documents."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 from psycopg import sql
@@ -11,8 +11,8 @@ from operator_prices.web.queries.spans import CHUNK, Served, Span, bounds, chunk
 EVERY = sql.SQL(
     "COPY (SELECT rows, chunk FROM generate_series({first}::bigint, {last}::bigint, {size}::bigint)"
     " AS start CROSS JOIN LATERAL (SELECT count(*) AS rows, string_agg(document, ',') AS chunk FROM"
-    " (SELECT {document} AS document FROM {table} AS fact WHERE epoch BETWEEN start AND"
-    " least(start + {size} - 1, {last}) ORDER BY epoch) AS documents) AS chunks"
+    " (SELECT {document} AS document FROM {source} WHERE fact.epoch {within}"
+    " ORDER BY fact.epoch) AS documents) AS chunks"
     " WHERE rows > 0) TO STDOUT (FORMAT binary)"
 )
 EVERY_NTH = sql.SQL(
@@ -22,11 +22,48 @@ EVERY_NTH = sql.SQL(
     " AS numbered WHERE number % {step} = 0 OR number = rows - 1) AS chosen"
     " GROUP BY number / {size} ORDER BY number / {size})"
     " SELECT rows, chunk FROM part CROSS JOIN LATERAL (SELECT count(*) AS rows,"
-    " string_agg(document, ',') AS chunk FROM (SELECT {document} AS document FROM {table} AS fact"
-    " WHERE epoch = ANY (epochs) ORDER BY epoch) AS documents) AS chunks)"
+    " string_agg(document, ',') AS chunk FROM (SELECT {document} AS document FROM {source}"
+    " WHERE fact.epoch {within} ORDER BY fact.epoch) AS documents) AS chunks)"
     " TO STDOUT (FORMAT binary)"
 )
 """Numbered before they are chosen, so gaps between epochs do not thin out what is shown."""
+
+OF_A_RANGE = sql.SQL("BETWEEN start AND least(start + {size} - 1, {last})")
+OF_A_SAMPLE = sql.SQL("= ANY (epochs)")
+"""Which epochs a chunk has, in the one query and in the other."""
+
+ROW = sql.SQL(
+    " LEFT JOIN operator_shares AS {share} ON {share}.epoch = fact.epoch"
+    " AND {share}.operator_id = {operator} AND {share}.epoch {within}"
+    " LEFT JOIN operator_share_prices AS {price} ON {price}.epoch = fact.epoch"
+    " AND {price}.operator_id = {operator} AND {price}.epoch {within}"
+)
+"""What is stored of an operator; Postgres does not conclude by itself of which epochs alone."""
+
+STAKE = sql.SQL("{key} || {share}.active_stake_raw || '\"'")
+REWARD = sql.SQL(
+    "{key} || coalesce({share}.reward_raw::text, CASE WHEN fact.rewards_departed THEN (SELECT"
+    " told.operator_rewards_json ->> {id} FROM epoch_analytics AS told"
+    " WHERE told.epoch = fact.epoch) END, {no_reward}) || '\"'"
+)
+PRICE = sql.SQL("{key} || coalesce({price}.share_price_perq::text, {no_price}) || '\"'")
+DEFAULTED = sql.SQL("CASE WHEN {price}.share_price_perq IS NULL THEN {quoted} END")
+ASSEMBLED = sql.SQL(
+    "concat('{{', fact.head, '{{', {stakes}, '}},\"rewards\":{{', {rewards},"
+    " '}},\"operatorSharePrices\":{{', {prices}, '}},\"operators\":', fact.tail, '[',"
+    " {defaulted}, ']}}}}')"
+)
+"""What `epoch_document` says of some operators, from the document's ends and from their rows."""
+
+NOTHING = sql.SQL("NULL").format()
+
+FEW = 4
+"""Operators for whom rows are joined; for more the documents are taken apart, which costs less."""
+
+OF_OLD = 4
+"""The operators 0 to 3 are in every document of old: without a reward or a price by default."""
+
+NO_PRICE = "1000000000000000000"
 
 HEALTH = sql.SQL(
     "SELECT count(*), count(*) FILTER (WHERE document LIKE '%\"rewardsHasAny\":true%'),"
@@ -40,6 +77,9 @@ LATEST = sql.SQL(
     " jsonb_each_text(operator_rewards_json)) END FROM epoch_documents JOIN epoch_analytics"
     " USING (epoch) ORDER BY epoch DESC LIMIT 1"
 )
+ROW_BYTES, END_BYTES = 120, 300
+"""What an operator takes in a document of few, and what everything else does, about."""
+
 NOT_SAMPLED = b'"sampleApplied":false'
 SAMPLED = b'"sampleApplied":true'
 
@@ -50,21 +90,18 @@ async def documents(
     """The epochs of a span in the old shape, as one JSON array."""
     first, last, rows = await bounds(cursor, span)
     step, sampled = steps(rows, span.sample)
-    size = max(1, CHUNK // max(1, version.document_bytes))
-    if operators is None:
-        document: sql.Composable = sql.Identifier("document")
-        table = sql.Identifier("epoch_documents")
-    else:
-        ids = sql.Literal([str(operator) for operator in operators])
-        document = sql.SQL("epoch_document(fact, {}::text[])").format(ids)
-        table = sql.Identifier("epoch_analytics")
+    width = version.document_bytes if operators is None else len(operators) * ROW_BYTES + END_BYTES
+    size = max(1, CHUNK // max(1, min(width, version.document_bytes)))
+    ends = {"size": sql.Literal(size), "last": sql.Literal(last)}
+    within = OF_A_RANGE.format(**ends) if step == 1 else OF_A_SAMPLE.format()
+    document, source = _documents(operators, within)
     copy = (EVERY if step == 1 else EVERY_NTH).format(
         first=sql.Literal(first),
-        last=sql.Literal(last),
-        size=sql.Literal(size),
         step=sql.Literal(step),
         document=document,
-        table=table,
+        source=source,
+        within=within,
+        **ends,
     )
     separator = b"["
     async with aclosing(chunks(cursor, copy, served)) as parts:
@@ -72,6 +109,52 @@ async def documents(
             yield separator + (chunk.replace(NOT_SAMPLED, SAMPLED) if sampled else chunk)
             separator = b","
     yield b"]" if separator == b"," else b"[]"
+
+
+def _documents(
+    operators: Sequence[int] | None, within: sql.Composable
+) -> tuple[sql.Composable, sql.Composable]:
+    """A document of `fact`, and what it is read from, of the epochs `within`."""
+    if operators is None:
+        return sql.Identifier("document"), sql.SQL("epoch_documents AS fact")
+    ids = sorted(set(operators))
+    if len(ids) > FEW:
+        wanted = sql.Literal([str(operator) for operator in ids])
+        document = sql.SQL("epoch_document(fact, {}::text[])").format(wanted)
+        return document, sql.SQL("epoch_analytics AS fact")
+    names = [_names(operator) for operator in ids]
+
+    def each(part: sql.SQL, of: Sequence[Mapping[str, sql.Composable]] = names) -> sql.Composable:
+        told = [part.format(**one) for one in of] or [NOTHING]
+        return sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join(told))
+
+    of_old = [_names(operator) for operator in ids if operator < OF_OLD]
+    document = ASSEMBLED.format(
+        stakes=each(STAKE),
+        rewards=each(REWARD),
+        prices=each(PRICE),
+        defaulted=each(DEFAULTED, of_old),
+    )
+    joined = [
+        sql.SQL("epoch_documents AS fact"),
+        *(ROW.format(**one, within=within) for one in names),
+    ]
+    return document, sql.Composed(joined)
+
+
+def _names(operator: int) -> dict[str, sql.Composable]:
+    """What stands for an operator in the parts of a query."""
+    of_old = operator < OF_OLD
+    return {
+        "share": sql.Identifier(f"share {operator}"),
+        "price": sql.Identifier(f"price {operator}"),
+        "operator": sql.Literal(operator),
+        "id": sql.Literal(str(operator)),
+        "key": sql.Literal(f'"{operator}":"'),
+        "quoted": sql.Literal(f'"{operator}"'),
+        "no_reward": sql.Literal("0" if of_old else None),
+        "no_price": sql.Literal(NO_PRICE if of_old else None),
+    }
 
 
 def steps(rows: int, sample: int | None) -> tuple[int, bool]:
