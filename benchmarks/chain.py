@@ -2,7 +2,9 @@
 
 `python -m benchmarks.chain` starts a development chain of 5,000 epochs and 64 operators in another
 process, with 25 ms before each answer, and an embedded Postgres; it reads everything from chain to
-normalized rows and prints figures, each beside the target or the baseline of the same run.
+normalized rows and prints figures, each beside the target or the baseline of the same run. The
+baseline is a bare client that sends the same requests over one connection, too, and does nothing
+with the answers. `--wall` measures that alone, at each of `--latency`.
 """
 
 import argparse
@@ -11,17 +13,19 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Queue
 from statistics import median
 from tempfile import TemporaryDirectory
-from unittest.mock import patch
+from threading import Thread
 
 import polars as pl
 from psycopg import Connection
 
+from benchmarks.figures import Figures
 from operator_prices import store
 from operator_prices.chain import Chain, connect
 from operator_prices.chain.rpc.blocking import Rpc
@@ -32,7 +36,7 @@ from operator_prices.chain.substrate.runtimes import Runtime
 from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.epochs.windows import EpochWindow, between
-from operator_prices.ingest import ingest
+from operator_prices.ingest import ingest_each
 from operator_prices.local.ports import free_port
 from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
@@ -43,6 +47,11 @@ MANY, FEW = 320_000, 2_000
 SHORT = (51, 100)
 """Epochs of short chains, on top of which a new epoch must cost as much: a run takes the window of
 the epoch, so the one that has as many in its window is the one to compare with."""
+
+SLOWER = 1.5
+"""How many times as long as a bare client the whole way from chain to rows may take."""
+
+figures = Figures("chain")
 
 
 @dataclass(slots=True)
@@ -57,31 +66,30 @@ class Clock:
         yield
         self.spent[what] = self.spent.get(what, 0.0) + time.perf_counter() - begun
 
-    def timed(self, what: str, work: Callable[..., object]) -> Callable[..., object]:
-        """`work`, whose time counts as `what`."""
-
-        def run(*arguments: object, **options: object) -> object:
-            with self.on(what):
-                return work(*arguments, **options)
-
-        return run
-
 
 def main() -> None:
     options = _options()
-    with _stored_chain(options) as (url, cache, connection, last):
-        _requests(url, cache, last)
-        _everything(url, cache, connection, last)
-        _decoding(url)
-        _flattening(connection)
-        _one_more_epoch(url, cache, connection, last)
-    for epochs in SHORT:
-        short = argparse.Namespace(**{**vars(options), "epochs": epochs})
-        with _stored_chain(short) as (url, cache, connection, last):
+    for latency in options.latency:
+        one = argparse.Namespace(**{**vars(options), "latency": latency})
+        with _stored_chain(one) as (url, cache, connection, last):
+            if not options.wall:
+                _requests(url, cache, last)
+            _everything(one, url, cache, connection, last)
+            if not options.wall:
+                _decoding(url)
+                _flattening(connection)
+                _one_more_epoch(url, cache, connection, last)
+    for epochs in () if options.wall else SHORT:
+        short = {"epochs": epochs, "latency": options.latency[0]}
+        with _stored_chain(argparse.Namespace(**{**vars(options), **short})) as stored:
+            url, cache, connection, last = stored
             with connect(url, domain_id=0, cache=cache) as chain:
                 for window in between(0, last):
                     _normalized(chain, connection, window, Clock())
             _one_more_epoch(url, cache, connection, last)
+    if options.keep:
+        figures.keep()
+    raise SystemExit(not all(figures.met))
 
 
 @contextmanager
@@ -106,50 +114,78 @@ def _requests(url: str, cache: Path, last: int) -> None:
         span = range(min(1000, last))
         for window in between(span[0], span[-1]):
             chain.read(epoch for epoch in range(window.first, window.last + 1) if epoch in span)
-        _say("requests per epoch, contiguous", chain.requests / len(span), "<= 2.2")
+        figures.say("requests per epoch, contiguous", chain.requests / len(span), at_most=2.2)
     with connect(url, domain_id=0, cache=cache) as chain:
         chain.read([last * 2 // 3])
-        _say("requests for one random epoch", chain.requests, "<= 8")
+        figures.say("requests for one random epoch", chain.requests, at_most=8)
 
 
-def _everything(url: str, cache: Path, connection: Connection, last: int) -> None:
-    """From the chain to normalized rows, window by window, as the pipeline's runs do."""
-    clock, halfway = Clock(), 0.0
+def _everything(
+    options: argparse.Namespace, url: str, cache: Path, connection: Connection, last: int
+) -> None:
+    """From the chain to normalized rows; what is kept is normalized by another thread meanwhile."""
+    clock = Clock()
+    windows = list(between(0, last))
+    ready: Queue[EpochWindow | None] = Queue(2)
     cpu, begun = time.process_time(), time.perf_counter()
-    with connect(url, domain_id=0, cache=cache) as chain:
-        for window in between(0, last):
-            _normalized(chain, connection, window, clock)
-            if window.first <= last // 2:
-                halfway = _peak_mb()
-        requests, network = chain.requests, chain.waited
+    with connect(url, domain_id=0, cache=cache) as chain, store.connect(dsn_of(connection)) as own:
+
+        def normalize() -> None:
+            while (window := ready.get()) is not None:
+                _rows(own, window, clock)
+
+        thread = Thread(target=normalize)
+        thread.start()
+        halfway = 0.0
+        for window, _ in zip(windows, ingest_each(chain, connection, windows), strict=True):
+            ready.put(window)
+            halfway = _peak_mb() if window.first <= last // 2 else halfway
+        ready.put(None)
+        reading = time.perf_counter() - begun
+        thread.join()
+        requests, waited = chain.requests, chain.waited
     wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    told = _bare(url, cache)
     summary = store.summary(connection)
-    values = 2 * summary.rows["operator_shares"]
-    _say("epochs", summary.epochs, "")
-    _say("operator rows", summary.rows["operator_shares"], "")
-    _say("wall, chain to normalized rows (s)", wall, "<= 60")
-    _say("own CPU (s)", cpu, "<= 40")
-    _say("requests", requests, "")
-    _say("epochs/s", summary.epochs / wall, "")
-    _say("operator values/s", values / wall, "")
-    _say("peak memory (MB)", _peak_mb(), "< 400")
-    _say("peak memory at half the epochs (MB)", halfway, "the same")
+    size = f"{options.epochs:,} x {options.operators}, {options.latency:g} ms"
+    beside = f"{told['bare']:.1f} s: a bare client"
+    figures.say(f"{size}: chain to rows", wall, "s", baseline=beside)
+    figures.say(f"{size}: times a bare client's", wall / told["bare"], at_most=SLOWER)
+    figures.say(f"{size}: reading alone", told["reading"], "s", baseline=beside)
+    figures.say(f"{size}: requests per epoch", requests / (last + 1), at_most=2.2)
+    figures.say(f"{size}: own CPU", cpu, "s", at_most=40)
+    figures.say(f"{size}: peak memory", _peak_mb(), "MB", at_most=300)
+    figures.say(f"{size}: peak memory at half the epochs", halfway, "MB")
+    figures.say(f"{size}: operator rows", summary.rows["operator_shares"])
     for name, seconds in (
-        ("waiting for the network", network),
-        ("decoding", clock.spent["ingest"] - clock.spent["keep"] - network),
-        ("flattening", clock.spent["flatten"]),
-        ("the database", clock.spent["keep"] + clock.spent["database"]),
+        ("until all was kept", reading),
+        ("waiting for what is read", waited),
+        ("flattening, beside that", clock.spent["flatten"]),
+        ("the database, beside that", clock.spent["database"]),
     ):
-        _say(f"share of time: {name} (%)", 100 * seconds / wall, "")
+        figures.say(f"{size}: {name}", seconds, "s")
+
+
+def dsn_of(connection: Connection) -> str:
+    return f"{connection.info.dsn} password={connection.info.password}"
+
+
+def _bare(url: str, cache: Path) -> dict[str, float]:
+    """The same requests by a bare client, in a process of its own."""
+    program = [sys.executable, "-m", "benchmarks.bare", url, str(cache)]
+    done = subprocess.run(program, check=True, capture_output=True, text=True)  # noqa: S603
+    told: dict[str, float] = json.loads(done.stdout)
+    return told
 
 
 def _normalized(chain: Chain, connection: Connection, window: EpochWindow, clock: Clock) -> None:
     """What the pipeline's runs do for a window."""
-    with (
-        clock.on("ingest"),
-        patch.object(store, "keep_epochs", clock.timed("keep", store.keep_epochs)),
-    ):
-        ingest(chain, connection, window)
+    with clock.on("ingest"):
+        next(ingest_each(chain, connection, [window]))
+    _rows(connection, window, clock)
+
+
+def _rows(connection: Connection, window: EpochWindow, clock: Clock) -> None:
     with clock.on("database"):
         raw = store.read(connection, EPOCHS, window)
     with clock.on("flatten"):
@@ -179,21 +215,30 @@ def _decoding(url: str) -> None:
     for value in few:
         runtime.decode_slowly("Operators", value)
     slow = len(few) / (time.perf_counter() - begun)
-    _say("operator values decoded per second", fast, ">= 300,000")
-    _say("the same by scalecodec", slow, f"{fast / slow:,.0f} times slower")
+    figures.say(
+        "operator values decoded per second",
+        fast,
+        at_least=300_000,
+        baseline=f"{slow:,.0f}: scalecodec",
+    )
 
 
 def _flattening(connection: Connection) -> None:
-    raw = pl.concat([store.read(connection, EPOCHS, window) for window in between(4000, 4399)])
+    raw = pl.concat([store.read(connection, EPOCHS, window) for window in between(0, 399)])
     begun = time.perf_counter()
     shares = normalized.operator_shares(raw)
     seconds = time.perf_counter() - begun
-    _say("operator rows flattened per second", shares.height / seconds, ">= 400,000")
     begun = time.perf_counter()
     rows = sum(
         len(json.loads(document)["operators"]["entries"]) for document in raw["data"].to_list()
     )
-    _say("the same documents by json.loads alone", rows / (time.perf_counter() - begun), "")
+    parsed = rows / (time.perf_counter() - begun)
+    figures.say(
+        "operator rows flattened per second",
+        shares.height / seconds,
+        at_least=400_000,
+        baseline=f"{parsed:,.0f}: json.loads alone",
+    )
 
 
 def _one_more_epoch(url: str, cache: Path, connection: Connection, last: int) -> None:
@@ -207,18 +252,16 @@ def _one_more_epoch(url: str, cache: Path, connection: Connection, last: int) ->
             _normalized(chain, connection, EpochWindow.containing(last), Clock())
             times.append(time.perf_counter() - begun)
             waits.append(chain.waited)
-    _say(f"one epoch on top of {last:,} (ms, median)", 1000 * median(times), "the same")
-    _say("of them waiting for the network", 1000 * median(waits), "")
+    figures.say(
+        f"one epoch on top of {last:,}",
+        1000 * median(times),
+        "ms",
+        baseline=f"{1000 * median(waits):.0f} ms of it waiting for the node",
+    )
 
 
 def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _say(what: str, figure: float, beside: str) -> None:
-    shown = f"{figure:,.0f}" if figure >= 1000 else f"{figure:,.2f}".rstrip("0").rstrip(".")  # noqa: PLR2004
-    sys.stdout.write(f"{what:<46}{shown:>12}   {beside}\n")
-    sys.stdout.flush()
 
 
 @contextmanager
@@ -246,7 +289,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=5000)
     parser.add_argument("--operators", type=int, default=64)
-    parser.add_argument("--latency", type=float, default=25, help="milliseconds before an answer")
+    parser.add_argument(
+        "--latency", type=float, nargs="+", default=[25], help="milliseconds before an answer"
+    )
+    parser.add_argument("--wall", action="store_true", help="the whole way, and nothing else")
+    parser.add_argument("--keep", action="store_true", help="put the figures into the README")
     return parser.parse_args()
 
 
