@@ -70,6 +70,11 @@ class Figures:
         print(f"{what:<62}{figure:>16}{verdict}{f'  [{baseline}]' if baseline else ''}", flush=True)
         self.rows.append(Row(what, figure, baseline, target, command(), today(), machine()))
 
+    def tell(self, what: str, figure: str) -> None:
+        """Print and note what is no single number."""
+        print(f"{what:<62}{figure}", flush=True)
+        self.rows.append(Row(what, figure, "", "", command(), today(), machine()))
+
     def keep(self) -> None:
         """Put the rows into the table, in the place of earlier ones of the same name."""
         kept = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}

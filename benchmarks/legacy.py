@@ -28,6 +28,7 @@ import orjson
 import psycopg
 import zstandard
 
+from benchmarks.figures import Figures
 from operator_prices.chain.substrate import keys
 from operator_prices.epochs.windows import between
 from operator_prices.legacy.reader import Reader
@@ -60,6 +61,8 @@ CREATE INDEX idx_epochs_epoch ON epochs(epoch);
 CREATE INDEX idx_epochs_timestamp ON epochs(timestamp);
 """
 
+figures = Figures("legacy")
+
 
 def main() -> int:
     """Make the database, import it, print the figures; 1 if a bound is broken."""
@@ -67,6 +70,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=5_000)
     parser.add_argument("--operators", type=int, default=64)
     parser.add_argument("--forms", action="store_true")
+    parser.add_argument("--keep", action="store_true", help="put the figures into the README")
     parser.add_argument("--stage", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.stage:
@@ -74,28 +78,33 @@ def main() -> int:
     with TemporaryDirectory(prefix="operator-prices-benchmark-") as folder:
         Path(folder).chmod(0o755)
         measure = _measure_forms if asked.forms else _measure
-        return measure(Path(folder), asked.epochs, asked.operators)
+        status = measure(Path(folder), asked.epochs, asked.operators)
+    if asked.keep:
+        figures.keep()
+    return status
 
 
 def _measure(folder: Path, epochs: int, operators: int) -> int:
     file = folder / "legacy.db"
     make(file, epochs, operators)
     rows = epochs * operators
-    _say("legacy database", f"{file.stat().st_size / 1e6:.0f} MB, {epochs:,} x {operators}")
+    figures.tell("legacy database", f"{file.stat().st_size / 1e6:.0f} MB, {epochs:,} x {operators}")
 
     read = _timed(lambda: sum(len(text) for text in _texts(file)))
-    _say("floor: reading the file", f"{read:.1f} s")
+    figures.tell("floor: reading the file", f"{read:.1f} s")
     decoded = _timed(lambda: [orjson.loads(text) and None for text in _texts(file)])
-    _say("floor: reading and decoding", f"{decoded:.1f} s")
+    figures.tell("floor: reading and decoding", f"{decoded:.1f} s")
     understood = _timed(lambda: _understand(file, epochs))
     rate = rows / understood
-    _say("understanding", f"{understood:.1f} s, {rate:,.0f} operator rows/s (bound {UNDERSTOOD:,})")
+    figures.tell(
+        "understanding", f"{understood:.1f} s, {rate:,.0f} operator rows/s (bound {UNDERSTOOD:,})"
+    )
 
     data_dir = folder / "data"
     with embedded.server(data_dir) as url:
         baseline = _timed(lambda: _old_way(file, url))
         one_by_one = min(BASELINE_EPOCHS, epochs) * operators / baseline
-        _say("baseline: one statement a row", f"{one_by_one:,.0f} operator rows/s")
+        figures.tell("baseline: one statement a row", f"{one_by_one:,.0f} operator rows/s")
         seconds, megabytes = _imported(file, data_dir)
         with psycopg.connect(url) as connection:
             counted = connection.execute(
@@ -103,10 +112,12 @@ def _measure(folder: Path, epochs: int, operators: int) -> int:
                 " (SELECT count(*) FROM operator_share_prices WHERE source = 'epochs_json'),"
                 " (SELECT count(*) FROM quarantine)"
             ).fetchone()
-    _say("import", f"{seconds:.1f} s (bound {SECONDS}), {rows / seconds:,.0f} operator rows/s")
-    _say("peak memory of the import", f"{megabytes:.0f} MB (bound {MEGABYTES})")
+    figures.tell(
+        "import", f"{seconds:.1f} s (bound {SECONDS}), {rows / seconds:,.0f} operator rows/s"
+    )
+    figures.tell("peak memory of the import", f"{megabytes:.0f} MB (bound {MEGABYTES})")
     whole = counted == (epochs, rows, rows - operators, 0)
-    _say("rows", f"{counted} {'as they should be' if whole else 'WRONG'}")
+    figures.tell("rows", f"{counted} {'as they should be' if whole else 'WRONG'}")
     quick = rate >= UNDERSTOOD and (epochs > 5_000 or seconds <= SECONDS)  # noqa: PLR2004
     bounded = quick and megabytes <= MEGABYTES
     return 0 if whole and bounded else 1
@@ -126,7 +137,9 @@ def _measure_forms(folder: Path, epochs: int, operators: int) -> int:
             [sys.executable, "-m", "benchmarks.legacy", "--stage", str(form)], os.environ.copy()
         )
         size = form.stat().st_size / 1e6
-        _say(name, f"{size:.0f} MB, {epochs / seconds:,.0f} rows/s, peak {megabytes:.0f} MB")
+        figures.tell(
+            name, f"{size:.0f} MB, {epochs / seconds:,.0f} rows/s, peak {megabytes:.0f} MB"
+        )
         whole = whole and ended and megabytes <= FORM_MEGABYTES
     return 0 if whole else 1
 
@@ -369,10 +382,6 @@ def _timed(work: object) -> float:
     started = time.perf_counter()
     work()  # type: ignore[operator]
     return time.perf_counter() - started
-
-
-def _say(name: str, figure: str) -> None:
-    print(f"{name:32} {figure}", flush=True)
 
 
 if __name__ == "__main__":
