@@ -9,9 +9,11 @@ echo "$role" > "${ROLE_FILE:-/tmp/role}"
 
 case "$role" in
   api)    exec python -m operator_prices.web ;;
-  code)   exec dagster api grpc --host 0.0.0.0 --port 4000 --module-name operator_prices.definitions \
-            --location-name operator_prices --inject-env-vars-from-instance ;;
-  web)    exec dagster-webserver --host 0.0.0.0 --port "${UI_PORT:-3000}" \
+  code)   exec dagster api grpc --host "${CODE_SERVER_LISTEN:-127.0.0.1}" --port 4000 \
+            --module-name operator_prices.definitions --location-name operator_prices \
+            --inject-env-vars-from-instance ;;
+  web)    exec dagster-webserver --host "${UI_HOST:-127.0.0.1}" --port "${UI_PORT:-3000}" \
+            --path-prefix "${UI_ROOT_PATH:-}" --db-pool-max-overflow 1 \
             --workspace "$DEPLOY/workspace.yaml" "$@" ;;
   daemon) exec dagster-daemon run --workspace "$DEPLOY/workspace.yaml" ;;
   worker) exec operator-prices worker ;;

@@ -110,6 +110,9 @@ Count = Annotated[int, Field(ge=0)]
 Url = Annotated[str, AfterValidator(_web_address)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed)]
+RootPath = Annotated[
+    str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*/?$"), AfterValidator(lambda path: path.rstrip("/"))
+]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)]
 Postgres = Annotated[str, AfterValidator(_postgres)]
 
@@ -240,8 +243,15 @@ class Settings(BaseSettings):
     worker_runs: Annotated[int, Field(ge=1)] = setting(
         2, "Runs that a worker works on at a time.", "a whole number above zero", option=False
     )
+    ui_root_path: RootPath = setting(
+        "",
+        "The path of a reverse proxy, not cut off by it, below which the Dagster UI is reached.",
+        "a path like /dagster",
+        shown="none",
+        option=False,
+    )
     ui_url: Url = setting(
-        lambda known: f"http://127.0.0.1:{known.get('ui_port')}",
+        lambda known: f"http://127.0.0.1:{known.get('ui_port')}{known.get('ui_root_path')}",
         "Where links of messages to the Dagster UI lead.",
         URL,
         shown="as served here",
@@ -274,7 +284,7 @@ class Settings(BaseSettings):
         "a whole number above zero",
         option=False,
     )
-    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*/?$")] = setting(
+    root_path: RootPath = setting(
         "",
         "The path of a reverse proxy below which the API is reached, cut off by it or not.",
         "a path like /prices",

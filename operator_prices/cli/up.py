@@ -60,7 +60,7 @@ def up(settings: Settings, console: Console, *, once: bool, backup: bool = True)
             _serve(children, settings)
             children.start(api.child(settings, embedded=own_database))
             console.say(f"Dashboard: {ports.url_of(settings.api_host, settings.api_port)}")
-            dagster_ui = ports.url_of(settings.ui_host, settings.ui_port)
+            dagster_ui = ports.url_of(settings.ui_host, settings.ui_port) + settings.ui_root_path
             console.say(f"Dagster UI: {dagster_ui}  (Ctrl-C stops everything)")
 
             def revive() -> None:
@@ -86,13 +86,16 @@ def _serve(children: Supervisor, settings: Settings) -> None:
     code += ["--location-name", dagster_home.LOCATION, "-d", str(PROJECT)]
     webserver = ["-h", host, "-p", str(settings.ui_port), "-w", workspace]
     webserver += ["--db-pool-max-overflow", str(WEBSERVER_MORE)]
+    webserver += ["--path-prefix", settings.ui_root_path] if settings.ui_root_path else []
     for name, program, arguments, ready in (
         (CODE_SERVER, "dagster", code, ports.listening(LOOPBACK, code_port)),
         (
             "dagster-webserver",
             "dagster-webserver",
             webserver,
-            ports.answering(ports.reached_at(host), settings.ui_port, "/server_info"),
+            ports.answering(
+                ports.reached_at(host), settings.ui_port, f"{settings.ui_root_path}/server_info"
+            ),
         ),
         ("dagster-daemon", "dagster-daemon", ["run", "-w", workspace], lambda: True),
     ):

@@ -70,7 +70,7 @@ def workspace(data_dir: Path, host: str, port: int) -> Path:
 def dagster_environment(settings: Settings) -> dict[str, str]:
     """What Dagster's processes read, the code location's settings included."""
     ours = {
-        "UI_URL": f"http://127.0.0.1:{settings.ui_port}",
+        "UI_URL": f"http://127.0.0.1:{settings.ui_port}{settings.ui_root_path}",
         "API_URL": f"http://127.0.0.1:{settings.api_port}",
         EVENTS_AT_ONCE: "50",
     }

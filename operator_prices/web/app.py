@@ -44,7 +44,7 @@ def create_app(settings: Settings, room: Room) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        root_path=settings.root_path.rstrip("/"),
+        root_path=settings.root_path,
         redirect_slashes=False,
         generate_unique_id_function=_name,
     )

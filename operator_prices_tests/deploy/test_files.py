@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -177,3 +178,68 @@ def test_the_entry_point_says_what_it_can_be_and_hands_on_commands(
     assert status.returncode == 0, status.stderr
     assert "who is at work" in " ".join(status.stdout.split())
     assert (tmp_path / "role").read_text() == "status\n"
+
+
+def containers(document: dict[str, Any]) -> list[dict[str, Any]]:
+    pod = document.get("spec", {}).get("template", {}).get("spec", {})
+    found: list[dict[str, Any]] = pod.get("containers", [])
+    return found
+
+
+def test_nothing_in_a_cluster_is_root_or_writes_to_its_root() -> None:
+    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "api.yaml").read_text()))
+    pods = [one["spec"]["template"]["spec"] for one in documents if containers(one)]
+    values = read(DEPLOY / "kubernetes" / "values.yaml")
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    charts = [values["dagsterWebserver"], values["dagsterDaemon"], deployment]
+    assert len(pods) == 2
+    for outer in (
+        *(pod["securityContext"] for pod in pods),
+        *(part["podSecurityContext"] for part in charts),
+    ):
+        assert outer["runAsNonRoot"]
+        assert outer["runAsUser"] == 10001
+    inner = [one for document in documents for one in containers(document)]
+    for one in (*inner, *charts):
+        assert one["securityContext"]["readOnlyRootFilesystem"]
+        assert one["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert {"name": "tmp", "mountPath": "/tmp"} in one["volumeMounts"]  # noqa: S108
+        assert one["resources"]["requests"]["memory"]
+
+
+def test_the_api_is_there_while_nodes_of_the_cluster_are_emptied() -> None:
+    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "api.yaml").read_text()))
+    kinds = {document["kind"]: document for document in documents}
+    deployment, budget = kinds["Deployment"]["spec"], kinds["PodDisruptionBudget"]["spec"]
+    assert deployment["replicas"] > budget["minAvailable"] > 0
+    assert budget["selector"] == deployment["selector"]
+    (api,) = containers(kinds["Deployment"])
+    probes = {kind: api[f"{kind}Probe"]["httpGet"]["path"] for kind in ("liveness", "readiness")}
+    assert probes == {"liveness": "/healthz", "readiness": "/readyz"}
+
+
+def test_nothing_of_ours_in_compose_writes_to_its_root() -> None:
+    services = read(DEPLOY / "compose.yaml")["services"]
+    ours = [one for one in services.values() if one["image"] == "operator-prices"]
+    for one in ours:
+        assert one["read_only"]
+        assert one["tmpfs"] == ["/tmp"]  # noqa: S108
+        assert one["cap_drop"] == ["ALL"]
+
+
+@pytest.mark.skipif(
+    not shutil.which("systemd-analyze") and not os.environ.get("REQUIRE_EVERYTHING"),
+    reason="systemd-analyze is not installed",
+)
+@pytest.mark.parametrize("unit", ["operator-prices.service", "operator-prices@.service"])
+def test_systemd_understands_a_unit_and_finds_it_closed(tmp_path: Path, unit: str) -> None:
+    (tmp_path / "bin").symlink_to(SCRIPTS)
+    (tmp_path / "deploy").symlink_to(DEPLOY)
+    text = (DEPLOY / "systemd" / unit).read_text()
+    assert "/opt/operator-prices/" in text
+    (tmp_path / unit).write_text(text.replace("/opt/operator-prices/", f"{tmp_path}/"))
+    verified = run("systemd-analyze", "verify", tmp_path / unit)
+    assert verified.returncode == 0, verified.stderr
+    assert str(tmp_path / unit) not in verified.stderr, verified.stderr
+    weighed = run("systemd-analyze", "security", "--offline=yes", "--threshold=50", tmp_path / unit)
+    assert weighed.returncode == 0, weighed.stdout

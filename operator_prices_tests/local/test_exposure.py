@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from operator_prices.local.exposure import warnings
@@ -22,3 +26,16 @@ def test_what_others_reach_is_named_with_what_they_can_do() -> None:
 def test_a_host_that_is_none_is_named_with_its_variable() -> None:
     with pytest.raises(PortInUseError, match=r"no\.such\.invalid .*; set API_PORT or API_HOST to"):
         require_port_free("no.such.invalid", 8000, "API_PORT")
+
+
+def test_serve_says_so_before_it_serves() -> None:
+    nowhere = "postgresql://operator_prices_reader@127.0.0.1:1/none"
+    said = subprocess.run(
+        [sys.executable, "-m", "operator_prices", "serve"],
+        env={**os.environ, "API_HOST": "0.0.0.0", "API_DATABASE_URL": nowhere},  # noqa: S104
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 1
+    assert "listen on 0.0.0.0, port 8000" in " ".join(said.stdout.split())

@@ -71,8 +71,14 @@ def run_as_owner(
     It sees next to nothing of our environment, where `PGPORT` and its like would lead it astray.
     """
     seen = ("PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+    path = binaries() / program
+    if not path.exists():
+        raise EmbeddedPostgresError(
+            f"There is no {program} in {path.parent}, as in our image, which has no Postgres of its"
+            " own: set DATABASE_URL."
+        )
     return subprocess.run(  # noqa: S603
-        [binaries() / program, *arguments],
+        [path, *arguments],
         cwd=cluster,
         env={"LC_ALL": "C"} | {name: os.environ[name] for name in seen if name in os.environ},
         input=told,
