@@ -5,12 +5,15 @@
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
+import psycopg
 from alembic.script import ScriptDirectory
 from dagster import Field
 from dagster_postgres import (
@@ -29,8 +32,10 @@ from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import CreateEnginePlugin
 
 from operator_prices import store
+from operator_prices.errors import ExplainedError
 from operator_prices.local import silence
 from operator_prices.local.dagster_home import storage_url
+from operator_prices.local.database import unusable
 from operator_prices.local.own_services import storage_address
 from operator_prices.postgres.address import understood
 from operator_prices.postgres.keeping import KEPT, REACH, SilentDatabaseError
@@ -85,11 +90,16 @@ class OwnSchemaStorage(DagsterPostgresStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "OwnSchemaStorage":
-        return cls(
-            storage_address(),
-            should_autocreate_tables=config_value["should_autocreate_tables"],
-            inst_data=inst_data,
-        )
+        try:
+            return cls(
+                storage_address(),
+                should_autocreate_tables=config_value["should_autocreate_tables"],
+                inst_data=inst_data,
+            )
+        except ExplainedError as error:
+            if _is_command():
+                raise SystemExit(" ".join(str(error).split())) from error
+            raise
 
 
 class OnePool:
@@ -167,7 +177,10 @@ def prepare(dsn: str) -> None:
     """See that Dagster's tables can be where they belong, once in a process and all it spawns."""
     if _is_spawned():
         return
-    require_session(dsn, "DAGSTER_PG_URL")
+    try:
+        require_session(dsn, "DAGSTER_PG_URL")
+    except psycopg.Error as error:
+        raise unusable(dsn, error, "DAGSTER_PG_URL") from error
     with store.connect(dsn) as connection:
         dagster_tables.require_schema(connection)
         if dagster_tables.strays(connection, tables()):
@@ -177,6 +190,15 @@ def prepare(dsn: str) -> None:
 def _is_spawned() -> bool:
     """Whether this is a run's process, whose parent has seen to everything."""
     return multiprocessing.parent_process() is not None
+
+
+def _is_command() -> bool:
+    """Whether somebody at a terminal has called this process, who is served by a sentence."""
+    return (
+        Path(sys.argv[0]).name in {"dagster", "dagster-daemon", "dagster-webserver"}
+        and sys.argv[1:2] != ["api"]
+        and current_thread() is main_thread()
+    )
 
 
 def tables() -> dict[str, frozenset[str]]:

@@ -36,17 +36,24 @@ def usable_database(settings: Settings, *, session: bool = True) -> Iterator[Set
         else:
             store.connect(settings.database_url).close()
     except psycopg.Error as error:
-        said = reason(settings.database_url, error)
-        if "FATAL" in said:  # it has answered
-            raise UnusableDatabaseError(
-                f"The database of DATABASE_URL takes no connection of ours ({said}): correct"
-                " DATABASE_URL, or mend that at the server, or unset it to use the embedded one."
-            ) from error
-        raise UnusableDatabaseError(
-            f"The database of DATABASE_URL does not answer ({said}): start it, or correct"
-            " DATABASE_URL, or unset it to use the embedded one."
-        ) from error
+        raise unusable(settings.database_url, error) from error
     yield settings
+
+
+def unusable(
+    dsn: str, error: psycopg.Error, variable: str = "DATABASE_URL"
+) -> UnusableDatabaseError:
+    """What to do about an address that led to an error."""
+    said = reason(dsn, error)
+    if "FATAL" in said:  # it has answered
+        return UnusableDatabaseError(
+            f"The database of {variable} takes no connection of ours ({said}): correct {variable},"
+            " or mend that at the server, or unset it to use the embedded one."
+        )
+    return UnusableDatabaseError(
+        f"The database of {variable} does not answer ({said}): start it, or correct {variable}, or"
+        " unset it to use the embedded one."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -15,7 +16,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.serving import Node, serving
+from operator_prices.local import dagster_home
 from operator_prices.local.ports import answering, free_port
+from operator_prices.settings import PROJECT
 from operator_prices_tests.support.legacy_samples import history, write_sqlite
 from operator_prices_tests.support.live import until
 from operator_prices_tests.support.pgbouncer import needs_pgbouncer, pgbouncer
@@ -165,4 +168,29 @@ def test_an_address_that_does_not_work_is_one_sentence_without_the_password(
         assert not PART.search(said), said
         assert said.count(b"\n") == 1, said
         assert b"Traceback" not in said
+    assert left_in(tmp_path) == set()
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "DAGSTER_PG_URL"])
+def test_dagsters_own_commands_end_with_one_sentence_too(variable: str, tmp_path: Path) -> None:
+    program = Path(sysconfig.get_path("scripts"), "dagster")
+    for url in (WRONG[0], WRONG[3]):
+        done = subprocess.run(
+            [program, "run", "list"],
+            env={
+                **os.environ,
+                "DAGSTER_HOME": str(dagster_home.home(tmp_path)),
+                "DATA_DIR": str(tmp_path),
+                variable: url,
+            },
+            capture_output=True,
+            cwd=PROJECT,
+            timeout=120,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == 1, said
+        assert not PART.search(said), said
+        assert said.count(b"\n") == 1, said
+        assert variable.encode() in said
     assert left_in(tmp_path) == set()
