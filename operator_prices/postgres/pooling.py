@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from operator_prices.errors import ExplainedError
 from operator_prices.postgres import working
+from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.postgres.parts import application_name
 
 TRANSACTION_PORT = "6543"
@@ -73,6 +74,11 @@ def _exchanged(dsn: str, first: Connection, process: int, probes: int) -> bool:
                         return True
         except psycopg.errors.ProtocolViolation:
             return True  # not even transactions are kept together
+        except SilentDatabaseError as error:
+            raise SilentDatabaseError(
+                f"the pooler has lent us no second connection for {PROBE_SECONDS} s, so its pool"
+                " may be used up"
+            ) from error
     return False
 
 

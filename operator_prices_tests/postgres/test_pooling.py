@@ -5,6 +5,8 @@ import threading
 import psycopg
 import pytest
 
+from operator_prices.postgres import pooling as module
+from operator_prices.postgres.keeping import SilentDatabaseError
 from operator_prices.postgres.pooling import (
     Pooling,
     TransactionPoolerError,
@@ -72,6 +74,18 @@ def test_a_transaction_pooler_is_known_while_others_are_busy(dsn: str, size: int
             done.set()
             for other in others:
                 other.join()
+
+
+@needs_pgbouncer
+def test_a_pooler_that_has_one_connection_for_all_is_told_as_such(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROBE_SECONDS", 1)
+    with (
+        pgbouncer(dsn, "session", size=1) as pooled,
+        pytest.raises(SilentDatabaseError, match=r"no second connection .* may be used up"),
+    ):
+        pooling(pooled)
 
 
 @needs_pgbouncer
