@@ -8,7 +8,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 
 from operator_prices.settings import Settings
-from operator_prices.web import live, nominators, old_routes, operations, pages, routes
+from operator_prices.web import events, live, nominators, old_routes, operations, pages, routes
 from operator_prices.web.documented import document
 from operator_prices.web.failures import add_failures
 from operator_prices.web.limits import Room
@@ -51,7 +51,7 @@ def create_app(settings: Settings, room: Room) -> FastAPI:
     app.openapi_version = "3.0.3"  # the newest that the Swagger UI we serve can draw
     app.state.service = service
     add_failures(app)
-    for part in (old_routes, routes, nominators, live, operations):
+    for part in (old_routes, routes, events, nominators, live, operations):
         app.include_router(part.router, dependencies=[Depends(known_parameters)])
     app.include_router(pages.router)
     app.add_api_route("/openapi.json", lambda: document(app), include_in_schema=False)

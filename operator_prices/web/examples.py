@@ -11,6 +11,7 @@ from operator_prices.web.schemas import (
     Freshness,
     Health,
     Operator,
+    OperatorEvent,
     Ready,
     SharePrice,
     Status,
@@ -99,6 +100,15 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
         "nominationTax": 5,
         "status": "Registered",
         "source": "derived",
+    },
+    OperatorEvent: {
+        "epoch": 1234,
+        "kind": "taxRaised",
+        "before": "5",
+        "after": "9",
+        "text": "Nomination tax raised from 5 % to 9 %",
+        "timestamp": 1756259880862,
+        "timestampFromChain": True,
     },
     Operator: {
         "operatorId": 0,

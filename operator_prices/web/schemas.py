@@ -128,6 +128,23 @@ class SharePrice(Shape):
     source: PriceSource | None
 
 
+class OperatorEvent(Shape):
+    """Something that has happened to an operator; `before` and `after` as the kind has them.
+
+    Statuses, taxes in percent, and of a price that stands still the epoch since when, and itself.
+    """
+
+    epoch: int
+    kind: Literal[
+        "registered", "known", "status", "slashed", "taxRaised", "taxLowered", "priceStill", "gone"
+    ]
+    before: str | None
+    after: str | None
+    text: str
+    timestamp: int | None
+    timestamp_from_chain: bool
+
+
 class Earned(Shape):
     """What a stake has earned over a span of chain time."""
 

@@ -41,9 +41,11 @@ class Service:
         self.watching = Places("event streams", room.streams)
         self.metrics = Metrics()
 
-    def small(self, request: Request, producer: Producer, key: str) -> Response:
+    def small(
+        self, request: Request, producer: Producer, key: str, media_type: str = JSON
+    ) -> Response:
         """A small answer that `key` and the version of the data determine."""
-        return SmallAnswer(request, self.kitchen, Question(f"json {key}", JSON), producer)
+        return SmallAnswer(request, self.kitchen, Question(f"json {key}", media_type), producer)
 
     def large(self, request: Request, producer: Producer, key: str) -> Response:
         """A large one."""

@@ -1,7 +1,6 @@
 // The pages of one operator and of one epoch: each gives the elements it is made of.
 
 import { badge, earned, facts, link, make, table } from "./elements.js";
-import { events } from "./events.js";
 import { amount, grouped, moment, nothing, ratio, unknown } from "./numbers.js";
 import { detail, json, named, state, swatch } from "./state.js";
 
@@ -21,13 +20,16 @@ export function more() {
   history.rows += ROWS;
 }
 
-/** What is known of an operator, and all its points, from its first epoch to its last. */
+/** The feed of what happens to an operator. */
+export const feed = (id) => `api/operators/${id}/feed.atom`;
+
+/** What is known of an operator, what has happened to it, and all its points, from its first epoch to its last. */
 export async function operatorFacts(id) {
-  const [told, points] = await Promise.all([json(`api/operators/${id}`), json(`api/operators/${id}/share-prices`)]);
-  return { told, points };
+  const [told, points, events] = await Promise.all([`api/operators/${id}`, `api/operators/${id}/share-prices`, `api/operators/${id}/events`].map(json));
+  return { told, points, events };
 }
 
-export function operatorPage(id, { told, points }) {
+export function operatorPage(id, { told, points, events }) {
   if (history.id !== id) history = { id, rows: ROWS };
   const prices = `api/operators/${id}/share-prices`;
   const past = !told.isActive && !unknown(told.epoch);
@@ -49,7 +51,7 @@ export function operatorPage(id, { told, points }) {
     cell(badge(point.status))));
   const left = points.length - shown.length;
   return [
-    make("p", { class: "crumbs" }, link("Overview", "#/"), link("CSV", `${prices}?format=csv`), link("Parquet", `${prices}?format=parquet`), link("JSON", prices)),
+    make("p", { class: "crumbs" }, link("Overview", "#/"), link("CSV", `${prices}?format=csv`), link("Parquet", `${prices}?format=parquet`), link("JSON", prices), link("Feed of events", feed(id))),
     make("h1", { tabindex: "-1" }, swatch(id), named(id), badge(told.status), told.isActive ? badge("active", "good") : badge(past ? `not active, last seen in epoch ${grouped(told.epoch)}` : "not active", "")),
     facts([
       ["Id", String(id)],
@@ -67,7 +69,7 @@ export function operatorPage(id, { told, points }) {
     make("h2", {}, "Returns on stake"),
     table("Returns", [["Over"], ["Return", NUMBER], ["Annualized", NUMBER], ["Epochs"]], returns),
     make("h2", {}, "Events"),
-    table("Events", [["Epoch"], ["End (UTC)"], ["What happened"]], events(points, { first: state.status?.firstEpoch, last: state.status?.lastEpoch }).map((event) =>
+    table("Events", [["Epoch"], ["End (UTC)"], ["What happened"]], events.map((event) =>
       make("tr", {}, make("th", { scope: "row" }, epochLink(event.epoch)), cell(unknown(event.timestamp) ? nothing("unknown") : moment(event.timestamp)), cell(event.text))), "max-height:260px"),
     make("h2", {}, "History"),
     make("p", { class: "unit" }, left > 0 ? `The last ${grouped(shown.length)} of ${grouped(points.length)} epochs` : `All of its ${grouped(points.length)} epochs`),

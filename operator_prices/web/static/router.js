@@ -2,7 +2,7 @@
 
 import { cues, find, link, make, say, update } from "./elements.js";
 import { multiples } from "./multiples.js";
-import { epochPage, operatorFacts, operatorPage } from "./pages.js";
+import { epochPage, feed, operatorFacts, operatorPage } from "./pages.js";
 import { alone, data, state } from "./state.js";
 import { forget } from "./tips.js";
 import { asChosen, legend, look, outline, redraw, reset, shared } from "./view.js";
@@ -96,6 +96,7 @@ export async function route(moved = false) {
   find("#operators").hidden = kind === "operator";
   page.hidden = !paged;
   document.title = paged && id !== null ? `${name} · Operator prices` : "Operator prices";
+  syndicate(kind === "operator" && id !== null ? feed(id) : null, name);
   parts = (typeof parts === "function" ? parts() : parts).filter((part) => part !== null);
   if (same) update(page, ...parts);
   else page.replaceChildren(...parts);
@@ -111,4 +112,14 @@ export async function route(moved = false) {
     back.focus();
   }
   say(document.title);
+}
+
+/** Tell feed readers of the feed that belongs to what is shown. */
+function syndicate(href, title) {
+  const known = find('link[rel="alternate"]');
+  if (href === null) known?.remove();
+  else if (known?.getAttribute("href") !== href) {
+    known?.remove();
+    document.head.append(make("link", { rel: "alternate", type: "application/atom+xml", title: `${title}: events`, href }));
+  }
 }

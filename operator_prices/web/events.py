@@ -1,0 +1,68 @@
+"""The routes of what has happened to operators: as JSON, and as a feed."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import asdict
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from operator_prices.web import atom
+from operator_prices.web import parameters as given
+from operator_prices.web.database import Cursor, Version
+from operator_prices.web.documented import documented
+from operator_prices.web.examples import EXAMPLES
+from operator_prices.web.queries.events import Event, Named, events_of, named
+from operator_prices.web.refusals import RefusedRequestError
+from operator_prices.web.routes import no_operator
+from operator_prices.web.schemas import OperatorEvent
+from operator_prices.web.service import service
+
+router = APIRouter(tags=["operators"])
+
+UP = "../../../"
+"""From a feed to the dashboard: feeds are kept and passed on, whatever host they were asked of."""
+
+
+@router.get(
+    "/api/operators/{operator}/events",
+    responses=documented(list[OperatorEvent], [EXAMPLES[OperatorEvent]], 404),
+)
+async def operator_events(request: Request, operator: given.Operator) -> Response:
+    """What has happened to an operator, the newest first; `/feed.atom` beside it is the feed."""
+    api = service(request)
+
+    async def told(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
+        await _known(cursor, operator)
+        found = await events_of(cursor, operator, api.settings.alert_price_epochs)
+        yield orjson.dumps([_published(event) for event in found])
+
+    return api.small(request, told, f"events {operator}")
+
+
+@router.get("/api/operators/{operator}/feed.atom", include_in_schema=False)
+async def operator_feed(request: Request, operator: given.Operator) -> Response:
+    """The same as an Atom feed, which generators of clients cannot read a document of."""
+    api = service(request)
+    set_by_hand = "api_url" in api.settings.model_fields_set
+    site = f"{api.settings.api_url.rstrip('/')}/" if set_by_hand else UP
+
+    async def told(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
+        known = await _known(cursor, operator)
+        found = await events_of(cursor, operator, api.settings.alert_price_epochs)
+        yield atom.feed(known, found, site)
+
+    return api.small(request, told, f"feed {operator}", atom.MEDIA_TYPE)
+
+
+async def _known(cursor: Cursor, operator: int) -> Named:
+    found = await named(cursor, operator)
+    if found is None:
+        raise RefusedRequestError(404, await no_operator(cursor, operator))
+    return found
+
+
+def _published(event: Event) -> dict[str, object]:
+    told = asdict(event)
+    del told["at"]
+    told["timestampFromChain"] = told.pop("from_chain")
+    return told

@@ -1,0 +1,138 @@
+"""What has happened to an operator, as JSON and as a feed that readers take."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from xml.etree import ElementTree as ET
+
+import feedparser
+import psycopg
+import pytest
+
+from operator_prices.web.atom import ATOM, MEDIA_TYPE
+from operator_prices_tests.support import history
+from operator_prices_tests.support.web_server import Served, database, serving
+
+NAME = "Nadelöhr & <Söhne>\x07"
+
+
+@pytest.fixture(scope="module")
+def eventful(server: str, migrated: str) -> Iterator[Served]:
+    with database(server, migrated) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            history.write(connection, 0, 29, 3, raw=False)
+            connection.execute("INSERT INTO chain_identity VALUES ('0xabc', 0)")
+            connection.execute(
+                "UPDATE operators_metadata SET name = %s WHERE operator_id = 1", [NAME]
+            )
+            for change in ("nomination_tax = 9", "nomination_tax = 12", "status = 'Slashed'"):
+                connection.execute(
+                    f"UPDATE operator_shares SET {change} WHERE operator_id = 1 AND epoch >= %s",  # noqa: S608
+                    [{"nomination_tax = 9": 10, "nomination_tax = 12": 15}.get(change, 20)],
+                )
+            connection.execute(
+                "UPDATE operator_share_prices SET share_price_perq = 5 WHERE operator_id = 2"
+            )
+            connection.execute("UPDATE epoch_documents SET from_chain = false WHERE epoch = 10")
+            connection.execute("UPDATE epoch_documents SET timestamp = NULL WHERE epoch = 15")
+        with serving(dsn, ALERT_PRICE_EPOCHS="25") as api:
+            yield api
+
+
+def test_events_are_told_the_newest_first(eventful: Served) -> None:
+    told = eventful.get("/api/operators/1/events").json
+    assert [(one["epoch"], one["kind"], one["before"], one["after"]) for one in told] == [
+        (20, "slashed", "Registered", "Slashed"),
+        (15, "taxRaised", "9", "12"),
+        (10, "taxRaised", "1", "9"),
+        (0, "known", None, "Registered"),
+    ]
+    assert told[0]["text"] == "Status changed from registered to slashed: slashed"
+    assert told[1]["timestamp"] is None
+    assert [one["timestampFromChain"] for one in told] == [True, True, False, True]
+    still = eventful.get("/api/operators/2/events").json[0]
+    assert (still["epoch"], still["text"]) == (
+        25,
+        "Share price has not moved for 25 epochs, since epoch 0",
+    )
+
+
+def test_a_feed_reader_takes_the_feed(eventful: Served) -> None:
+    reply = eventful.get("/api/operators/1/feed.atom")
+    assert reply.headers["content-type"] == MEDIA_TYPE
+    read = feedparser.parse(reply.body, response_headers={"content-type": MEDIA_TYPE})
+    assert (read.bozo, read.version) == (False, "atom10")
+    assert read.feed.title == "Operator 1 (Nadelöhr & <Söhne> ): events"
+    assert [entry.title.partition("): ")[2] for entry in read.entries] == [
+        one["text"] for one in eventful.get("/api/operators/1/events").json
+    ]
+    ended = datetime.fromtimestamp((history.BEGUN + 20 * history.EPOCH) / 1000, UTC)
+    assert read.entries[0].updated == read.feed.updated
+    assert read.entries[0].updated_parsed[:6] == ended.timetuple()[:6]
+    assert "nobody has said when that ended" in read.entries[1].summary
+    assert read.entries[1].updated_parsed[:6] > read.entries[2].updated_parsed[:6]
+    assert "clock of a legacy snapshot" in read.entries[2].summary
+
+
+def test_a_feed_has_all_that_the_standard_demands(eventful: Served) -> None:
+    root = ET.fromstring(eventful.get("/api/operators/1/feed.atom").body)  # noqa: S314
+    one = f"{{{ATOM}}}"
+    assert root.tag == f"{one}feed"
+    ids = [element.text or "" for element in root.iter(f"{one}id")]
+    assert len(set(ids)) == len(ids) == 5
+    assert all(text.startswith("urn:uuid:") for text in ids)
+    for part in (root, *root.findall(f"{one}entry")):
+        for name in ("id", "title", "updated"):
+            assert len(part.findall(f"{one}{name}")) == 1
+        assert [link.get("rel") for link in part.findall(f"{one}link")].count("alternate") == 1
+    assert root.find(f"{one}author/{one}name") is not None
+    links = {link.get("rel"): link.get("href") for link in root.findall(f"{one}link")}
+    assert links == {
+        "self": "../../../api/operators/1/feed.atom",
+        "alternate": "../../../#/operator/1",
+    }
+
+
+def test_a_feed_is_sent_again_only_when_something_has_changed(eventful: Served) -> None:
+    path = "/api/operators/0/feed.atom"
+    first = eventful.get(path)
+    assert eventful.get(path, if_none_match=first.headers["etag"]).status == 304
+    head = eventful.get(path, method="HEAD")
+    assert (head.body, head.headers["etag"]) == (b"", first.headers["etag"])
+    with psycopg.connect(eventful.dsn, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE operator_shares SET nomination_tax = 3 WHERE operator_id = 0 AND epoch = 29"
+        )
+        later = eventful.get(path, if_none_match=first.headers["etag"])
+        connection.execute(
+            "UPDATE operator_shares SET nomination_tax = 0 WHERE operator_id = 0 AND epoch = 29"
+        )
+    assert later.status == 200
+    before, after = (feedparser.parse(one.body).entries for one in (first, later))
+    assert [entry.id for entry in after[1:]] == [entry.id for entry in before]
+
+
+def test_where_the_site_is_known_its_feeds_name_it(eventful: Served) -> None:
+    with serving(eventful.dsn, API_URL="https://prices.example/p/") as api:
+        read = feedparser.parse(api.get("/api/operators/1/feed.atom").body)
+    assert read.entries[0].link == "https://prices.example/p/#/operator/1"
+    assert read.feed.links[0].href == "https://prices.example/p/api/operators/1/feed.atom"
+
+
+@pytest.mark.parametrize("part", ["events", "feed.atom"])
+def test_an_operator_that_is_none_has_no_events(eventful: Served, part: str) -> None:
+    reply = eventful.get(f"/api/operators/9/{part}")
+    assert reply.status == 404
+    assert "operators up to 2 are known" in reply.json["detail"]
+    assert eventful.get(f"/api/operators/1/{part}?fromat=csv").status == 422
+    assert eventful.get(f"/api/operators/one/{part}").status == 422
+
+
+def test_a_long_history_costs_milliseconds(server: str, migrated: str) -> None:
+    with database(server, migrated) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+        history.write(connection, 0, 2999, 2, raw=False)
+        connection.execute("UPDATE operator_share_prices SET share_price_perq = 5")
+        begun = time.monotonic()
+        connection.execute("SELECT count(*) FROM operator_events(0, 2999, 1, 100)")
+        connection.execute("SELECT count(*) FROM operator_events(2999, 2999, NULL, 100)")
+        assert time.monotonic() - begun < 1
