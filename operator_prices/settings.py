@@ -114,6 +114,7 @@ RootPath = Annotated[
     str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*/?$"), AfterValidator(lambda path: path.rstrip("/"))
 ]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)]
+Operators = Annotated[tuple[Count, ...], NoDecode, BeforeValidator(_listed)]
 Postgres = Annotated[str, AfterValidator(_postgres)]
 
 PORT = "a port from 1 to 65535"
@@ -209,10 +210,23 @@ class Settings(BaseSettings):
     )
     alert_webhook_url: str | None = setting(
         None,
-        "Where trouble is told, as JSON that Slack takes.",
+        "Where trouble and events are told (docs/alerts.md); several between blanks or commas.",
         URL,
         shown="none",
         secret=True,
+        option=False,
+    )
+    alert_operators: Operators = setting(
+        (),
+        "Operators whose events are told, as ids between commas.",
+        "ids of operators between commas",
+        shown="all",
+        option=False,
+    )
+    alert_price_epochs: Count = setting(
+        100,
+        "Epochs without a move of an operator's share price that are an event; 0 for never.",
+        COUNT,
         option=False,
     )
     lag_limit: Count = setting(

@@ -4,9 +4,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from operator_prices.chain import ChainError, Endpoint
+from operator_prices.chain import Endpoint
 from operator_prices.cli.console import Console
 from operator_prices.cli.options import ALL, with_settings
+from operator_prices.errors import ExplainedError
 from operator_prices.postgres.address import described
 from operator_prices.settings import VARIABLES, Settings, facts, origin, shown_default
 
@@ -39,7 +40,10 @@ def _without_secrets(name: str, value: str) -> str:
             return described(value)
         if name == "archive_node_url":
             return ", ".join(map(str, Endpoint.parse_all(value)))
-    except ChainError:
+        if name == "alert_webhook_url":
+            from operator_prices.alerts.addresses import addresses  # noqa: PLC0415
+
+            return ", ".join(one.label for one in addresses(value))
+    except ExplainedError:
         return HIDDEN
-    told = name == "alert_webhook_url" or name.startswith("celery_")
-    return urlsplit(value).hostname or HIDDEN if told else HIDDEN
+    return urlsplit(value).hostname or HIDDEN if name.startswith("celery_") else HIDDEN

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from operator_prices import store
-from operator_prices.cli import configured, moving, naming, publishing
+from operator_prices.cli import alerting, configured, moving, naming, publishing
 from operator_prices.cli.console import Console
 from operator_prices.cli.options import (
     ALL,
@@ -57,6 +57,7 @@ app.add_typer(naming.app, name="operators")
 app.add_typer(moving.app)
 app.add_typer(configured.app)
 app.add_typer(publishing.app)
+app.add_typer(alerting.app)
 
 
 @app.command()

@@ -6,22 +6,26 @@ import dagster as dg
 import psycopg
 
 from operator_prices import store
+from operator_prices.alerts.addresses import addresses
+from operator_prices.alerts.telling import tell
 from operator_prices.chain import Chain, ChainError, NodeBehindError
-from operator_prices.defs import webhook
 from operator_prices.defs.failures import failed_step_cause
 from operator_prices.defs.parity_checks import PARITY
 from operator_prices.defs.partitions import known_windows, windows_of_run
 from operator_prices.defs.sensors import require_not_behind
 from operator_prices.defs.signs_of_life import GIVEN_UP
 from operator_prices.settings import Settings
-from operator_prices.store import incidents, signs
-from operator_prices.store.incidents import BEHIND, Incident
+from operator_prices.store import events, incidents, signs
+from operator_prices.store.incidents import BEHIND, EVENT, Incident
 
 RETRIED = "dagster/will_retry"
 """The tag of a failed run that Dagster runs again by itself."""
 
 NODE, LATE, LAG = "node", "late", "lag"
 """The incidents that there is only one of, as there is of `BEHIND`."""
+
+TOLD = {"slashed", "status", "gone", "taxRaised", "priceStill"}
+"""The events that somebody who has staked must know of; the others are in the feeds alone."""
 
 
 @dg.run_failure_sensor(
@@ -78,8 +82,8 @@ def succeeded_runs(
 
 
 @dg.sensor(
-    description="See how far we are behind the chain, and tell the webhook what began and what is"
-    " over.",
+    description="See how far we are behind the chain, and tell the addresses of alerts what began,"
+    " what is over, and what happened to operators.",
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
@@ -88,20 +92,23 @@ def alert_webhook(
     database: dg.ResourceParam[psycopg.Connection],
     options: dg.ResourceParam[Settings],
 ) -> dg.SkipReason:
-    """Follow the lag and tell the webhook of incidents; silence of either fails the tick."""
+    """Follow the lag and tell of incidents and events; silence of either end fails the tick."""
     try:
-        follow_lag(database, chain, options)
+        events.begin(database, follow_lag(database, chain, options))
     finally:
-        sent = 0
-        if options.alert_webhook_url is not None:
-            sent = webhook.tell(database, options.alert_webhook_url)
-    if options.alert_webhook_url is None:
+        follow_events(database, options)
+        told = addresses(options.alert_webhook_url)
+        sent = tell(database, told)
+    if not told:
         return dg.SkipReason("ALERT_WEBHOOK_URL is not set: incidents are kept, nobody is told")
     return dg.SkipReason(f"{sent} messages sent")
 
 
-def follow_lag(database: psycopg.Connection, chain: Chain, options: Settings) -> None:
-    """Keep it as an incident that too many epochs wait, or that the node cannot be asked."""
+def follow_lag(database: psycopg.Connection, chain: Chain, options: Settings) -> int | None:
+    """Keep it as an incident that too many epochs wait, or that the node cannot be asked.
+
+    Returns the last completed epoch, None before there is one.
+    """
     try:
         head = chain.head()
         completed = head.last_completed_epoch
@@ -119,7 +126,7 @@ def follow_lag(database: psycopg.Connection, chain: Chain, options: Settings) ->
     waiting = [] if completed is None else store.unserved(database, completed)
     if len(waiting) <= options.lag_limit:
         incidents.recover(database, [LAG])
-        return
+        return completed
     incidents.begin(
         database,
         [
@@ -131,6 +138,28 @@ def follow_lag(database: psycopg.Connection, chain: Chain, options: Settings) ->
             )
         ],
     )
+    return completed
+
+
+def follow_events(database: psycopg.Connection, options: Settings) -> None:
+    """Keep what has happened to operators in the epochs that have come since the last look."""
+    with database.transaction():
+        told = events.fresh(database, options.alert_price_epochs)
+        wanted = set(options.alert_operators)
+        incidents.begin(
+            database,
+            [
+                Incident(
+                    key=f"event {one.operator_id} {one.kind} {one.epoch}",
+                    what=f"{one.operator}: {one.what}",
+                    place=one.place,
+                    link=f"{options.api_url.rstrip('/')}/#/operator/{one.operator_id}",
+                    kind=EVENT,
+                )
+                for one in told
+                if one.kind in TOLD and (not wanted or one.operator_id in wanted)
+            ],
+        )
 
 
 def of_node(key: str, what: str, options: Settings) -> Incident:

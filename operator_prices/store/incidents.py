@@ -1,4 +1,4 @@
-"""Incidents: what is wrong is kept once until it is over, and whether that was told to anybody."""
+"""Incidents: what is wrong, or has happened, is kept once, and who has been told of it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ from psycopg.rows import class_row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """Something that is wrong. `key` says what it is, so that it is reported once."""
+    """Something that is wrong, or an event. `key` says what it is, so that it is reported once."""
 
     key: str
     what: str
     place: str
     link: str
+    kind: str = "trouble"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,9 @@ class UntoldIncident(Incident):
 
     id: int
 
+
+EVENT = "event"
+"""The kind of what has happened once and is never over; the other kind is trouble."""
 
 BEHIND = "behind"
 """The key of a node that lacks what was seen; of a balancer it may be another at each look."""
@@ -43,9 +47,9 @@ def begin(connection: Connection, incidents: Iterable[Incident]) -> int:
     )
     return sum(
         connection.execute(
-            "INSERT INTO alert_incidents (key, what, place, link) VALUES (%s, %s, %s, %s)"
+            "INSERT INTO alert_incidents (key, what, place, link, kind) VALUES (%s, %s, %s, %s, %s)"
             " ON CONFLICT (key) WHERE recovered_at IS NULL DO NOTHING",
-            [one.key, one.what, one.place, one.link],
+            [one.key, one.what, one.place, one.link, one.kind],
         ).rowcount
         for one in told
     )
@@ -60,30 +64,73 @@ def recover(connection: Connection, keys: Iterable[str]) -> int:
     ).rowcount
 
 
-def untold(connection: Connection, *, recovered: bool) -> list[UntoldIncident]:
-    """The incidents whose beginning, or with `recovered` whose end, has not been told yet.
+def untold(connection: Connection, address: str, *, recovered: bool) -> list[UntoldIncident]:
+    """The incidents whose beginning, or with `recovered` whose end, an address is still to be told.
 
-    What was never told is left out once it is over for a day: nobody needs to know by then.
+    An end is told to whom the beginning was, or to all if an earlier version told the beginning.
+    What was never told is left out once it is over for a day; an end, and an event, after a week:
+    nobody needs to know by then.
     """
     condition = (
         sql.SQL(
-            "told_at IS NOT NULL AND recovered_at IS NOT NULL AND recovery_told_at IS NULL"
-            " AND (key <> {} OR recovered_at <= now() - {})"
-        ).format(BEHIND, CALM)
+            "recovered_at > now() - {week} AND recovery_told_at IS NULL"
+            " AND (key <> {behind} OR recovered_at <= now() - {calm}) AND (EXISTS (SELECT FROM"
+            " alert_deliveries WHERE incident_id = id AND NOT recovery AND address = {address})"
+            " OR told_at IS NOT NULL AND NOT EXISTS (SELECT FROM alert_deliveries"
+            "   WHERE incident_id = id AND NOT recovery))"
+        )
         if recovered
-        else sql.SQL("told_at IS NULL AND coalesce(recovered_at, now()) > now() - INTERVAL '1 day'")
+        else sql.SQL(
+            "told_at IS NULL AND CASE WHEN kind = {event} THEN opened_at > now() - {week}"
+            " ELSE coalesce(recovered_at, now()) > now() - {day} END"
+        )
+    ).format(
+        address=sql.Literal(address),
+        behind=sql.Literal(BEHIND),
+        calm=CALM,
+        event=sql.Literal(EVENT),
+        week=sql.SQL("INTERVAL '7 days'"),
+        day=sql.SQL("INTERVAL '1 day'"),
     )
     with connection.cursor(row_factory=class_row(UntoldIncident)) as cursor:
         query = sql.SQL(
-            "SELECT id, key, what, place, link FROM alert_incidents WHERE {} ORDER BY id"
-        ).format(condition)
+            "SELECT id, key, what, place, link, kind FROM alert_incidents WHERE {condition}"
+            " AND NOT EXISTS (SELECT FROM alert_deliveries WHERE incident_id = id"
+            " AND recovery = {recovered} AND address = {address}) ORDER BY id"
+        ).format(
+            condition=condition,
+            recovered=sql.Literal(recovered),
+            address=sql.Literal(address),
+        )
         return cursor.execute(query).fetchall()
 
 
-def mark_told(connection: Connection, told: Sequence[UntoldIncident], *, recovered: bool) -> None:
-    """Keep that the beginning, or with `recovered` the end, of these has been told."""
-    column = "recovery_told_at" if recovered else "told_at"
-    connection.execute(
-        f"UPDATE alert_incidents SET {column} = now() WHERE id = ANY (%s)",  # noqa: S608
-        [[one.id for one in told]],
-    )
+def mark_told(
+    connection: Connection,
+    told: Sequence[UntoldIncident],
+    address: str,
+    *,
+    recovered: bool,
+    of: Sequence[str],
+) -> None:
+    """Keep that an address has taken the beginning, or with `recovered` the end, of these.
+
+    What every address `of` all that there are has taken is told for good.
+    """
+    column = sql.Identifier("recovery_told_at" if recovered else "told_at")
+    ids = [one.id for one in told]
+    with connection.transaction():
+        connection.execute(
+            "INSERT INTO alert_deliveries (incident_id, recovery, address)"
+            " SELECT id, %s, %s FROM unnest(%s::bigint[]) AS id ON CONFLICT DO NOTHING",
+            [recovered, address, ids],
+        )
+        connection.execute(
+            sql.SQL(
+                "UPDATE alert_incidents SET {column} = now() WHERE id = ANY (%s) AND NOT EXISTS"
+                " (SELECT FROM unnest(%s::text[]) AS known (address) WHERE NOT EXISTS (SELECT FROM"
+                " alert_deliveries AS taken WHERE taken.incident_id = id AND taken.recovery = %s"
+                " AND taken.address = known.address))"
+            ).format(column=column),
+            [ids, list(of), recovered],
+        )

@@ -8,6 +8,8 @@ import dagster as dg
 import psycopg
 import pytest
 
+from operator_prices.alerts.addresses import addresses
+from operator_prices.alerts.telling import tell
 from operator_prices.chain import (
     Chain,
     NodeBehindError,
@@ -20,20 +22,21 @@ from operator_prices.definitions import defs
 from operator_prices.defs.alert_sensors import (
     alert_webhook,
     failed_runs,
+    follow_events,
     follow_lag,
     succeeded_runs,
 )
 from operator_prices.defs.parity_checks import parity
 from operator_prices.defs.partitions import begin_windows
 from operator_prices.defs.resources import archive_node
-from operator_prices.defs.webhook import tell
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import serving
 from operator_prices.settings import Settings
-from operator_prices.store import incidents
+from operator_prices.store import events, incidents
 from operator_prices.store.incidents import Incident
+from operator_prices_tests.support import history
 from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
 from operator_prices_tests.support.nodes import stoppable
 from operator_prices_tests.support.samples import own_copy
@@ -164,6 +167,39 @@ def test_a_node_that_answers_with_an_old_head_is_told_at_the_next_look(
     assert told[1].startswith("Recovered: ws://")
 
 
+def test_what_happens_to_an_operator_is_told_once_and_history_is_not(
+    database: psycopg.Connection, webhook: Webhook
+) -> None:
+    history.write(database, 0, 20, 2)
+    database.execute("UPDATE operator_shares SET nomination_tax = 5 WHERE epoch >= 10")
+    look(database, HeadOnly(20), webhook)
+    history.write(database, 21, 25, 2)
+    database.execute("UPDATE operator_shares SET nomination_tax = 5 WHERE epoch > 20")
+    database.execute(
+        "UPDATE operator_shares SET (nomination_tax, status) = ROW (7, 'Deregistered')"
+        " WHERE operator_id = 1 AND epoch >= 23"
+    )
+    for _ in range(3):
+        look(database, HeadOnly(25), webhook)
+    ended = "Epoch 23, which ended at 2023-11-15 02:37 UTC"
+    assert sorted(webhook.texts()) == [
+        f"Operator 1: {what}\n{ended}\nhttp://127.0.0.1:8000/#/operator/1"
+        for what in (
+            "Nomination tax raised from 5 % to 7 %",
+            "Status changed from registered to deregistered",
+        )
+    ]
+
+
+def test_only_operators_that_are_asked_for_are_told_of(database: psycopg.Connection) -> None:
+    events.begin(database, -1)
+    history.write(database, 0, 5, 3)
+    database.execute("UPDATE operator_shares SET nomination_tax = 50 WHERE epoch >= 3")
+    follow_events(database, Settings(alert_operators=(0, 2)))
+    kept = database.execute("SELECT what FROM alert_incidents ORDER BY what").fetchall()
+    assert [what.split(":")[0] for (what,) in kept] == ["Operator 0", "Operator 2"]
+
+
 def test_without_a_webhook_incidents_are_kept(database: psycopg.Connection) -> None:
     follow_lag(database, HeadOnly(99), Settings())
     assert database.execute("SELECT key, told_at FROM alert_incidents").fetchall() == [
@@ -204,10 +240,10 @@ def test_a_corrupted_chain_is_alerted_by_the_name_of_its_check_until_it_is_mende
         result = run_windows(instance, database, WrongPrice(chain), FIRST)
         report(instance, database, result)
         report(instance, database, result)
-        tell(database, webhook.url)
+        tell(database, addresses(webhook.url))
         database.execute("DELETE FROM epochs; DELETE FROM operator_share_prices")
         report(instance, database, run_windows(instance, database, chain, FIRST))
-        tell(database, webhook.url)
+        tell(database, addresses(webhook.url))
 
     began, ended = webhook.texts()
     assert began.startswith(
@@ -227,7 +263,7 @@ def test_a_run_that_fails_for_another_reason_is_alerted_with_the_reason(
             raise dg.Failure("the disk is full", allow_retries=False)
 
     report(instance, database, run_windows(instance, database, Broken(None), FIRST))
-    tell(database, webhook.url)
+    tell(database, addresses(webhook.url))
     assert webhook.texts()[0].startswith(
         f"Trouble: run failed in raw_epochs: the disk is full\nWhere: window {FIRST}\nhttp://ui/runs/"
     )

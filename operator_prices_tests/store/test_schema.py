@@ -37,6 +37,7 @@ def test_functions_survive_the_splitting_into_statements(database: psycopg.Conne
         "keep_original_epoch",
         "note_data_change",
         "number_or_null",
+        "operator_events",
         "operator_points_of",
         "parse_comma_number",
         "published_object",
@@ -48,6 +49,7 @@ def test_functions_survive_the_splitting_into_statements(database: psycopg.Conne
         "shares_to_stake",
         "stake_per_share",
         "stake_to_shares",
+        "status_in_words",
     }
     for written_by_a_do_block in ("keep_original_epoch", "note_data_change", "raise_data_version"):
         del functions[written_by_a_do_block]

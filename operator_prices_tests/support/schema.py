@@ -19,6 +19,7 @@ MIGRATIONS = [
     "12_create_run_signs",
     "13_create_nominators",
     "14_filter_documents",
+    "15_create_alerts",
     "17_run_versions",
     "18_serve_nominators",
 ]

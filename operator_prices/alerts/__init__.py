@@ -1,0 +1,1 @@
+"""Alerts that arrive: what is said of trouble and of events, to which addresses, once to each."""
