@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from operator_prices import store
-from operator_prices.chain import ArchiveNeededError
+from operator_prices.chain import ArchiveNeededError, Reach
 from operator_prices.epochs.counts import COUNTED
 from operator_prices.epochs.windows import SIZE, EpochWindow, between
 from operator_prices.errors import ExplainedError
@@ -63,26 +63,27 @@ def backfill_range(
     Raises `NothingToBackfillError`, `RunFailedError`, `ChainError`.
     """
     reading = assets is None or RAW in assets
-    known, first_had = _known(settings) if reading else (_last_stored(settings), 0)
+    known, reach = _known(settings) if reading else (_last_stored(settings), None)
     if known is None or first > known:
         state = "completed" if reading else "stored"
         latest = f"the last {state} one is {known}" if known is not None else "none is"
         raise NothingToBackfillError(f"Epoch {first} is not {state} yet; {latest}.")
     final = known if last is None else min(last, known)
     windows = list(between(first, final))
-    _require_had(settings, windows, first_had)
+    _require_had(settings, windows, reach)
     return _run(settings, windows, (first, final), progress, assets)
 
 
-def _known(settings: Settings) -> tuple[int | None, int]:
-    """The last completed epoch, and the first one that the node has."""
+def _known(settings: Settings) -> tuple[int | None, Reach]:
+    """The last completed epoch, and how far back the node goes."""
     head, reach = chain_extent(settings)
-    return head.last_completed_epoch, reach.first_epoch
+    return head.last_completed_epoch, reach
 
 
-def _require_had(settings: Settings, windows: Sequence[EpochWindow], first_had: int) -> None:
+def _require_had(settings: Settings, windows: Sequence[EpochWindow], reach: Reach | None) -> None:
     """Raise at once if an epoch is lacking that the node never will have."""
-    if first_had == 0:
+    first_had = 0 if reach is None else reach.first_epoch
+    if reach is None or first_had == 0:
         return
     with store.connect(str(settings.database_url)) as connection:
         wanted = {window.first for window in windows}
@@ -94,9 +95,10 @@ def _require_had(settings: Settings, windows: Sequence[EpochWindow], first_had: 
     if lacking:
         begin = EpochWindow.containing(first_had + SIZE - 1).first
         raise ArchiveNeededError(
-            f"The node has no epoch before {first_had}, and {len(lacking)} epochs from {lacking[0]}"
-            f" on are lacking: use an archive node, one that was synced from the first block and"
-            " runs with --state-pruning archive --blocks-pruning archive, or backfill --from"
+            f"The node has nothing before block {reach.first_block}, so no epoch before"
+            f" {first_had}, and {len(lacking)} epochs from {lacking[0]} on are lacking: use an"
+            " archive node, one that was synced from the first block and runs with --state-pruning"
+            " archive --blocks-pruning archive, or backfill --from"
             f" {begin}."
         )
 
@@ -109,12 +111,12 @@ def _last_stored(settings: Settings) -> int | None:
 
 def backfill_missing(settings: Settings, *, progress: Progress) -> Backfilled:
     """Run the windows that are behind the chain, and no others."""
-    completed, first_had = _known(settings)
+    completed, reach = _known(settings)
     if completed is None:
         return Backfilled()
     with store.connect(str(settings.database_url)) as connection:
         behind = store.windows_behind(connection, completed)
-    _require_had(settings, behind, first_had)
+    _require_had(settings, behind, reach)
     return _run(settings, behind, (0, completed), progress)
 
 

@@ -120,6 +120,7 @@ def test_commands_name_the_first_block_and_what_to_do(
             done = run(*command, data_dir=tmp_path, **settings)
             assert time.monotonic() - begun < 60
             assert done.returncode == 1
+            assert f"The node has nothing before block {BEGIN}, so no epoch" in done.stderr
             assert "no epoch before 104, and 104 epochs from 0 on are lacking" in done.stderr
             assert "or backfill --from 200." in done.stderr
     with psycopg.connect(dsn) as connection:
