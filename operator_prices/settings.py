@@ -1,11 +1,14 @@
 """All that can be set: each variable with its type, its default and what it means, in one table."""
 
 import os
+import re
 from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
+import idna
 from platformdirs import user_data_path
 from pydantic import (
     AfterValidator,
@@ -89,7 +92,7 @@ def _postgres(text: str, of: ValidationInfo) -> str:
     return understood(text, str(of.field_name).upper())
 
 
-def _origin(text: str) -> str:
+def _origin(text: str, of: ValidationInfo) -> str:
     """An origin as browsers write it: in lower case, without a default port or a slash."""
     parts = urlsplit(text)
     if text == "*":
@@ -98,12 +101,26 @@ def _origin(text: str) -> str:
         raise ValueError("is no http or https origin")
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise ValueError("is more than an origin")
-    name = parts.hostname if ":" in parts.hostname else parts.hostname.encode("idna").decode()
-    host = f"[{name}]" if ":" in name else name
+    below = "*." if of.field_name == "frame_origins" and parts.hostname.startswith("*.") else ""
+    host = below + _host(parts.hostname.removeprefix(below))
     known = parts.port in {None, DEFAULT_PORTS[parts.scheme]}
     return f"{parts.scheme}://{host}" + ("" if known else f":{parts.port}")
 
 
+def _host(name: str) -> str:
+    """The name of a host as browsers write it; what they would not ask anybody for is refused."""
+    if ":" in name:
+        return f"[{IPv6Address(name)}]"
+    written = name if name.isascii() else idna.encode(name, uts46=True).decode()
+    if written.rpartition(".")[2].isdecimal():
+        return str(IPv4Address(written))
+    if not HOST_NAME.fullmatch(written):
+        raise ValueError("has no name of a host")
+    return written
+
+
+LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+HOST_NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*\.?")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=0)]

@@ -149,7 +149,11 @@ def test_the_command_tells_value_and_origin_of_each_setting_and_no_secret(tmp_pa
         ("HTTPS://site.example:443", "https://site.example"),
         ("http://site.example:8080", "http://site.example:8080"),
         ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("https://straße.example", "https://xn--strae-oqa.example"),
         ("http://[::1]:80", "http://[::1]"),
+        ("http://[0:0::1]:3000/", "http://[::1]:3000"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("https://a_b.example.", "https://a_b.example."),
         ("*", "*"),
     ],
 )
@@ -162,9 +166,19 @@ def test_an_origin_is_taken_as_browsers_write_it(
 
 @pytest.mark.parametrize(
     "given",
-    ["site.example", "ftp://site.example", "https://site.example/page", "https://a@b.example"],
+    [
+        *("site.example", "ftp://site.example", "https://site.example/page", "https://a@b.example"),
+        *("null", "https://*.example", "https:// site.example", "https://site.example;"),
+        *("https://site..example", "https://-a.example", "https://site.example:99999"),
+        *("http://127.1", "http://300.1.1.1", "https://a.example https://b.example"),
+    ],
 )
 def test_what_is_no_origin_is_refused_at_the_start(bare: pytest.MonkeyPatch, given: str) -> None:
     bare.setenv("CORS_ORIGINS", given)
     with pytest.raises(SettingError, match="CORS_ORIGINS"):
         Settings.read()
+
+
+def test_sites_below_a_name_may_frame_a_chart(bare: pytest.MonkeyPatch) -> None:
+    bare.setenv("FRAME_ORIGINS", "https://*.Site.example/, https://site.example")
+    assert Settings.read().frame_origins == ("https://*.site.example", "https://site.example")

@@ -15,7 +15,8 @@ from operator_prices.web.spool import Entry
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """By which spreadsheets know that a CSV file is UTF-8."""
 
-RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
+RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""With what a formula may begin; the last four are the wide forms of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def _field(value: Any, *, defused: bool) -> str:  # noqa: ANN401
     text = str(value)
     if defused and text.startswith(RUN_BY_SPREADSHEETS) and not _number(text):
         text = f"'{text}"
-    if text and not any(letter in text for letter in '",\r\n'):
+    if text and not any(letter in text for letter in '",;\t\r\n'):
         return text
     return '"' + text.replace('"', '""') + '"'
 

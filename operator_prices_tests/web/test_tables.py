@@ -204,7 +204,17 @@ def test_arrow_has_plain_types_for_readers_of_other_languages(api: Served) -> No
 def test_csv_for_spreadsheets_says_that_it_is_utf_8_and_runs_nothing(
     server: str, migrated: str
 ) -> None:
-    names = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\tx", "Nadelöhr"]
+    names = [
+        "=cmd|' /C calc'!A0",
+        "+1+1",
+        "-2+3",
+        "@SUM(A1)",
+        "\tx",
+        "\n=1",
+        "\uff1d1",
+        "a;=1",
+        "ö",
+    ]
     with database(server, migrated) as dsn:
         with psycopg.connect(dsn, autocommit=True) as connection:
             history.write(connection, 0, 300, len(names), raw=False)
@@ -220,9 +230,10 @@ def test_csv_for_spreadsheets_says_that_it_is_utf_8_and_runs_nothing(
     assert reply.body.startswith(b"\xef\xbb\xbfoperator_id,")
     rows = list(csv.DictReader(io.StringIO(reply.body.decode("utf-8-sig"))))
     assert [row["name"] for row in rows] == [
-        *(f"'{name}" for name in names[:-1]),
-        names[-1],
+        *(f"'{name}" for name in names[:-2]),
+        *names[-2:],
     ]
+    assert b'"a;=1"' in reply.body
     assert pl.read_parquet(io.BytesIO(parquet))["name"].to_list() == names
     for row, operator in zip(rows, operators, strict=True):
         assert Decimal(row["stake_ai3"]) * 10**18 == int(operator["stake"])
