@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event
 
 from operator_prices import store
+from operator_prices.alerts.addresses import addresses
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.cli.console import Console
 from operator_prices.local import api, dagster_home, exposure, leftovers, ports
@@ -31,6 +32,7 @@ def up(settings: Settings, console: Console, *, once: bool, backup: bool = True)
     it started.
     """
     begun = time.monotonic()
+    told = addresses(settings.alert_webhook_url)
     if not once:
         ports.require_port_free(settings.ui_host, settings.ui_port, "UI_PORT")
         ports.require_port_free(settings.api_host, settings.api_port, "API_PORT")
@@ -61,6 +63,8 @@ def up(settings: Settings, console: Console, *, once: bool, backup: bool = True)
             children.start(api.child(settings, embedded=own_database))
             console.say(f"Dashboard: {ports.url_of(settings.api_host, settings.api_port)}")
             dagster_ui = ports.url_of(settings.ui_host, settings.ui_port) + settings.ui_root_path
+            if told:
+                console.say(f"Alerts: {', '.join(one.label for one in told)}")
             console.say(f"Dagster UI: {dagster_ui}  (Ctrl-C stops everything)")
 
             def revive() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import asdict
+from urllib.parse import urlsplit
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -20,7 +21,9 @@ from operator_prices.web.service import service
 router = APIRouter(tags=["operators"])
 
 UP = "../../../"
-"""From a feed to the dashboard: feeds are kept and passed on, whatever host they were asked of."""
+"""From a feed to the dashboard, where `API_URL` does not say which site that is."""
+
+HERE = {"127.0.0.1", "localhost", "::1"}
 
 
 @router.get(
@@ -43,8 +46,8 @@ async def operator_events(request: Request, operator: given.Operator) -> Respons
 async def operator_feed(request: Request, operator: given.Operator) -> Response:
     """The same as an Atom feed, which generators of clients cannot read a document of."""
     api = service(request)
-    set_by_hand = "api_url" in api.settings.model_fields_set
-    site = f"{api.settings.api_url.rstrip('/')}/" if set_by_hand else UP
+    ours = api.settings.api_url.rstrip("/")
+    site = UP if urlsplit(ours).hostname in HERE else f"{ours}/"
 
     async def told(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
         known = await _known(cursor, operator)
