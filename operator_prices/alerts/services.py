@@ -14,7 +14,7 @@ from operator_prices.alerts.refusals import RefusedError
 from operator_prices.alerts.secrets import masked, parts, without
 from operator_prices.alerts.webhook import AGENT, unlogged
 
-SECONDS = 15
+SECONDS = 10
 """How long a service may take over one message, all its requests together."""
 
 TONES = {"bad": NotifyType.FAILURE, "good": NotifyType.SUCCESS, "neutral": NotifyType.INFO}

@@ -12,8 +12,8 @@ from operator_prices.alerts.messages import message
 from operator_prices.alerts.refusals import RefusedError
 from operator_prices.store import incidents
 
-WITHIN_SECONDS = 40
-"""How long telling may take in all; a tick has 60 s, and what is left is told at the next one."""
+WITHIN_SECONDS = 15
+"""After so long no further message is begun: a tick has 60 s, and the next one tells the rest."""
 
 
 def tell(connection: Connection, told: Sequence[Address], *, within: float = WITHIN_SECONDS) -> int:
