@@ -39,7 +39,8 @@ class Webhook:
         """The webhook at an address; None for one of another kind."""
         try:
             place = urlsplit(url)
-            fits = place.scheme.lower() in ("http", "https") and place.hostname and place.port != 0
+            known = place.scheme in ("http", "https") and place.hostname and place.port != 0
+            fits = known and not any(map(str.isspace, url))
         except ValueError:
             return None
         return cls(url) if fits else None

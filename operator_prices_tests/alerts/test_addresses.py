@@ -138,7 +138,7 @@ def test_nobody_is_called_by_what_a_node_says(
 
 @pytest.mark.parametrize(
     "setting",
-    ["file:///etc/passwd", "nosuch://SECRET", "slack://SECRET", "https://", "mailto://SECRET"],
+    ["file:///etc/passwd", "nosuch://SECRET", "slack://SECRET", "https://", "http://a b/SECRET"],
 )
 def test_an_address_that_is_none_is_named_by_its_place_alone(setting: str) -> None:
     with pytest.raises(AddressError, match="Address 2 of ALERT_WEBHOOK_URL") as error:
