@@ -14,19 +14,21 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from benchmarks import hosts
+from benchmarks.figures import Figures
 from benchmarks.node import development_chain, until_done
 from operator_prices import store
 from operator_prices.chain import Chain, connect
 from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.epochs.windows import EpochWindow, between
-from operator_prices.ingest import ingest
+from operator_prices.ingest import ingest_each
 from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 from operator_prices_tests.support.live import Live, up
 
-SLOWDOWN = 2.5
+SLOWDOWN = 1.6
 SECONDS_TO_SERVE = 10
+figures = Figures("orchestration")
 
 
 def main() -> None:
@@ -40,6 +42,8 @@ def main() -> None:
         hosts.workers(place / "workers", options.workers, options.operators)
     if "takeover" in options.only:
         hosts.takeover(place / "takeover", options.samples)
+    if options.keep:
+        figures.keep()
 
 
 def latency(place: Path, samples: int) -> None:
@@ -62,7 +66,7 @@ def latency(place: Path, samples: int) -> None:
         say(
             "an epoch is completed -> the API serves its row",
             waited,
-            f"at most {SECONDS_TO_SERVE} s",
+            SECONDS_TO_SERVE,
         )
         idle = []
         for _ in range(2):  # the backfill daemon looks every 30 s
@@ -70,7 +74,7 @@ def latency(place: Path, samples: int) -> None:
             finished(live, launched)
             (run,) = live.runs(**{"dagster/backfill": launched})
             idle.append(run["endTime"] - run["startTime"])
-        say("a run that finds nothing to do, all checks included", idle, "")
+        say("a run that finds nothing to do, all checks included", idle)
 
 
 def backfill(place: Path, epochs: int, operators: int) -> None:
@@ -78,7 +82,8 @@ def backfill(place: Path, epochs: int, operators: int) -> None:
     last = epochs - 1
     with development_chain(epochs, operators) as node:
         bare = without_dagster(place / "bare", node, last)
-        print(f"{epochs} epochs x {operators} operators without Dagster: {bare:.1f} s")
+        size = f"{epochs:,} x {operators}"
+        figures.say(f"{size}: without Dagster", bare, "s")
         with up(place / "dagster", node, patience=3_600) as live:
             live.switch("completed_epochs", on=False)
             live.forget_everything()
@@ -86,11 +91,12 @@ def backfill(place: Path, epochs: int, operators: int) -> None:
             launched = live.backfill([window.key for window in between(0, last)])
             seconds = until_done(lambda: served(live) > last, begun)
             finished(live, launched)
-            print(
-                f"the same by a backfill of Dagster, 2 runs at once: {seconds:.1f} s,"
-                f" {seconds / bare:.2f} times (target: at most {SLOWDOWN}); reported as complete"
-                f" after {time.monotonic() - begun:.1f} s; runs: {len(live.runs())}"
-            )
+            baseline = f"{bare:.1f} s without"
+            what = f"{size}: by a backfill of Dagster, 2 runs at once"
+            figures.say(what, seconds, "s", baseline=baseline)
+            figures.say(f"{size}: times the work without Dagster", seconds / bare, at_most=SLOWDOWN)
+            figures.say(f"{size}: until told to be complete", time.monotonic() - begun, "s")
+            figures.say(f"{size}: runs", len(live.runs()))
 
 
 def without_dagster(place: Path, node: str, last: int) -> float:
@@ -103,8 +109,8 @@ def without_dagster(place: Path, node: str, last: int) -> float:
             connect(node, domain_id=0, cache=place / "runtimes") as chain,
         ):
             begun = time.monotonic()
-            for window in between(0, last):
-                ingest(chain, connection, window)
+            windows = list(between(0, last))
+            for window, _ in zip(windows, ingest_each(chain, connection, windows), strict=True):
                 raw = store.read(connection, EPOCHS, window)
                 store.write(
                     connection, OPERATOR_SHARE_PRICES, normalized.operator_share_prices(raw)
@@ -132,17 +138,16 @@ def finished(live: Live, backfill: str) -> None:
     )
 
 
-def say(what: str, seconds: list[float], target: str) -> None:
-    low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
-    print(
-        f"{what}: {middle:.1f} s ({low:.1f} to {high:.1f}, n={len(seconds)})"
-        f"{f'; target: {target}' if target else ''}"
-    )
+def say(what: str, seconds: list[float], target: float | None = None) -> None:
+    """The worst and the median of some times; the target is the worst's."""
+    figures.say(f"{what}, worst of {len(seconds)}", max(seconds), "s", target)
+    figures.say(f"{what}, median of {len(seconds)}", statistics.median(seconds), "s")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.orchestration")
     parser.add_argument("--only", nargs="*", default=["latency", "backfill"])
+    parser.add_argument("--keep", action="store_true", help="put the figures into the README")
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=5_000)
     parser.add_argument("--operators", type=int, default=64)
