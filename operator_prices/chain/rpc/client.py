@@ -21,11 +21,11 @@ from operator_prices.chain.errors import (
 from operator_prices.chain.rpc import parts, refusals
 from operator_prices.chain.rpc.connections import Http, WebSocket, connected
 from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.rpc.in_flight import MOST, InFlight, Kind
 from operator_prices.chain.rpc.messages import Request, genesis_in, payload
 from operator_prices.chain.rpc.patience import Patience, now
 from operator_prices.chain.rpc.refusals import ConnectionLostError, TooBigMessageError
 from operator_prices.chain.rpc.upstreams import Upstream, all_reasons, out_of_time
-from operator_prices.chain.rpc.window import MOST, Kind, Window
 
 PATIENCE = 45.0
 """Seconds without any answer after which whoever waits is told: well below a minute."""
@@ -61,7 +61,7 @@ class _MovedOnError(Exception):
 class Client:
     """Asks one of several endpoints, with as many requests unanswered at a time as the node bears.
 
-    That is found out by how fast it answers, up to `in_flight`; the window is halved when a
+    That is found out by how fast it answers, up to `in_flight`, and halved when a
     connection drops. What was unanswered is sent again on the next connection. An endpoint is given
     up after `attempts` connections in a row that brought no answer at all; when all are given up,
     every caller gets the reasons as a `ChainError`. A request that one endpoint keeps refusing is
@@ -89,7 +89,7 @@ class Client:
         self._upstream = self._upstreams[0]
         self._genesis: str | None = None
         self.sent = 0
-        self.window = Window(in_flight)
+        self.flight = InFlight(in_flight)
         self._interval = 1 / requests_per_second if requests_per_second else 0.0
         self._next_send = 0.0
         self._patience = Patience(patience, within)
@@ -205,7 +205,7 @@ class Client:
     async def _talk(self) -> None:
         """Connect and converse until the connection ends; always raises."""
         connection = await connected(self.endpoint, self._timeout)
-        self.window.forget()
+        self.flight.forget()
         try:
             await self._require_same_chain(connection)
             await self._converse(connection)
@@ -249,7 +249,7 @@ class Client:
     async def _send(self, connection: WebSocket | Http) -> None:
         while True:
             await self._until(
-                lambda: bool(self._waiting) and len(self._unanswered) < int(self.window.size)
+                lambda: bool(self._waiting) and len(self._unanswered) < int(self.flight.size)
             )
             await self._pace()
             if not self._waiting:
@@ -280,14 +280,14 @@ class Client:
             await self._wake.wait()
 
     def _take(self, answer: Mapping[str, Any]) -> None:
-        full = len(self._unanswered) >= int(self.window.size)
+        full = len(self._unanswered) >= int(self.flight.size)
         number = answer.get("id")
         call = self._unanswered.pop(number, None) if isinstance(number, int) else None
         if call is None:
             return
         self._patience.begin()
         if "result" in answer:
-            self.window.answered(call.kind, now() - call.sent_at, now(), full=full)
+            self.flight.answered(call.kind, now() - call.sent_at, now(), full=full)
             self._answered(call, answer["result"])
         else:
             self._refused(call, answer.get("error"))
@@ -360,7 +360,7 @@ class Client:
 
     def _ask_later(self, call: _Call, reason: ChainError) -> None:
         if isinstance(reason, RateLimitedError):
-            self.window.halve()
+            self.flight.halve()
         delay = backoff(self._pause, call.refusals[self._upstream])
         asyncio.get_running_loop().call_later(delay, self._again, call)
 
@@ -379,7 +379,7 @@ class Client:
         if isinstance(error, TooBigMessageError) and self._unanswered:
             self._divide_the_largest()
         self._queue_again()
-        self.window.halve()
+        self.flight.halve()
         if self._progress or not self._waiting:
             return
         self._upstream.failures += 1

@@ -10,13 +10,13 @@ START, MOST = 8, 128
 """Requests at first, and at most: a node buffers 64 of a connection, the way to it holds others."""
 
 LEAST_LATE = 4.0
-"""Late answers alone take no more than this from the window: the way may have become longer."""
+"""Late answers alone make it no less than this: the way may have become longer."""
 
 SLOWER, SLACK = 2.0, 0.02
 """An answer is late after so many times the usual seconds and so many more, which may be ours."""
 
 YIELD = 0.1
-"""What the window gives up for a late answer: a tenth of itself when all of a round are late."""
+"""What is given up for a late answer: a tenth when all of a round are late."""
 
 FADING = 10.0
 """Seconds after which half as much again is usual, unless an answer was as fast as ever."""
@@ -40,7 +40,7 @@ class _Usual:
 
 
 @dataclass(slots=True)
-class Window:
+class InFlight:
     """The number of requests on their way, between 1 and `most`."""
 
     most: int = MOST
@@ -53,7 +53,7 @@ class Window:
         self.size = float(min(START, self.most))
 
     def answered(self, kind: Kind, seconds: float, now: float, *, full: bool) -> None:
-        """An answer took so many seconds; only where the window was full could more have come."""
+        """An answer took so many seconds; `full` says that as many as may be were on their way."""
         usual = self._usual.setdefault(kind, _Usual(seconds, now))
         usual.learn(seconds, now)
         if seconds > SLOWER * usual.seconds + SLACK:

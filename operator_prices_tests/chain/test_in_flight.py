@@ -7,7 +7,7 @@ import pytest
 
 from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.endpoints import Endpoint
-from operator_prices.chain.rpc.window import MOST, START, Window
+from operator_prices.chain.rpc.in_flight import MOST, START, InFlight
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
@@ -17,61 +17,59 @@ CHAIN = DevChain(Scenario(seconds_per_block=0, epochs=12, operators=3))
 KIND = ("state_queryStorageAt", 8)
 
 
-def rounds(window: Window, seconds: Callable[[float], float], count: int, at: float = 0) -> float:
-    """So many rounds in which the window is full, and each answer takes `seconds(size)`."""
+def rounds(flight: InFlight, seconds: Callable[[float], float], count: int, at: float = 0) -> float:
+    """So many rounds in which the flight is full, and each answer takes `seconds(size)`."""
     for _ in range(count):
-        took = seconds(int(window.size))
+        took = seconds(int(flight.size))
         at += took
-        for _ in range(int(window.size)):
-            window.answered(KIND, took, at, full=True)
+        for _ in range(int(flight.size)):
+            flight.answered(KIND, took, at, full=True)
     return at
 
 
 @pytest.mark.parametrize(("latency", "service"), [(0.025, 0.001), (0.1, 0.001), (0.25, 0.004)])
-def test_the_window_grows_until_the_node_is_busy_all_the_time(
-    latency: float, service: float
-) -> None:
-    window = Window()
-    rounds(window, lambda size: max(latency, size * service), 200)
-    assert min(MOST, latency / service) <= window.size <= min(MOST, 3 * latency / service + 20)
+def test_it_grows_until_the_node_is_busy_all_the_time(latency: float, service: float) -> None:
+    flight = InFlight()
+    rounds(flight, lambda size: max(latency, size * service), 200)
+    assert min(MOST, latency / service) <= flight.size <= min(MOST, 3 * latency / service + 20)
 
 
 def test_a_node_at_hand_is_not_sent_all_there_is() -> None:
-    window = Window()
-    rounds(window, lambda size: size * 0.005, 100)
-    assert window.size < 3 * START
+    flight = InFlight()
+    rounds(flight, lambda size: size * 0.005, 100)
+    assert flight.size < 3 * START
 
 
-def test_the_window_shrinks_within_seconds_when_the_node_slows_down_and_grows_again() -> None:
-    window = Window()
-    at = rounds(window, lambda size: max(0.1, size * 0.001), 50)
-    before = window.size
-    slowed = rounds(window, lambda size: max(0.1, size * 0.02), 15, at)
-    assert window.size < before / 3
-    rounds(window, lambda size: max(0.1, size * 0.001), 100, slowed)
-    assert window.size > before * 0.8
+def test_it_shrinks_within_seconds_when_the_node_slows_down_and_grows_again() -> None:
+    flight = InFlight()
+    at = rounds(flight, lambda size: max(0.1, size * 0.001), 50)
+    before = flight.size
+    slowed = rounds(flight, lambda size: max(0.1, size * 0.02), 15, at)
+    assert flight.size < before / 3
+    rounds(flight, lambda size: max(0.1, size * 0.001), 100, slowed)
+    assert flight.size > before * 0.8
 
 
 def test_a_longer_way_is_not_taken_for_a_slower_node_for_ever() -> None:
-    window = Window()
-    at = rounds(window, lambda _: 0.005, 20)
-    rounds(window, lambda _: 0.25, 1000, at)
-    assert window.size == MOST
+    flight = InFlight()
+    at = rounds(flight, lambda _: 0.005, 20)
+    rounds(flight, lambda _: 0.25, 1000, at)
+    assert flight.size == MOST
 
 
 def test_large_requests_are_not_held_against_small_ones() -> None:
-    window = Window()
+    flight = InFlight()
     for at in range(200):
-        window.answered(("state_queryStorageAt", 1), 0.02, at * 0.02, full=True)
-        window.answered(("state_queryStorageAt", 15), 1.0, at * 0.02, full=True)
-    assert window.size == MOST
+        flight.answered(("state_queryStorageAt", 1), 0.02, at * 0.02, full=True)
+        flight.answered(("state_queryStorageAt", 15), 1.0, at * 0.02, full=True)
+    assert flight.size == MOST
 
 
 def test_who_asks_little_learns_nothing_about_how_much_the_node_bears() -> None:
-    window = Window()
+    flight = InFlight()
     for at in range(1000):
-        window.answered(KIND, 0.02, at, full=False)
-    assert window.size == START
+        flight.answered(KIND, 0.02, at, full=False)
+    assert flight.size == START
 
 
 def test_a_far_node_is_sent_more_at_a_time_than_one_that_slows_down_under_load() -> None:
