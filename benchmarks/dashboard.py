@@ -100,7 +100,8 @@ def measured(url: str, visits: int, figures: Figures) -> None:
             for name in seen[0]:
                 value = statistics.median(one[name] for one in seen)
                 what, _, unit = name.partition(", ")
-                figures.say(f"{visit}, {what}", value, unit, TARGETS.get(name))
+                carried = ", carried" if unit == "kB" else ""
+                figures.say(f"{visit}, {what}{carried}", value, unit, TARGETS.get(name))
 
 
 def main() -> None:
