@@ -107,10 +107,10 @@ def today() -> str:
 
 
 def machine() -> str:
-    """What kind of machine this is; its name is nobody's business."""
+    """What kind of machine this is and how much it does; its name is nobody's business."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     kind = f"{os.cpu_count()} cores {platform.machine()}, {memory:.0f} GB"
-    return f"{kind}, Python {platform.python_version()}"
+    return f"{kind}, Python {platform.python_version()}, load {os.getloadavg()[0]:.0f}"
 
 
 def write_table() -> None:
