@@ -1,0 +1,106 @@
+"""Grafana's board asks what the role that only reads may ask, and shows what is stored."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+
+from operator_prices.settings import PROJECT
+from operator_prices_tests.support import history
+from operator_prices_tests.support.web_server import database, reader
+
+FOLDER = PROJECT / "deploy" / "grafana"
+BOARD: dict[str, Any] = json.loads((FOLDER / "operator-prices.json").read_text())
+PANELS: dict[str, dict[str, Any]] = {panel["title"]: panel for panel in BOARD["panels"]}
+EPOCHS, OPERATORS = 150, 3
+SINCE = 20
+
+FORMS = {"time_series": {"time", "metric", "value"}}
+"""The columns that a form of answers must have."""
+
+
+@pytest.fixture(scope="module")
+def reading(server: str, migrated: str) -> Iterator[psycopg.Connection]:
+    with database(server, migrated) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            history.write(connection, 0, EPOCHS - 1, OPERATORS, raw=False)
+            connection.execute("UPDATE operators_metadata SET name = 'Zwei' WHERE operator_id = 2")
+        with psycopg.connect(reader(dsn), autocommit=True) as connection:
+            yield connection
+
+
+def filled_in(query: str) -> str:
+    """A query as Grafana sends it, with its variables replaced."""
+    values = {
+        "$__from": str(history.BEGUN + SINCE * history.EPOCH),
+        "$__to": str(history.BEGUN + EPOCHS * history.EPOCH),
+        "${operator:csv}": "0,2",
+    }
+    for name, value in values.items():
+        query = query.replace(name, value)
+    assert "$" not in query
+    return query
+
+
+def answer(reading: psycopg.Connection, title: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    (target,) = PANELS[title]["targets"]
+    cursor = reading.execute(filled_in(target["rawSql"]).encode())
+    assert cursor.description is not None
+    return [column.name for column in cursor.description], cursor.fetchall()
+
+
+@pytest.mark.parametrize("title", PANELS)
+def test_every_panel_is_answered_in_its_form(reading: psycopg.Connection, title: str) -> None:
+    names, rows = answer(reading, title)
+    form = PANELS[title]["targets"][0]["format"]
+    assert rows
+    assert FORMS.get(form, set(names)) == set(names)
+    if form == "time_series":
+        assert [row[0] for row in rows] == sorted(row[0] for row in rows)
+        assert {row[1] for row in rows} == {"Operator 0", "Zwei"}
+        assert len(rows) == 2 * (EPOCHS - SINCE)
+        assert all(isinstance(row[2], float) for row in rows)
+
+
+def test_the_panels_say_what_is_stored(reading: psycopg.Connection) -> None:
+    stored = reading.execute(
+        "SELECT (stake_per_share(shares_raw, stake_raw, reward_raw, nomination_tax) / 1e18)::float8"
+        ", (stake_raw / 1e18)::float8 FROM operator_shares WHERE (epoch, operator_id) = (%s, 2)",
+        [EPOCHS - 1],
+    ).fetchone()
+    assert stored is not None
+    assert answer(reading, "Stake per share")[1][-1][2] == stored[0]
+    assert answer(reading, "Stake, AI3")[1][-1][2] == stored[1]
+    assert answer(reading, "Newest epoch")[1] == [(EPOCHS - 1,)]
+    assert answer(reading, "Missing epochs")[1] == [(0,)]
+    earned = {row[0]: row for row in answer(reading, "Returns over the time shown")[1]}
+    worth = [row[2] for row in answer(reading, "Stake per share")[1] if row[1] == "Zwei"]
+    assert earned["Zwei"][1] == pytest.approx(worth[-1] / worth[0] - 1, rel=1e-9)
+    assert earned["Zwei"][3] == EPOCHS - SINCE
+
+
+def test_the_choice_of_operators_names_them(reading: psycopg.Connection) -> None:
+    (chosen,) = [one for one in BOARD["templating"]["list"] if one["name"] == "operator"]
+    cursor = reading.execute(chosen["query"].encode())
+    assert cursor.description is not None
+    assert [column.name for column in cursor.description] == ["__text", "__value"]
+    assert cursor.fetchall() == [("Operator 0", 0), ("Operator 1", 1), ("Zwei", 2)]
+
+
+def test_the_board_is_one_that_grafana_takes() -> None:
+    assert len({panel["id"] for panel in BOARD["panels"]}) == len(PANELS) == len(BOARD["panels"])
+    known = {one["name"] for one in BOARD["templating"]["list"]}
+    used = set(re.findall(r"\$\{(\w+)", json.dumps(BOARD)))
+    assert used == known
+    for one, other in combinations((panel["gridPos"] for panel in BOARD["panels"]), 2):
+        assert one["x"] + one["w"] <= 24
+        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert beside or below
+    (source,) = yaml.safe_load((FOLDER / "datasource.yaml").read_text())["datasources"]
+    assert source["type"] == BOARD["panels"][0]["datasource"]["type"]
