@@ -1,5 +1,6 @@
 """What a person at a terminal sees: sentences, progress, and tables of figures."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -99,6 +100,18 @@ class Console:
         self.say(f"Epochs whose block left the chain: {_listed([str(epoch) for epoch in left])}")
         if left:
             self.backfilled(done)
+
+    def reading(self, *, every: float = 5) -> Callable[[int], None]:
+        """Tell how many rows of a source have been read, every few seconds."""
+        told = time.monotonic()
+
+        def tell(rows: int) -> None:
+            nonlocal told
+            if time.monotonic() - told >= every:
+                told = time.monotonic()
+                self.complain(f"reading the source: {rows:,} rows")
+
+        return tell
 
     @contextmanager
     def import_progress(

@@ -64,7 +64,12 @@ def import_legacy(
     console = Console()
     with migrated_database(asked) as settings:
         done = import_source(
-            settings, source, keep_raw=keep_raw, reduce=reduce, progress=console.import_progress
+            settings,
+            source,
+            keep_raw=keep_raw,
+            reduce=reduce,
+            progress=console.import_progress,
+            reading=console.reading(),
         )
     console.imported(done)
     if strict and done.quarantined:

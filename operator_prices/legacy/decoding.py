@@ -48,14 +48,14 @@ def document_of(epoch: int, text: str) -> dict[str, Any]:
         raise UnreadableError("data", f"is broken JSON: {error.msg}") from error
     if not isinstance(document, dict):
         raise UnreadableError("data", "is no JSON object")
-    if _names_twice(text, document):
+    if names_twice(text, document):
         raise UnreadableError("data", "names something twice")
     if "epoch" in document and column("data.epoch", document["epoch"]) != epoch:
         raise UnreadableError("data.epoch", "is another epoch than that of the row")
     return document
 
 
-def _names_twice(text: str, document: dict[str, Any]) -> bool:
+def names_twice(text: str, document: dict[str, Any]) -> bool:
     """Whether an object of the text names something twice, of which decoding keeps one."""
     try:
         if text.count('":') <= orjson.dumps(document).count(b'":'):

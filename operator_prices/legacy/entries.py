@@ -8,7 +8,12 @@ from typing import Any
 import orjson
 
 from operator_prices.amounts import ONE
-from operator_prices.legacy.decoding import LARGEST_ID, UnreadableError, require_exact
+from operator_prices.legacy.decoding import (
+    LARGEST_ID,
+    UnreadableError,
+    names_twice,
+    require_exact,
+)
 from operator_prices.legacy.numbers import InexactError, NotANumberError, amount
 
 PERCENT = 100
@@ -103,6 +108,8 @@ def body_of(text: str, decode: Callable[[str], Any]) -> dict[str, Any]:
         raise UnreadableError("", f"is broken JSON: {error.msg}") from error
     if not isinstance(body, dict):
         raise UnreadableError("", "is no operator")
+    if names_twice(text, body):
+        raise UnreadableError("", "names something twice")
     return body
 
 

@@ -51,6 +51,7 @@ def operators_of(entries: Sequence[Any]) -> dict[tuple[int, int], dict[str, Any]
             len(set(operators)) == len(entries),
             _are_integers(operators, LARGEST_ID),
             set(map(len, bodies)) == {len(PLAIN)},
+            {value.count('":') for value in values} == {len(PLAIN) + 1},  # nothing named twice
             _are(HASHES, HASH_LENGTH, told["signingKey"]),
             _are_integers(told["currentDomainId"], LARGEST_ID),
             _are_integers(told["nextDomainId"], LARGEST_ID),

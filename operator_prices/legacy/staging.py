@@ -69,13 +69,22 @@ class Staged:
     """Files of a folder that are of no form of ours, and why."""
 
 
+def silent(_: int) -> None:
+    """Tell nobody how many rows have been read."""
+
+
 @contextmanager
-def staged(place: str, folder: Path, pg_restore: Callable[[], Path]) -> Iterator[Staged]:
+def staged(
+    place: str,
+    folder: Path,
+    pg_restore: Callable[[], Path],
+    tell: Callable[[int], None] = silent,
+) -> Iterator[Staged]:
     """The source at `place` as one that can be opened; what lies in `folder` for it goes again.
 
     A file, a folder of files, an `http://` or `https://` address, or `-` for the standard input. A
-    Postgres, our own table and a SQLite file that can be read where it is stay there. Raises
-    `UnusableSourceError`.
+    Postgres, our own table and a SQLite file that can be read where it is stay there. While others
+    are read, `tell` is told after each row how many there were. Raises `UnusableSourceError`.
     """
     if place == IN_PLACE or is_postgres(place) or is_readable_sqlite(place):
         yield Staged(place)
@@ -87,7 +96,7 @@ def staged(place: str, folder: Path, pg_restore: Callable[[], Path]) -> Iterator
         with FileLock(file.with_suffix(".lock"), timeout=0):
             file.unlink(missing_ok=True)
             try:
-                yield _filled(file, place, name, Tools(folder, pg_restore))
+                yield _filled(file, place, name, Tools(folder, pg_restore), tell)
             finally:
                 file.unlink(missing_ok=True)
     except Timeout as error:
@@ -96,12 +105,12 @@ def staged(place: str, folder: Path, pg_restore: Callable[[], Path]) -> Iterator
         ) from error
 
 
-def _filled(file: Path, place: str, name: str, tools: Tools) -> Staged:
+def _filled(file: Path, place: str, name: str, tools: Tools, tell: Callable[[int], None]) -> Staged:
     passed_over: dict[str, str] = {}
     with closing(sqlite3.connect(file)) as target:
         target.executescript(LAYOUT)
         target.execute("INSERT INTO source VALUES (?)", [name])
-        stage = _Stage(target)
+        stage = _Stage(target, tell)
         for part, rows in _parts(place, name, tools):
             alone = part == name
             try:
@@ -132,8 +141,10 @@ def _filled(file: Path, place: str, name: str, tools: Tools) -> Staged:
 class _Stage:
     """Writes rows and refused pieces, and counts them by form."""
 
-    def __init__(self, target: sqlite3.Connection) -> None:
+    def __init__(self, target: sqlite3.Connection, tell: Callable[[int], None]) -> None:
         self._target = target
+        self._tell = tell
+        self._read = 0
         self._ids: dict[str, int] = {}
         self.counts: dict[str, int] = {}
 
@@ -141,6 +152,8 @@ class _Stage:
         for one in found:
             form = self._form(one.form)
             self.counts[one.form] += 1
+            self._read += 1
+            self._tell(self._read)
             if isinstance(one, Refused):
                 self._target.execute(
                     "INSERT INTO refused VALUES (?, ?, ?, ?)",

@@ -10,7 +10,7 @@ from operator_prices import store
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy.quarantine import in_quarantine, quarantine_misplaced
 from operator_prices.legacy.sources import IN_PLACE, open_source, source_name
-from operator_prices.legacy.staging import staged
+from operator_prices.legacy.staging import silent, staged
 from operator_prices.legacy.tables import left_out
 from operator_prices.local import dagster_home
 from operator_prices.local.postgres import programs
@@ -78,15 +78,23 @@ Progress = Callable[
 
 
 def import_source(
-    settings: Settings, place: str, *, keep_raw: bool, reduce: bool, progress: Progress
+    settings: Settings,
+    place: str,
+    *,
+    keep_raw: bool,
+    reduce: bool,
+    progress: Progress,
+    reading: Callable[[int], None] = silent,
 ) -> ImportedSource:
     """Import all windows of the source at `place`, in ascending order.
+
+    A source that must be read first tells `reading` after each row how many there were.
 
     Windows that are done are passed over; other windows of which a price becomes known on the way
     are run once more. Raises `UnusableSourceError`, `OtherDomainError`, `RunFailedError`.
     """
     folder = settings.data_dir / "staging"
-    with staged(place, folder, lambda: programs.binaries() / "pg_restore") as source:
+    with staged(place, folder, lambda: programs.binaries() / "pg_restore", reading) as source:
         done = ImportedSource(
             source_name(place), found=source.forms, passed_over=source.passed_over
         )

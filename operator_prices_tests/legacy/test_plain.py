@@ -97,6 +97,7 @@ SPELLINGS: dict[str, Callable[[str], dict[str, Any]]] = {
     "not closed": lambda text: {"key": ["0"], "value": text[:-1]},
     "two values": lambda text: {"key": ["0"], "value": text + ",{}"},
     "a list": lambda text: {"key": ["0"], "value": text.replace("{", "[{", 1) + "]"},
+    "named twice": lambda text: {"key": ["0"], "value": text[:-1] + ', "nominationTax": 9}'},
     "no key": lambda text: {"value": text},
     "two keys": lambda text: {"key": ["0", "[0,1]"], "value": text},
     "owner": lambda text: {"key": ["0"], "value": text, "owner": "someone"},

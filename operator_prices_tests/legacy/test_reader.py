@@ -225,6 +225,13 @@ def test_an_operator_that_cannot_be_understood_is_named_and_the_rest_is_kept(
         ({"key": ["x"], "value": operator_value()}, "is no number"),
         ({"key": ["1"], "value": operator_entry(1)["value"] + "}"}, "broken JSON"),  # type: ignore[operator]
         ({"key": ["1"], "value": operator_entry(1)["value"].replace(": 5,", ": NaN,")}, "broken"),  # type: ignore[attr-defined]
+        (
+            {
+                "key": ["1"],
+                "value": f'{str(operator_entry(1)["value"])[:-1]}, "nominationTax": 9}}',
+            },
+            "names something twice",
+        ),
         ({"key": ["1"], "value": operator_value(), "owner": 5}, "is no text"),
         ({"key": ["1"], "value": operator_value(), "after": "x"}, "is no object"),
         ({"key": ["1"], "value": operator_value(), "after": {}}, "is missing"),
