@@ -79,19 +79,21 @@ def staged(
     folder: Path,
     pg_restore: Callable[[], Path],
     tell: Callable[[int], None] = silent,
+    own: str = "",
 ) -> Iterator[Staged]:
     """The source at `place` as one that can be opened; what lies in `folder` for it goes again.
 
     A file, a folder of files, an `http://` or `https://` address, or `-` for the standard input. A
     Postgres, our own table and a SQLite file that can be read where it is stay there. While others
-    are read, `tell` is told after each row how many there were. Raises `UnusableSourceError`.
+    are read, `tell` is told after each row how many there were. One process at a time may import a
+    source, unless each has a name of its `own`. Raises `UnusableSourceError`.
     """
     if place == IN_PLACE or is_postgres(place) or is_readable_sqlite(place):
         yield Staged(place)
         return
     folder.mkdir(parents=True, exist_ok=True)
     name = source_name(place)
-    file = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.db"
+    file = folder / f"{hashlib.sha256(f'{name}{own}'.encode()).hexdigest()[:16]}.db"
     try:
         with FileLock(file.with_suffix(".lock"), timeout=0):
             file.unlink(missing_ok=True)
