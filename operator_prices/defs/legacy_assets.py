@@ -48,7 +48,7 @@ def legacy_epochs(
     if config.source == STANDARD_INPUT:
         raise dg.Failure("a run has no standard input: name a file", allow_retries=False)
     folder = options.data_dir / "staging"
-    with staged(config.source, folder, pg_restore, own=context.run_id) as source:
+    with staged(config.source, folder, pg_restore, own=context.run.run_id) as source:
         with open_source(source.place, database) as opened:
             quarantine_misplaced(database, opened)
         for window in windows_of(context):
