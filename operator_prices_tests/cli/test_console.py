@@ -36,6 +36,7 @@ def test_the_status_says_who_works_on_which_run_and_when_they_were_heard_of(
     assert (
         "Run 7f0c5b1e on host h2 (CeleryRunLauncher, version 0.0.9) gave a sign of life 0 s ago"
         in out
+    )
 
 
 def test_while_a_source_is_read_its_rows_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
