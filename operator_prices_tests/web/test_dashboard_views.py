@@ -2,16 +2,13 @@
 
 import csv
 import io
-import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
 from threading import Thread
-from typing import Any
 
 import psycopg
 import pytest
@@ -19,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 
 from operator_prices import store
 from operator_prices_tests.support import history
-from operator_prices_tests.support.browser import browser, opened, program
+from operator_prices_tests.support.browser import browser, opened, program, violations
 from operator_prices_tests.support.web_server import Served, database, serving
 
 pytestmark = [
@@ -32,9 +29,6 @@ pytestmark = [
 
 OPERATORS = 12
 EPOCHS = 60
-
-AXE = files("axe_playwright_python").joinpath("axe.min.js")
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
 @pytest.fixture(scope="module")
@@ -333,12 +327,6 @@ def test_all_of_it_works_below_a_prefix_of_the_path(
                 page.goto(f"{address}/prices/docs")
                 expect(page.locator(".opblock").first).to_be_visible()
                 assert refused == []
-
-
-def violations(page: Page) -> list[tuple[str, Any]]:
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    told = page.evaluate(f"axe.run(document, {json.dumps(RULES)})")
-    return [(one["id"], [node["html"] for node in one["nodes"]]) for one in told["violations"]]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -5,6 +5,7 @@ import { all, cues, find, link, make, say, update } from "./elements.js";
 import { askFreshness, connection, freshness, latest, notices } from "./glance.js";
 import { Errands, listen as listenLive } from "./live.js";
 import { multiples } from "./multiples.js";
+import { controlNominators } from "./nominators.js";
 import { amount, grouped, moment, nothing, unknown } from "./numbers.js";
 import { chooseWanted, controlOperators, list, usual } from "./operators.js";
 import { more } from "./pages.js";
@@ -19,6 +20,10 @@ const POLL = 60_000;
 
 /** How often to ask whether the source is still there. */
 const FRESHEN = 15_000;
+
+/** How long a page keeps its pictures while its width changes. */
+const RESIZED = 200;
+let resized = 0;
 
 /** The most rows of the charts as a table. */
 const ROWS = 200;
@@ -258,12 +263,15 @@ function controls() {
     more();
     route();
   });
+  controlNominators(route);
   find("#as-table").addEventListener("toggle", tabulate);
   addEventListener("popstate", revisit);
   addEventListener("hashchange", () => route(true));
   addEventListener("resize", () => {
     redraw();
     cues();
+    clearTimeout(resized);
+    if (document.body.dataset.page === "nominators") resized = setTimeout(route, RESIZED);
   });
   document.addEventListener("scroll", cues, { capture: true, passive: true });
   document.addEventListener("visibilitychange", () => {

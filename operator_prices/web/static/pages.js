@@ -2,6 +2,7 @@
 
 import { badge, earned, facts, link, make, table } from "./elements.js";
 import { amount, grouped, moment, nothing, ratio, unknown } from "./numbers.js";
+import { poolFacts, poolParts } from "./pool.js";
 import { detail, json, named, state, swatch } from "./state.js";
 
 /** Rows of a history that are shown at first, and added each time more are asked for. */
@@ -23,13 +24,14 @@ export function more() {
 /** The feed of what happens to an operator. */
 export const feed = (id) => `api/operators/${id}/feed.atom`;
 
-/** What is known of an operator, what has happened to it, and all its points, from its first epoch to its last. */
+/** What is known of an operator, what has happened to it, all its points, from its first epoch to its last, and its nominators. */
 export async function operatorFacts(id) {
-  const [told, points, events] = await Promise.all([`api/operators/${id}`, `api/operators/${id}/share-prices`, `api/operators/${id}/events`].map(json));
-  return { told, points, events };
+  const asked = [`api/operators/${id}`, `api/operators/${id}/share-prices`, `api/operators/${id}/events`].map(json);
+  const [told, points, events, pool] = await Promise.all([...asked, poolFacts(id)]);
+  return { told, points, events, pool };
 }
 
-export function operatorPage(id, { told, points, events }) {
+export function operatorPage(id, { told, points, events, pool }) {
   if (history.id !== id) history = { id, rows: ROWS };
   const prices = `api/operators/${id}/share-prices`;
   const past = !told.isActive && !unknown(told.epoch);
@@ -71,6 +73,7 @@ export function operatorPage(id, { told, points, events }) {
     make("h2", {}, "Events"),
     table("Events", [["Epoch"], ["End (UTC)"], ["What happened"]], events.map((event) =>
       make("tr", {}, make("th", { scope: "row" }, epochLink(event.epoch)), cell(unknown(event.timestamp) ? nothing("unknown") : moment(event.timestamp)), cell(event.text))), "max-height:260px"),
+    ...poolParts(id, pool),
     make("h2", {}, "History"),
     make("p", { class: "unit" }, left > 0 ? `The last ${grouped(shown.length)} of ${grouped(points.length)} epochs` : `All of its ${grouped(points.length)} epochs`),
     table("History", [["Epoch"], ["Stake", NUMBER], ["Reward", NUMBER], ["Stake per share", NUMBER], ["Perquintill", NUMBER], ["Source"], ["Tax"], ["Status"]], rows, "max-height:340px"),

@@ -2,6 +2,7 @@
 
 import { cues, find, link, make, say, update } from "./elements.js";
 import { multiples } from "./multiples.js";
+import { accounts, nominatorFacts, nominatorPage } from "./nominators.js";
 import { epochPage, feed, operatorFacts, operatorPage } from "./pages.js";
 import { alone, data, state } from "./state.js";
 import { forget } from "./tips.js";
@@ -45,7 +46,14 @@ function scene(id, points) {
   redraw();
 }
 
-async function content(kind, id) {
+async function content(kind, id, text) {
+  if (kind === "nominators") {
+    const told = await nominatorFacts(accounts(text));
+    return () => {
+      scene(null);
+      return nominatorPage(told);
+    };
+  }
   if (id === null) return [make("h1", { tabindex: "-1" }, "There is no such page"), make("p", {}, "An operator or an epoch is named by its number: ", link("overview", "#/"))];
   if (kind === "epoch") {
     const parts = await epochPage(id);
@@ -77,13 +85,13 @@ export async function route(moved = false) {
   const [, kind, text] = wanted.split("/");
   const page = find("#page");
   const id = /^\d{1,10}$/.test(text ?? "") ? Number(text) : null;
-  const paged = kind === "operator" || kind === "epoch";
-  const name = `${kind === "epoch" ? "Epoch" : "Operator"} ${id}`;
+  const paged = ["operator", "epoch", "nominators"].includes(kind);
+  const name = kind === "nominators" ? "Nominators" : `${kind === "epoch" ? "Epoch" : "Operator"} ${id}`;
   if (paged && page.hidden) opener = document.activeElement.closest("a, button, input, [tabindex]");
   let parts = [];
   if (paged) {
     try {
-      parts = await content(kind, id);
+      parts = await content(kind, id, text);
     } catch (error) {
       if (!moved && page.dataset.of === wanted && !error.refused) throw error; // what is shown stays, until it can be renewed
       parts = failed(name, error);
@@ -95,7 +103,8 @@ export async function route(moved = false) {
   find("#cards").hidden = paged;
   find("#operators").hidden = kind === "operator";
   page.hidden = !paged;
-  document.title = paged && id !== null ? `${name} · Operator prices` : "Operator prices";
+  document.body.dataset.page = paged ? kind : "overview";
+  document.title = paged && (id !== null || kind === "nominators") ? `${name} · Operator prices` : "Operator prices";
   syndicate(kind === "operator" && id !== null ? feed(id) : null, name);
   parts = (typeof parts === "function" ? parts() : parts).filter((part) => part !== null);
   if (same) update(page, ...parts);
