@@ -52,8 +52,10 @@ HISTORY = sql.SQL(
     " placed AS (SELECT operator_id, epoch AS at, change, count(*) FILTER (WHERE change)"
     " OVER (ORDER BY operator_id, epoch, change DESC ROWS UNBOUNDED PRECEDING)"
     " AS place FROM point),"
-    " every AS (SELECT held.*, at FROM placed JOIN held USING (place)"
-    " WHERE NOT change AND (NOT ended OR at = epoch)),"
+    " worded AS MATERIALIZED (SELECT place, epoch, ended, shares_raw,"
+    " pending_raw + storage_fee_deposit_raw + leaving AS rest, {worded} FROM held),"
+    " every AS (SELECT placed.operator_id, at, worded.*, at = epoch AS now FROM placed"
+    " JOIN worded USING (place) WHERE NOT change AND (NOT ended OR at = epoch)),"
     " price AS MATERIALIZED (SELECT epoch AS at, operator_id, share_price_perq FROM"
     " operator_share_prices WHERE operator_id = ANY (ARRAY(SELECT DISTINCT operator_id FROM held))"
     " AND epoch BETWEEN {first} AND {last})"
@@ -62,7 +64,16 @@ HISTORY = sql.SQL(
     " LEFT JOIN (SELECT epoch::integer AS at, timestamp FROM epoch_documents"
     " WHERE epoch BETWEEN {first} AND {last}) AS document USING (at)"
 )
-"""Epochs and changes in one order say which change each epoch is after: once over all of them."""
+"""Epochs and changes in one order say which change each epoch is after: once over all of them.
+
+What a change leaves as it is becomes text once, and not at each of the epochs that follow.
+"""
+
+WORDED = (
+    *("shares_raw", "pending_raw", "withdrawing_shares_raw", "unlocking_raw"),
+    *("storage_fee_deposit_raw", "on_hold_raw", "leaving", "paid_in", "withdrawn_shares_raw"),
+    *("paid_out", "tax", "paid_in_total", "paid_out_total"),
+)
 
 EVERY_EPOCH = sql.SQL("SELECT epoch FROM nominator_epochs WHERE epoch BETWEEN {first} AND {last}")
 SAMPLED_EPOCHS = sql.SQL(
@@ -79,7 +90,7 @@ HISTORY_ORDER = sql.SQL("at, operator_id")
 
 def changed(source: str) -> str:
     """What happened at an epoch, 0 where the position only went on."""
-    return f"CASE WHEN at = epoch THEN {source} ELSE 0 END"
+    return f"CASE WHEN now THEN {source}_text ELSE '0' END"
 
 
 HISTORY_COLUMNS: tuple[Column, ...] = (
@@ -87,21 +98,21 @@ HISTORY_COLUMNS: tuple[Column, ...] = (
     column("operator_id", "integer"),
     column("timestamp", "integer"),
     column("share_price_perq"),
-    column("shares", source="shares_raw"),
+    column("shares", source="shares_raw_text"),
     column("stake"),
-    column("pending", source="pending_raw"),
-    column("withdrawing_shares", source="withdrawing_shares_raw"),
-    column("unlocking", source="unlocking_raw"),
-    column("storage_fee_deposit", source="storage_fee_deposit_raw"),
-    column("on_hold", source="on_hold_raw"),
-    column("leaving"),
-    column("worth", source="(stake + pending_raw + storage_fee_deposit_raw + leaving)"),
+    column("pending", source="pending_raw_text"),
+    column("withdrawing_shares", source="withdrawing_shares_raw_text"),
+    column("unlocking", source="unlocking_raw_text"),
+    column("storage_fee_deposit", source="storage_fee_deposit_raw_text"),
+    column("on_hold", source="on_hold_raw_text"),
+    column("leaving", source="leaving_text"),
+    column("worth", source="(stake + rest)"),
     column("paid_in", source=changed("paid_in")),
     column("withdrawn_shares", source=changed("withdrawn_shares_raw")),
     column("paid_out", source=changed("paid_out")),
     column("tax", source=changed("tax")),
-    column("paid_in_total"),
-    column("paid_out_total"),
+    column("paid_in_total", source="paid_in_total_text"),
+    column("paid_out_total", source="paid_out_total_text"),
 )
 
 
@@ -121,6 +132,10 @@ def history(nominator: str, span: Span, operators: tuple[int, ...] | None) -> Fa
         paid_out=PAID_OUT,
         tax=TAX,
         leaving=LEAVING,
+        worded=sql.SQL(", ").join(
+            sql.SQL("{}::text AS {}").format(sql.Identifier(name), sql.Identifier(f"{name}_text"))
+            for name in WORDED
+        ),
         stake=sql.SQL(STAKE.format(shares="shares_raw", price="share_price_perq")),
     )
     return Facts(rows, HISTORY_ORDER, HISTORY_COLUMNS)

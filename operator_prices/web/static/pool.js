@@ -5,7 +5,8 @@ import { amount, grouped, nothing, percent, unknown } from "./numbers.js";
 import { json, state } from "./state.js";
 
 const LARGEST = 20;
-const FLOWS = 100;
+/** Of how many epochs what came and went is shown. */
+const FLOWS = 500;
 const NUMBER = true;
 
 const cell = (...children) => make("td", {}, ...children);
@@ -13,8 +14,9 @@ const number = (...children) => make("td", { class: "number" }, ...children);
 
 /** The largest nominators and the latest flows; null where nominators are left out. */
 export async function poolFacts(id) {
+  const since = Math.max(0, (state.status?.lastEpoch ?? 0) - FLOWS + 1);
   try {
-    const [nominators, flows] = await Promise.all([json(`api/operators/${id}/nominators?limit=${LARGEST}`), json(`api/operators/${id}/flows`)]);
+    const [nominators, flows] = await Promise.all([json(`api/operators/${id}/nominators?limit=${LARGEST}`), json(`api/operators/${id}/flows?from=${since}`)]);
     return { nominators, flows };
   } catch (error) {
     if (error.refused) return null;
@@ -37,8 +39,8 @@ export function poolParts(id, told) {
     make("p", { class: "unit" }, `${grouped(nominators.nominatorCount)} at epoch ${grouped(nominators.epoch)}. `, link("CSV", `api/operators/${id}/nominators?format=csv&limit=1000`), " of the largest 1,000"),
     ...(nominators.nominatorCount ? [distribution(nominators), largest(nominators)] : []),
     make("h2", {}, "Deposits and withdrawals"),
-    make("p", { class: "unit" }, flows.length > FLOWS ? `The last ${FLOWS} of ${grouped(flows.length)} epochs with any. ` : `All ${grouped(flows.length)} epochs with any. `, link("CSV", `api/operators/${id}/flows?format=csv`)),
-    flowing(flows.slice(-FLOWS).reverse()),
+    make("p", { class: "unit" }, `In the last ${FLOWS} epochs. `, link("CSV", `api/operators/${id}/flows?format=csv`), " of all"),
+    flowing([...flows].reverse()),
   ];
 }
 
@@ -65,7 +67,7 @@ function largest({ nominators }) {
 }
 
 function flowing(flows) {
-  if (!flows.length) return make("p", { class: "none" }, "Nothing was paid in or out in the epochs that are known.");
+  if (!flows.length) return make("p", { class: "none" }, "Nothing was paid in or out in them.");
   const counted = (count, told) => (count ? make("span", {}, amount(told, state.unit), make("span", { class: "from" }, `${grouped(count)}×`)) : nothing("–"));
   const rows = flows.map((flow) => make("tr", { "data-key": `f${flow.epoch}` },
     make("th", { scope: "row" }, link(grouped(flow.epoch), `#/epoch/${flow.epoch}`)),
