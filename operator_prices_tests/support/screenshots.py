@@ -5,11 +5,13 @@ Run it as `python -m operator_prices_tests.support.screenshots`.
 The data is the development chain's; with a URL, that of a dashboard which runs already.
 """
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.request import urlopen
 
 import psycopg
 
@@ -27,6 +29,7 @@ PICTURES = (
     ("operator", (1280, 960), "light", "/#/operator/5"),
     ("epoch", (1280, 960), "dark", "/#/epoch/120"),
     ("phone", (390, 844), "light", "/"),
+    ("nominators", (1280, 1180), "light", "/#/nominators/{largest}"),
     *(
         (f"dashboard-{width}-{scheme}", (width, height), scheme, path)
         for (width, height), path in (
@@ -63,19 +66,27 @@ def main() -> None:
 
 def draw(url: str) -> None:
     """Every picture of the dashboard at `url`."""
+    largest = ",".join(one["address"] for one in _largest(url))
     with browser() as chromium:
         for name, (width, height), scheme, path in PICTURES:
             context = chromium.new_context(
                 viewport={"width": width, "height": height},
                 color_scheme="dark" if scheme == "dark" else "light",
             )
-            page = opened(context.new_page(), f"{url}{path}")
+            page = opened(context.new_page(), f"{url}{path.format(largest=largest)}")
             page.wait_for_selector("body[data-first]")
             if name in POINTED:
                 page.locator("#chart-stake").hover(position={"x": 640, "y": 90})
             page.wait_for_timeout(1_500)
             page.screenshot(path=IMAGES / f"{name}.png")
             context.close()
+
+
+def _largest(url: str) -> list[dict[str, str]]:
+    """The two largest nominators of operator 5."""
+    with urlopen(f"{url}/api/operators/5/nominators?limit=2") as answer:  # noqa: S310 - ours
+        told: list[dict[str, str]] = json.load(answer)["nominators"]
+        return told
 
 
 if __name__ == "__main__":
