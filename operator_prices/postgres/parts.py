@@ -35,6 +35,8 @@ def part() -> str:
     """What this process is."""
     if multiprocessing.parent_process() is not None:
         return "run"  # the code server's worker
+    if sys.argv[1:2] == ["worker"]:
+        return "run"  # Celery's
     return PROGRAMS.get(Path(sys.argv[0]).name, "command")
 
 

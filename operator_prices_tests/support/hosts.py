@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, LiteralString
 
 import psutil
@@ -23,6 +23,8 @@ from operator_prices_tests.support.centre import Centre, centre, listens
 from operator_prices_tests.support.live import Deployed
 
 DEPLOY = PROJECT / "deploy"
+
+START_SECONDS = 120
 
 needs_hosts = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "nsenter", "redis-server"))),
@@ -96,7 +98,9 @@ class Host:
                     "DAGSTER_EVENT_BATCH_SIZE": "50",
                     "ROLE_FILE": "/mnt/tmp/role",
                     "DEPLOY": str(DEPLOY),
-                    "CODE_SERVER_HOST": "127.0.0.1",
+                    "CODE_SERVER_HOST": self.address,
+                    "CODE_SERVER_LISTEN": self.address,
+                    "UI_HOST": self.address,
                     "PYTHONUNBUFFERED": "1",
                     **self.settings,
                     **settings,
@@ -195,9 +199,10 @@ class Cluster(Deployed):
         """Start what answers over GraphQL, and wait until it does."""
         first = self.hosts["h1"]
         for role, port in (("code", 4000), ("web", 3000)):
-            part = first.start(role)
+            part, begun = first.start(role), monotonic()
             while not listens(first.address, port):
                 assert part.poll() is None, first.log(role).read_text()
+                assert monotonic() - begun < START_SECONDS, first.log(role).read_text()
                 sleep(0.2)
 
 
@@ -246,6 +251,7 @@ def host(
             yield made
         finally:
             made.end()
+            ip("link", "delete", cable)  # the kernel takes its time with a namespace
     finally:
         ip("netns", "delete", namespace)
 
