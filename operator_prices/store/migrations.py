@@ -18,6 +18,9 @@ from operator_prices.store.row_security import LOCK_TIMEOUT
 LOCK = 0x6F705F6D69677261
 """The advisory lock of whoever migrates: the server lets go of it when that process dies."""
 
+HOME = "public"
+"""The schema of our tables."""
+
 PATIENCE = "60s"
 """How long to wait for another process that migrates."""
 
@@ -191,7 +194,13 @@ def _require_room(connection: psycopg.Connection) -> None:
         raise MigrationError(
             f"The search_path of the role {user} ({path}) names no schema that is there, so our"
             f" tables have no place: ALTER ROLE {user} IN DATABASE {database} SET search_path ="
-            " public."
+            f" {HOME}."
+        )
+    if schema != HOME:
+        raise MigrationError(
+            f"The search_path of the role {user} ({path}) has our tables made in the schema"
+            f" {schema}, and whoever reads them looks in {HOME}: ALTER ROLE {user} IN DATABASE"
+            f" {database} SET search_path = {HOME}, and let DATABASE_URL set no other."
         )
     if not may_make_tables:
         raise MigrationError(

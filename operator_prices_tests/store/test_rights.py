@@ -173,6 +173,11 @@ def test_what_somebody_opens_or_switches_is_named_and_put_right(
             "SET search_path = public.",
         ),
         (
+            "CREATE SCHEMA AUTHORIZATION {owner}",  # which "$user" in the path then means
+            "has our tables made in the schema .*, and whoever reads them looks in public",
+            "SET search_path = public, and",
+        ),
+        (
             "ALTER SCHEMA public OWNER TO postgres; REVOKE ALL ON SCHEMA public FROM PUBLIC",
             "may make no tables in the schema public",
             "GRANT CREATE ON SCHEMA public TO",
@@ -194,6 +199,7 @@ def test_where_our_tables_have_no_place_one_sentence_says_what_is_lacking(
         migrations.migrate(project)
     assert fix in str(refused.value)
     assert rows(project, "SELECT FROM pg_tables WHERE tablename ~ 'yoyo'") == []
+    assert rows(project, "SELECT FROM pg_namespace WHERE nspname = 'dagster'") == []
     run(admin, "ALTER DATABASE {owner} OWNER TO {owner}", owner=owner)
 
 
