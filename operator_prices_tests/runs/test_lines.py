@@ -23,6 +23,7 @@ from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 from operator_prices_tests.support.lines import Line, contents, line
 from operator_prices_tests.support.live import until
+from operator_prices_tests.support.replicas import promote, replica
 from operator_prices_tests.support.web_server import database as another
 
 pytestmark = pytest.mark.e2e
@@ -224,3 +225,31 @@ def test_a_backfill_goes_on_when_its_server_has_been_started_again(
                     work.finished(120)
                     assert contents(dsn) == undisturbed
         embedded.remove(folder)
+
+
+def test_a_backfill_goes_on_at_the_server_that_takes_over_under_the_same_name(
+    node: Node, undisturbed: Stored, tmp_path: Path, record_property: Record
+) -> None:
+    """The old one runs on, and whoever is connected to it never hears of anything again."""
+    with TemporaryDirectory(prefix="failover-", ignore_cleanup_errors=True) as name:
+        first, second = Path(name, "first"), Path(name, "second")
+        with embedded.server(first) as dsn:
+            migrations.migrate(dsn)
+            with (
+                replica(second, dsn) as other,
+                line(dsn) as way,
+                backfilling(way.url, node, tmp_path) as work,
+            ):
+                trap = way.trap("SELECT refresh_epoch_analytics", "freeze")
+                assert trap.sprung.wait(60)
+                promote(other)
+                way.server = other
+                way.forget()
+                way.thaw()
+                begun = time.monotonic()
+                work.finished(120)
+                record_property("seconds to the end", round(time.monotonic() - begun))
+                assert AGAIN in work.said
+                assert contents(other) == undisturbed
+                assert contents(dsn)["epoch_analytics"] == []
+        embedded.remove(first)
