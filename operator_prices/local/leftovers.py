@@ -73,13 +73,17 @@ def mark_of(data_dir: Path) -> str:
 
 def marked(data_dir: Path) -> list[psutil.Process]:
     """Who lives and descends from an `up` on the data directory, except for ourselves."""
-    mark = mark_of(data_dir)
+    return bearing(MARK, mark_of(data_dir))
+
+
+def bearing(name: str, value: str) -> list[psutil.Process]:
+    """Who lives and was started with a variable, except for ourselves."""
     us = psutil.Process()
     own = {us.pid, *(parent.pid for parent in us.parents())}
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.pid not in own and process.environ().get(MARK) == mark and _lives(process):
+            if process.pid not in own and process.environ().get(name) == value and _lives(process):
                 found.append(process)
     return found
 

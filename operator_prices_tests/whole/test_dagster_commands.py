@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psutil
 import pytest
 
 from operator_prices import store
 from operator_prices.local.ports import answering, free_port
 from operator_prices.local.postgres import embedded
+from operator_prices.local.postgres.owners import location
 from operator_prices.settings import PROJECT, VARIABLES
 from operator_prices_tests.support.live import until
 
@@ -66,6 +69,16 @@ def test_definitions_are_found_and_sound(command: str, said: str, checkout: Path
     assert "Traceback" not in done.stderr
 
 
+def running_in(checkout: Path) -> list[str]:
+    """The command lines of the processes that were started for a checkout."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("PYTHONPATH") == str(checkout):
+                found.append(" ".join(process.cmdline()))
+    return found
+
+
 @pytest.mark.parametrize("command", ["dagster dev", "dg dev"])
 def test_dev_serves_from_our_own_database_and_chain_and_ends_with_both(
     command: str, checkout: Path
@@ -88,4 +101,5 @@ def test_dev_serves_from_our_own_database_and_chain_and_ends_with_both(
     finally:
         os.killpg(dev.pid, signal.SIGINT)
         dev.wait(timeout=60)
-    assert not (checkout / ".data" / "postgres" / "postmaster.pid").exists()
+    until(lambda: not running_in(checkout), 60, running_in(checkout))
+    assert not (location(checkout / ".data") / "postmaster.pid").exists()
