@@ -22,14 +22,17 @@ defs = dg.Definitions(
     assets=[
         legacy_assets.legacy_epochs,
         assets.raw_epochs,
+        assets.raw_nominators,
         assets.operator_share_prices,
         assets.operator_shares,
         assets.operators_metadata,
+        assets.nominator_positions,
         assets.comprehensive_analytics,
     ],
     asset_checks=[
         checks.raw_epochs_checks,
         checks.parsed_checks,
+        checks.nominators_checks,
         checks.analytics_checks,
         parity_checks.parity,
     ],

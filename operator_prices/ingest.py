@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from psycopg import Connection
 
 from operator_prices import store
-from operator_prices.chain import Chain, EpochStates, NodeBehindError
+from operator_prices.chain import Chain, EpochStates, Listing, NodeBehindError, Nominators
 from operator_prices.epochs import documents
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy import end_hashes
@@ -22,6 +22,9 @@ class Ingested:
     changed_rows: int = 0
     quarantined: int = 0
     skipped: int = 0
+    changed_nominators: int = 0
+    """Entries of nominators that are others than at the epoch before."""
+    quarantined_nominators: int = 0
     legacy_epochs_compared: int = 0
     """Imported epochs whose end hashes were compared with the chain's, once for each."""
     legacy_epochs_differing: int = 0
@@ -30,55 +33,99 @@ class Ingested:
     """Stored epochs that were found to have left the chain, and were read again."""
 
 
-def ingest(chain: Chain, connection: Connection, window: EpochWindow) -> Ingested:
+def ingest(
+    chain: Chain, connection: Connection, window: EpochWindow, *, nominators: bool = False
+) -> Ingested:
     """Read the completed epochs of `window` that are missing or incomplete, and keep them.
 
-    A window that is whole costs no request. Raises `ChainError` when the chain cannot be read.
+    With `nominators` those epochs, too, whose nominators are not known. A window that is whole
+    costs no request. Raises `ChainError` when the chain cannot be read.
     """
-    return next(ingest_each(chain, connection, [window]))
+    return next(ingest_each(chain, connection, [window], nominators=nominators))
 
 
 def ingest_each(
-    chain: Chain, connection: Connection, windows: Sequence[EpochWindow], *, verify: bool = False
+    chain: Chain,
+    connection: Connection,
+    windows: Sequence[EpochWindow],
+    *,
+    verify: bool = False,
+    nominators: bool = False,
 ) -> Generator[Ingested, None, None]:
     """Do so with each of `windows` in turn, while the next ones are read.
 
     With `verify`, what has left the chain is read again, too. Each window is kept for itself: those
     after the last that was kept are as missing as before when this fails, or is given up.
     """
-    begun: deque[Ingested] = deque()
-    wanted = _wanted(chain, connection, windows, begun, verify=verify)
-    with closing(chain.read_each(wanted)) as read:
+    begun: deque[Begun] = deque()
+    reading = Reading(chain, connection, verify=verify, nominators=nominators)
+    wanted = _wanted(reading, windows, begun)
+    with closing(chain.read_each(wanted, reading.before if nominators else None)) as read:
         for states in read:
-            yield _kept(chain, connection, states, begun.popleft())
+            done, later = begun.popleft()
+            done = _kept(chain, connection, states, done)
+            for epochs in later:
+                (more,) = chain.read_each([epochs], reading.before)
+                done = _kept(chain, connection, more, done)
+            yield done
+
+
+Begun = tuple[Ingested, Sequence[Sequence[int]]]
+"""What was done for a window before it is read, and what is to be read of it later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is to be read, and where it goes."""
+
+    chain: Chain
+    connection: Connection
+    verify: bool
+    nominators: bool
+
+    def before(self, epoch: int) -> Nominators | Listing:
+        """What all nominators had before an epoch, as far as it is kept."""
+        return store.nominators_before(self.connection, epoch) or Listing()
+
+    def lacking(self, window: EpochWindow, until: int) -> list[int]:
+        """The epochs of a window that are missing or incomplete, or whose nominators are."""
+        lacking = set(store.lacking(self.connection, window, until=until))
+        if self.nominators:
+            lacking |= set(store.lacking_nominators(self.connection, window, until=until))
+        return sorted(lacking)
+
+    def runs(self, epochs: Sequence[int]) -> list[list[int]]:
+        """Epochs that are read together: with nominators those that follow upon each other."""
+        runs: list[list[int]] = [[]]
+        for epoch in epochs:
+            if self.nominators and runs[-1] and runs[-1][-1] != epoch - 1:
+                runs.append([])
+            runs[-1].append(epoch)
+        return runs
 
 
 def _wanted(
-    chain: Chain,
-    connection: Connection,
-    windows: Sequence[EpochWindow],
-    begun: deque[Ingested],
-    *,
-    verify: bool,
+    reading: Reading, windows: Sequence[EpochWindow], begun: deque[Begun]
 ) -> Iterator[list[int]]:
     """The epochs to read of each window; `begun` gets what was done for it before they are read."""
+    chain, connection = reading.chain, reading.connection
     completed: int | None = None
     for window in windows:
-        left = recheck(chain, connection, window.first, window.last) if verify else ()
+        left = recheck(chain, connection, window.first, window.last) if reading.verify else ()
         epochs: list[int] = []
         compared = differing = 0
-        if store.lacking(connection, window, until=window.last):
+        if reading.lacking(window, window.last):
             if completed is None:
                 completed, compared, differing = _completed(chain, connection)
-            epochs = store.lacking(connection, window, until=completed)
-        begun.append(
-            Ingested(
-                legacy_epochs_compared=compared,
-                legacy_epochs_differing=differing,
-                left_the_chain=left,
-            )
+            epochs = reading.lacking(window, completed)
+        first, *later = reading.runs(epochs)
+        done = Ingested(
+            legacy_epochs_compared=compared,
+            legacy_epochs_differing=differing,
+            left_the_chain=left,
         )
-        yield epochs
+        begun.append((done, later))
+        yield first
 
 
 def _completed(chain: Chain, connection: Connection) -> tuple[int, int, int]:
@@ -101,12 +148,15 @@ def _kept(chain: Chain, connection: Connection, states: EpochStates, begun: Inge
         genesis_hash=chain.genesis_hash,
         domain_id=chain.domain_id,
     )
+    entries = store.keep_nominators(connection, states)
     return replace(
         begun,
-        epochs_read=states.epochs.height,
-        changed_rows=changed,
-        quarantined=states.quarantined.height,
-        skipped=states.skipped.height,
+        epochs_read=begun.epochs_read + states.epochs.height,
+        changed_rows=begun.changed_rows + changed,
+        quarantined=begun.quarantined + states.quarantined.height,
+        skipped=begun.skipped + states.skipped.height,
+        changed_nominators=begun.changed_nominators + entries,
+        quarantined_nominators=begun.quarantined_nominators + states.nominators_quarantined.height,
     )
 
 

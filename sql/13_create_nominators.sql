@@ -63,6 +63,8 @@ CREATE TABLE raw_nominators (
   withdrawing_shares_raw NUMERIC(40, 0),
   withdrawing_storage_fee_raw NUMERIC(40, 0),
   on_hold_raw NUMERIC(40, 0),
+  pending_price_perq NUMERIC(40, 0),
+  withdrawing_price_perq NUMERIC(40, 0),
   source TEXT NOT NULL,
   PRIMARY KEY (operator_id, nominator, epoch)
 );
@@ -75,6 +77,8 @@ COMMENT ON COLUMN raw_nominators.pending_epoch IS
 COMMENT ON COLUMN raw_nominators.unlocking IS
   'What waits for its unlock block, oldest first; NULL where there is no entry in Withdrawals.';
 COMMENT ON COLUMN raw_nominators.on_hold_raw IS 'NULL where there is no entry in DepositOnHold.';
+COMMENT ON COLUMN raw_nominators.pending_price_perq IS
+  'The price of pending_epoch, read along with a listing where that epoch itself may not be known.';
 
 -- ---- what each position is
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from operator_prices.chain.entries import NOTHING, Entry, Pair, Prices, Unlocking, entries_of
 from operator_prices.chain.errors import (
     ArchiveNeededError,
     ChainError,
@@ -19,14 +20,19 @@ from operator_prices.chain.errors import (
 from operator_prices.chain.port import (
     AMOUNT,
     EPOCH_FACTS,
+    NOMINATORS,
     OPERATOR_FACTS,
     PRICE_FACTS,
     QUARANTINED,
     SKIPPED,
     STAKING,
+    TOTALS,
+    Before,
     Chain,
     EpochStates,
     Head,
+    Listing,
+    Nominators,
     Reach,
 )
 from operator_prices.chain.rpc.blocking import Rpc
@@ -37,28 +43,39 @@ from operator_prices.chain.substrate.reader import SubstrateChain
 __all__ = [
     "AMOUNT",
     "EPOCH_FACTS",
+    "NOMINATORS",
+    "NOTHING",
     "OPERATOR_FACTS",
     "PATIENCE",
     "PRICE_FACTS",
     "QUARANTINED",
     "SKIPPED",
     "STAKING",
+    "TOTALS",
     "ArchiveNeededError",
+    "Before",
     "Chain",
     "ChainError",
     "DomainMissingError",
     "Endpoint",
+    "Entry",
     "EpochStates",
     "Head",
+    "Listing",
     "NodeBehindError",
     "NodeHangsError",
     "NodeUnreachableError",
+    "Nominators",
     "NotASubstrateNodeError",
+    "Pair",
+    "Prices",
     "RateLimitedError",
     "Reach",
     "RefusedError",
+    "Unlocking",
     "WrongChainError",
     "connect",
+    "entries_of",
 ]
 
 

@@ -1,6 +1,6 @@
 """What the pipeline asks of a chain: the port and the types that cross it."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -94,6 +94,86 @@ SKIPPED = pl.Schema({"epoch": pl.UInt32(), "block": pl.UInt32(), "block_hash": p
 """One row per epoch that has no end block, since one block moved the index by more than one."""
 
 
+NOMINATORS = pl.Schema(
+    {
+        "epoch": pl.UInt32(),
+        "operator_id": pl.UInt64(),
+        "nominator": pl.String(),
+        "shares": AMOUNT,
+        "storage_fee_deposit": AMOUNT,
+        "pending_epoch": pl.UInt32(),
+        "pending": AMOUNT,
+        "pending_storage_fee": AMOUNT,
+        "unlocking": pl.List(
+            pl.Struct({"block": pl.UInt32, "amount": AMOUNT, "storage_fee_refund": AMOUNT})
+        ),
+        "withdrawing_epoch": pl.UInt32(),
+        "withdrawing_block": pl.UInt32(),
+        "withdrawing_shares": AMOUNT,
+        "withdrawing_storage_fee": AMOUNT,
+        "on_hold": AMOUNT,
+        "pending_price_perq": pl.UInt64(),
+        "withdrawing_price_perq": pl.UInt64(),
+    }
+)
+"""What the chain stores of an account with an operator, one row for each epoch at which that is
+another than before.
+
+`nominator` is the account as `0x` and 64 digits. `shares` to `pending_storage_fee` are of the entry
+in `Deposits`, `unlocking` to `withdrawing_storage_fee` of that in `Withdrawals`, both as stored:
+the chain converts what is pending lazily. `shares`, `unlocking` or `on_hold` is null where there is
+no such entry, all of them where the account has nothing with the operator any more. The two prices
+are those of `pending_epoch` and `withdrawing_epoch`, where the epochs before were not read and the
+chain has them.
+"""
+
+NOMINATOR_EPOCHS = pl.Schema(
+    {
+        "epoch": pl.UInt32(),
+        "end_hash": pl.String(),
+        "listed": pl.Boolean(),
+        "complete": pl.Boolean(),
+        "head_domain_number": pl.UInt32(),
+        "whole": pl.Boolean(),
+    }
+)
+"""One row per epoch whose nominators were read, and whether all were listed at its end block.
+
+`whole` says that nobody knew what there was before: the rows of that epoch are all there is.
+
+`head_domain_number` is that of the newest domain block by then.
+"""
+
+ADDRESSES = pl.Schema({"nominator": pl.String(), "address": pl.String()})
+"""The SS58 form of accounts, by the prefix of the chain."""
+
+TOTALS = pl.Schema(
+    {
+        "operator_id": pl.UInt64(),
+        "deposits_in_epoch": AMOUNT,
+        "withdrawals_in_epoch": AMOUNT,
+        "storage_fee_deposit": AMOUNT,
+        "status": pl.String(),
+    }
+)
+"""What an operator's own entry says of all its nominators together, and its status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nominators:
+    """What all nominators have at the end block of the last epoch before those that are read."""
+
+    epoch: int
+    entries: pl.DataFrame
+    """`NOMINATORS` without `epoch`."""
+    totals: pl.DataFrame
+    """`TOTALS` at the same block."""
+
+
+class Listing:
+    """Nobody knows what nominators have before the epochs that are read: all are listed."""
+
+
 @dataclass(frozen=True, slots=True)
 class EpochStates:
     """What the chain held at the close of some epochs."""
@@ -104,6 +184,10 @@ class EpochStates:
     staking: pl.DataFrame
     quarantined: pl.DataFrame
     skipped: pl.DataFrame
+    nominators: pl.DataFrame
+    nominator_epochs: pl.DataFrame
+    nominators_quarantined: pl.DataFrame
+    addresses: pl.DataFrame
 
     @classmethod
     def empty(cls) -> "EpochStates":
@@ -118,6 +202,10 @@ class EpochStates:
                     STAKING,
                     QUARANTINED,
                     SKIPPED,
+                    NOMINATORS,
+                    NOMINATOR_EPOCHS,
+                    QUARANTINED,
+                    ADDRESSES,
                 )
             )
         )
@@ -140,6 +228,10 @@ class Reach:
 
     first_block: int
     first_epoch: int
+
+
+Before = Callable[[int], Nominators | Listing]
+"""What all nominators had before an epoch."""
 
 
 class Chain(Protocol):
@@ -169,9 +261,13 @@ class Chain(Protocol):
         `maps` names the storage items, the answer is by the names that it has for them.
         """
 
-    def read_each(self, pieces: Iterable[Iterable[int]]) -> Generator[EpochStates, None, None]:
+    def read_each(
+        self, pieces: Iterable[Iterable[int]], nominators: Before | None = None
+    ) -> Generator[EpochStates, None, None]:
         """Read completed epochs piece by piece, the next pieces while one is being used.
 
         `pieces` is asked for some of the next ones before the first is given. An epoch that is not
-        completed raises `ValueError`.
+        completed raises `ValueError`. Nominators are read if `nominators` says what they had before
+        a piece, whose epochs must follow upon each other then; it is asked when the piece's turn
+        has come, and once before that. What is found is what has changed.
         """

@@ -23,7 +23,7 @@ from operator_prices.defs.window_assets import (
 from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, Table
 from operator_prices.epochs.windows import EpochWindow
-from operator_prices.ingest import ingest_each
+from operator_prices.ingest import Ingested, ingest, ingest_each
 from operator_prices.settings import Settings
 
 parsed = partial(windowed, "parsed", {"polars", "postgres"}, code_version="1")
@@ -54,7 +54,10 @@ def raw_epochs(
     Only what is missing or incomplete is read from the node; what is known once is never lost.
     """
     windows = windows_of(context)
-    with closing(ingest_each(chain, database, windows, verify=config.verify)) as ingested:
+    reading = ingest_each(
+        chain, database, windows, verify=config.verify, nominators=options.nominators == "on"
+    )
+    with closing(reading) as ingested:
         for window in windows:
             with materializing(context, database, window, options) as metadata:
                 sent = chain.requests
@@ -63,6 +66,29 @@ def raw_epochs(
                 told = asdict(result) | {"left_the_chain": [*result.left_the_chain]}
                 metadata.update(told | row_counts(rows, result.changed_rows))
                 metadata["rpc_requests"] = chain.requests - sent
+
+
+@windowed("raw", {"substrate", "postgres"}, pool=NODE_POOL, deps=[raw_epochs, legacy_epochs])
+def raw_nominators(
+    context: dg.AssetExecutionContext,
+    chain: dg.ResourceParam[Chain],
+    database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Settings],
+) -> None:
+    """What the chain stores of accounts that stake, from the epochs on at which it changes.
+
+    It is read along with the raw epochs; only where these are there without it, as after an
+    upgrade, this reads them once more.
+    """
+    for window in windows_of(context):
+        with materializing(context, database, window, options) as metadata:
+            sent = chain.requests
+            wanted = options.nominators == "on"
+            result = ingest(chain, database, window, nominators=True) if wanted else Ingested()
+            rows = store.count(database, "raw_nominators", window)
+            metadata.update(row_counts(rows, result.changed_nominators))
+            metadata["quarantined"] = result.quarantined_nominators
+            metadata["rpc_requests"] = chain.requests - sent
 
 
 @parsed(deps=[raw_epochs, legacy_epochs])
@@ -103,6 +129,23 @@ def operators_metadata(
             metadata.update(
                 row_counts(operators.height, store.merge_operators(database, operators))
             )
+
+
+@parsed(deps=[raw_nominators, operator_share_prices, operator_shares, operators_metadata])
+def nominator_positions(
+    context: dg.AssetExecutionContext,
+    database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Settings],
+) -> None:
+    """What each account has with each operator, from the epochs on at which that changes.
+
+    View `nominator_positions_by_epoch` has every epoch, with its value by the epoch's price.
+    """
+    for window in windows_of(context):
+        with materializing(context, database, window, options) as metadata:
+            changed = store.refresh_positions(database, window)
+            rows = store.count(database, "nominator_positions", window)
+            metadata.update(row_counts(rows, changed))
 
 
 @windowed("serving", {"postgres"}, deps=[raw_epochs, operator_share_prices, operator_shares])

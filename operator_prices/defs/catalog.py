@@ -7,6 +7,7 @@ import dagster as dg
 
 RAW, PRICES, SHARES = "raw_epochs", "operator_share_prices", "operator_shares"
 LEGACY = "legacy_epochs"
+RAW_NOMINATORS = "raw_nominators"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ _AMOUNT = "numeric(40,0)"
 
 def _of_data(*columns: tuple[str, str, str]) -> list[Column]:
     return [Column(*column, (f"{RAW}.data",)) for column in columns]
+
+
+def _of_nominator(name: str, type_: str, description: str, source: str = "") -> Column:
+    return Column(name, type_, description, (f"{RAW_NOMINATORS}.{source or name}",))
 
 
 def _operators(shown: Iterable[int]) -> list[Column]:
@@ -109,6 +114,25 @@ COLUMNS: dict[str, list[Column]] = {
         Column("source", "text", "chain, or legacy.", (f"{RAW}.source",)),
         Column("inserted_at", "timestamp with time zone", "When the row was first written."),
     ],
+    RAW_NOMINATORS: [
+        Column("epoch", "integer", "The epoch from which on the entry is as it is here."),
+        Column("operator_id", "integer", "The operator's id on the chain."),
+        Column("nominator", "text", "The account, as 0x and 64 hexadecimal digits."),
+        Column("shares_raw", _AMOUNT, "Known shares; none without an entry in Deposits."),
+        Column("storage_fee_deposit_raw", _AMOUNT, "Its known storage fee deposit."),
+        Column("pending_epoch", "integer", "The epoch whose price makes shares of a deposit."),
+        Column("pending_raw", _AMOUNT, "That deposit, without its storage fee."),
+        Column("pending_storage_fee_raw", _AMOUNT, "The storage fee of that deposit."),
+        Column("unlocking", "jsonb", "What waits for its block; none without a withdrawal."),
+        Column("withdrawing_epoch", "integer", "The epoch at whose price shares leave."),
+        Column("withdrawing_block", "bigint", "The domain block that will unlock them."),
+        Column("withdrawing_shares_raw", _AMOUNT, "Those shares."),
+        Column("withdrawing_storage_fee_raw", _AMOUNT, "What of the storage fee leaves with them."),
+        Column("on_hold_raw", _AMOUNT, "What is held of deposits; none on older runtimes."),
+        Column("pending_price_perq", _AMOUNT, "The price of pending_epoch, where it was listed."),
+        Column("withdrawing_price_perq", _AMOUNT, "The same of withdrawing_epoch."),
+        Column("source", "text", "chain, or legacy."),
+    ],
     "operators_metadata": [
         _OPERATOR,
         Column("name", "text", "What people call it; theirs to set."),
@@ -126,6 +150,39 @@ COLUMNS: dict[str, list[Column]] = {
         Column("metadata", "jsonb", "Whatever people keep about it."),
         Column("created_at", "timestamp with time zone", "When the row was first written."),
         Column("updated_at", "timestamp with time zone", "When the row last changed."),
+    ],
+    "nominator_positions": [
+        _of_nominator("operator_id", "integer", "The operator's id on the chain."),
+        _of_nominator("nominator", "text", "The account, as 0x and 64 hexadecimal digits."),
+        _of_nominator("epoch", "integer", "The epoch from which on the position is this."),
+        Column("until_epoch", "integer", "The epoch of the next row of the two, if any."),
+        Column("ended", "boolean", "Whether there is nothing any more."),
+        *(
+            _of_nominator(name, _AMOUNT, description, source)
+            for name, description, source in (
+                ("shares_raw", "Shares, with what was converted meanwhile.", "shares_raw"),
+                ("pending_raw", "A deposit that is no shares yet.", "pending_raw"),
+                ("withdrawing_shares_raw", "Shares that leave.", "withdrawing_shares_raw"),
+                ("unlocking_raw", "What waits for its block.", "unlocking"),
+            )
+        ),
+        _of_nominator("unlocking", "jsonb", "Each with its block.", "unlocking"),
+        *(
+            _of_nominator(name, _AMOUNT, description, source)
+            for name, description, source in (
+                ("storage_fee_deposit_raw", "Storage fee deposit.", "storage_fee_deposit_raw"),
+                ("on_hold_raw", "What is held of deposits.", "on_hold_raw"),
+                ("deposited_raw", "Paid in here, less the storage fee.", "pending_raw"),
+                ("deposited_storage_fee_raw", "Its storage fee.", "pending_storage_fee_raw"),
+                ("tax_raw", "Minted to the owner as tax, less the storage fee.", "pending_raw"),
+                ("tax_storage_fee_raw", "Its storage fee.", "pending_storage_fee_raw"),
+                ("withdrawn_shares_raw", "Shares taken out here.", "withdrawing_shares_raw"),
+                ("released_raw", "Paid out here, less the storage fee.", "unlocking"),
+                ("released_storage_fee_raw", "What of the storage fee came back.", "unlocking"),
+            )
+        ),
+        _of_nominator("source", "text", "chain, or legacy."),
+        Column("inserted_at", "timestamp with time zone", "When the row was first written."),
     ],
     "comprehensive_analytics": [
         Column("epoch", "bigint", "Number of the epoch.", (f"{RAW}.epoch",)),

@@ -153,6 +153,51 @@ ANALYTICS = [
 ]
 
 
+NOMINATORS = [
+    check(
+        "nominators_understood",
+        "Every entry of an account was understood: nothing of them is in quarantine.",
+        assets.raw_nominators,
+    ),
+    check(
+        "nominators_as_listed",
+        "Where all keys were listed again, the listing has what was followed from epoch to epoch.",
+        assets.raw_nominators,
+        blocking=True,
+    ),
+    check(
+        "shares_add_up",
+        "The shares of all positions, those that leave included, are what the operator has, less"
+        " what each conversion rounds down.",
+        assets.nominator_positions,
+        blocking=True,
+        additional_deps=[assets.operator_shares],
+    ),
+    check(
+        "storage_fees_add_up",
+        "The storage fee deposits of all positions are what the operator has.",
+        assets.nominator_positions,
+        blocking=True,
+        additional_deps=[assets.operator_shares],
+    ),
+    check(
+        "values_within_stake",
+        "All positions together are worth no more than the operator's stake.",
+        assets.nominator_positions,
+        blocking=True,
+        additional_deps=[assets.operator_shares, assets.operator_share_prices],
+    ),
+    check(
+        "pending_has_no_price",
+        "What is pending still is of this epoch, or of one that got no price because its operator"
+        " was not registered any more.",
+        assets.nominator_positions,
+        blocking=True,
+        additional_deps=[assets.operator_shares, assets.operator_share_prices],
+    ),
+]
+
+
 @dg.multi_asset_check(specs=[*RAW, ON_THE_CHAIN], can_subset=True, pool=NODE_POOL)
 def raw_epochs_checks(
     context: dg.AssetCheckExecutionContext,
@@ -183,6 +228,16 @@ def parsed_checks(
     op = context.op_execution_context
     with retried_if_it_may_pass(op.retry_number, database, op.run.tags):
         yield from verdicts(context, [*PRICES, *SHARES, *METADATA], queried(database))
+
+
+@dg.multi_asset_check(specs=NOMINATORS, can_subset=True)
+def nominators_checks(
+    context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[psycopg.Connection]
+) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+    """Look at what accounts have, against what their operators say of all of them together."""
+    op = context.op_execution_context
+    with retried_if_it_may_pass(op.retry_number, database, op.run.tags):
+        yield from verdicts(context, NOMINATORS, queried(database))
 
 
 @dg.multi_asset_check(specs=[*ANALYTICS, UP_TO_DATE], can_subset=True, pool=NODE_POOL)

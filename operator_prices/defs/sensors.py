@@ -12,6 +12,7 @@ from operator_prices.chain import Chain, NodeBehindError
 from operator_prices.defs.jobs import ingest_epochs
 from operator_prices.defs.partitions import busy_windows, epoch_windows, remove_strangers
 from operator_prices.epochs.windows import EpochWindow, between
+from operator_prices.settings import Settings
 
 WINDOWS_A_TICK = 10
 """After a long downtime the sensor catches up in steps: so many windows of its own are under way at
@@ -97,6 +98,7 @@ def completed_epochs(
     context: dg.SensorEvaluationContext,
     chain: dg.ResourceParam[Chain],
     database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Settings],
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for the windows of completed epochs; partitions that are no windows are removed."""
     if strangers := remove_strangers(context.instance):
@@ -105,7 +107,8 @@ def completed_epochs(
     require_not_behind(latest, store.last_epoch(database, source="chain"))
     if latest is None:
         return dg.SkipReason("no epoch is completed yet")
-    behind = wanted(store.unserved(database, until=latest))
+    follows = options.nominators == "on"
+    behind = wanted(store.unserved(database, until=latest, nominators=follows))
     if not behind:
         return dg.SkipReason(f"epoch {latest} is still the last one completed")
     asked = to_ask_for(

@@ -15,7 +15,10 @@ OFFENDERS_NAMED = 20
 Offenders = Sequence[Mapping[str, object]]
 
 
-WARNINGS = {"quarantine_empty", "price_as_recomputed", "stake_per_share_never_falls"}
+WARNINGS = {
+    *("quarantine_empty", "price_as_recomputed", "stake_per_share_never_falls"),
+    "nominators_understood",
+}
 """Checks of what is remarkable, and need not be wrong."""
 
 

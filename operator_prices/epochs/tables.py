@@ -96,7 +96,82 @@ OPERATORS_METADATA = Table(
     key=("operator_id",),
 )
 
+NOMINATOR_EPOCHS = Table(
+    name="nominator_epochs",
+    columns=pl.Schema(
+        {
+            "epoch": pl.UInt32(),
+            "end_hash": pl.String(),
+            "listed": pl.Boolean(),
+            "complete": pl.Boolean(),
+            "head_domain_number": pl.UInt32(),
+            "source": pl.String(),
+        }
+    ),
+    key=("epoch",),
+    sources=("legacy", "chain"),
+)
+
+RAW_NOMINATORS = Table(
+    name="raw_nominators",
+    columns=pl.Schema(
+        {
+            "epoch": pl.UInt32(),
+            "operator_id": pl.UInt64(),
+            "nominator": pl.String(),
+            "shares_raw": AMOUNT,
+            "storage_fee_deposit_raw": AMOUNT,
+            "pending_epoch": pl.UInt32(),
+            "pending_raw": AMOUNT,
+            "pending_storage_fee_raw": AMOUNT,
+            "unlocking": pl.String(),
+            "withdrawing_epoch": pl.UInt32(),
+            "withdrawing_block": pl.UInt32(),
+            "withdrawing_shares_raw": AMOUNT,
+            "withdrawing_storage_fee_raw": AMOUNT,
+            "on_hold_raw": AMOUNT,
+            "pending_price_perq": pl.UInt64(),
+            "withdrawing_price_perq": pl.UInt64(),
+            "source": pl.String(),
+        }
+    ),
+    key=("epoch", "operator_id", "nominator"),
+    sources=("legacy", "chain"),
+)
+
+NOMINATOR_POSITIONS = Table(
+    name="nominator_positions",
+    columns=pl.Schema(
+        {
+            "operator_id": pl.UInt64(),
+            "nominator": pl.String(),
+            "epoch": pl.UInt32(),
+            "ended": pl.Boolean(),
+            "shares_raw": AMOUNT,
+            "pending_raw": AMOUNT,
+            "withdrawing_shares_raw": AMOUNT,
+            "unlocking_raw": AMOUNT,
+            "unlocking": pl.String(),
+            "storage_fee_deposit_raw": AMOUNT,
+            "on_hold_raw": AMOUNT,
+            "deposited_raw": AMOUNT,
+            "deposited_storage_fee_raw": AMOUNT,
+            "tax_raw": AMOUNT,
+            "tax_storage_fee_raw": AMOUNT,
+            "withdrawn_shares_raw": AMOUNT,
+            "released_raw": AMOUNT,
+            "released_storage_fee_raw": AMOUNT,
+            "source": pl.String(),
+        }
+    ),
+    key=("operator_id", "nominator", "epoch"),
+    sources=("legacy", "chain"),
+)
+
 TABLES = {
     table.name: table
-    for table in (EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, OPERATORS_METADATA)
+    for table in (
+        *(EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, OPERATORS_METADATA),
+        *(NOMINATOR_EPOCHS, RAW_NOMINATORS, NOMINATOR_POSITIONS),
+    )
 }

@@ -115,7 +115,8 @@ def backfill_missing(settings: Settings, *, progress: Progress) -> Backfilled:
     if completed is None:
         return Backfilled()
     with store.connect(str(settings.database_url)) as connection:
-        behind = store.windows_behind(connection, completed)
+        follows = settings.nominators == "on"
+        behind = store.windows_behind(connection, completed, nominators=follows)
     _require_had(settings, behind, reach)
     return _run(settings, behind, (0, completed), progress)
 

@@ -11,8 +11,14 @@ from operator_prices.store.database import (
     revive,
 )
 from operator_prices.store.epochs import blocks, doubt, keep_counts, keep_epochs, uncounted
+from operator_prices.store.nominators import (
+    keep_nominators,
+    lacking_nominators,
+    nominators_before,
+)
 from operator_prices.store.offenders import offenders
 from operator_prices.store.operators import merge_operators, name_operator
+from operator_prices.store.positions import refresh_positions
 from operator_prices.store.progress import (
     Summary,
     all_lacking,
@@ -38,16 +44,20 @@ __all__ = [
     "incomplete",
     "keep_counts",
     "keep_epochs",
+    "keep_nominators",
     "lacking",
+    "lacking_nominators",
     "last_epoch",
     "long_work",
     "merge_operators",
     "name_operator",
+    "nominators_before",
     "note_head",
     "offenders",
     "pinned_chain",
     "read",
     "refresh_analytics",
+    "refresh_positions",
     "refuse_hidden",
     "refuse_other_chain",
     "revive",

@@ -6,6 +6,7 @@ import polars as pl
 from psycopg import Connection, Cursor, sql
 from psycopg.types.json import Jsonb
 
+from operator_prices.epochs.nominators import QUARANTINED
 from operator_prices.epochs.tables import EPOCHS
 from operator_prices.store.database import long_work, refuse_other_chain
 from operator_prices.store.rows import apply, insert, stage
@@ -16,6 +17,12 @@ FORGET_REPLACED = sql.SQL(
     " AND (old.end_block, lower(old.end_hash)) <> (new.end_block, lower(new.end_hash))"
     " RETURNING operator_id"
 )
+
+FORGET_NOMINATOR_EPOCHS = """
+DELETE FROM nominator_epochs AS known USING incoming AS new
+  WHERE known.epoch = new.epoch AND known.source = 'chain'
+    AND lower(known.end_hash) <> lower(new.end_hash)
+"""
 
 FORGET_SKIPPED = sql.SQL(
     "DELETE FROM {table} USING epochs AS old WHERE {table}.epoch = old.epoch"
@@ -79,8 +86,9 @@ def keep_epochs(
         _forget_what_left(cursor, list(skipped["epoch"]))
         changed = apply(cursor, EPOCHS, frame)
         cursor.execute(
-            "DELETE FROM quarantine WHERE source = 'chain' AND epoch = ANY (%s)",
-            [list({*frame["epoch"], *quarantined["epoch"], *skipped["epoch"]})],
+            "DELETE FROM quarantine WHERE source = 'chain' AND epoch = ANY (%s)"
+            " AND item <> ALL (%s)",
+            [list({*frame["epoch"], *quarantined["epoch"], *skipped["epoch"]}), list(QUARANTINED)],
         )
         insert(cursor, "quarantine", quarantined.drop("operator_id"), source="chain")
         insert(cursor, "skipped_epochs", skipped, reason="one block moved the index past it")
@@ -90,11 +98,17 @@ def keep_epochs(
 def _forget_what_left(cursor: Cursor, skipped: Sequence[int]) -> None:
     """Delete what blocks have told that are not the chain's any more, by what is incoming now."""
     forgotten: list[int] = []
+    for name in ("raw_nominators", "nominator_positions"):
+        table = sql.Identifier(name)
+        cursor.execute(FORGET_REPLACED.format(table=table))
+        cursor.execute(FORGET_SKIPPED.format(table=table), [skipped])
     for name in ("operator_share_prices", "operator_shares"):
         table = sql.Identifier(name)
         rows = cursor.execute(FORGET_REPLACED.format(table=table)).fetchall()
         rows += cursor.execute(FORGET_SKIPPED.format(table=table), [skipped]).fetchall()
         forgotten += {operator for (operator,) in rows}
+    cursor.execute("DELETE FROM nominator_epochs WHERE epoch = ANY (%s)", [skipped])
+    cursor.execute(FORGET_NOMINATOR_EPOCHS)
     cursor.execute("DELETE FROM epochs WHERE source = 'chain' AND epoch = ANY (%s)", [skipped])
     if forgotten:
         cursor.execute(FORGET_OPERATORS, [forgotten])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from psycopg import Connection, sql
 
 from operator_prices.epochs.windows import EpochWindow
+from operator_prices.store.nominators import all_lacking_nominators
 
 
 def lacking(connection: Connection, window: EpochWindow, until: int) -> list[int]:
@@ -29,19 +30,28 @@ def _lacking(connection: Connection, first: int, last: int) -> list[int]:
     return [epoch for (epoch,) in rows]
 
 
-def windows_behind(connection: Connection, until: int) -> list[EpochWindow]:
-    """The windows up to epoch `until` that lack epochs, or whose epochs lack their analytics."""
+def windows_behind(
+    connection: Connection, until: int, *, nominators: bool = False
+) -> list[EpochWindow]:
+    """The windows up to epoch `until` that lack epochs, or whose epochs lack their analytics.
+
+    With `nominators` those, too, in which nominators of epochs were not read whole.
+    """
     unfinished = connection.execute(
         "SELECT epoch FROM epochs LEFT JOIN epoch_analytics USING (epoch)"
         " WHERE epoch_analytics.epoch IS NULL AND epoch <= %s",
         [until],
     )
     epochs = {epoch for (epoch,) in unfinished} | set(all_lacking(connection, until))
+    if nominators:
+        epochs |= set(all_lacking_nominators(connection, until))
     return sorted({EpochWindow.containing(epoch) for epoch in epochs})
 
 
-def unserved(connection: Connection, until: int) -> list[int]:
+def unserved(connection: Connection, until: int, *, nominators: bool = False) -> list[int]:
     """The epochs up to `until` that were never read from the chain, or have no analytics yet.
+
+    With `nominators` those, too, whose nominators were never read.
 
     What is stored but in part in quarantine is not among them: reading it again at once would not
     help.
@@ -49,9 +59,11 @@ def unserved(connection: Connection, until: int) -> list[int]:
     rows = connection.execute(
         "SELECT wanted FROM generate_series(0::bigint, %s::bigint) AS wanted"
         " WHERE NOT EXISTS (SELECT FROM epochs JOIN epoch_analytics USING (epoch)"
-        "   WHERE epoch = wanted AND source = 'chain')"
+        "   WHERE epoch = wanted AND source = 'chain' AND (NOT %s OR EXISTS ("
+        "     SELECT FROM nominator_epochs AS known"
+        "     WHERE known.epoch = wanted AND known.source = 'chain')))"
         " AND NOT EXISTS (SELECT FROM skipped_epochs WHERE epoch = wanted) ORDER BY wanted",
-        [until],
+        [until, nominators],
     )
     return [epoch for (epoch,) in rows]
 

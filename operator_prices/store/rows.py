@@ -50,6 +50,13 @@ def read(connection: Connection, table: Table, window: EpochWindow) -> pl.DataFr
     return pl.read_csv(rows, has_header=False, schema=table.columns, raise_if_empty=False)
 
 
+def rows_of(cursor: Cursor, query: sql.Composable, table: Table) -> pl.DataFrame:
+    """What a query of the columns of `table` finds."""
+    with cursor.copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)) as copy:
+        rows = BytesIO(b"".join(copy))
+    return pl.read_csv(rows, has_header=False, schema=table.columns, raise_if_empty=False)
+
+
 def write(connection: Connection, table: Table, frame: pl.DataFrame) -> int:
     """Make the rows of `table` say what `frame` says; return how many rows that changed.
 

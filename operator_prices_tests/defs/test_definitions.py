@@ -15,9 +15,14 @@ from operator_prices.settings import PROJECT
 GRAPH = {
     "legacy_epochs": ((), "raw"),
     "raw_epochs": ((), "raw"),
+    "raw_nominators": (("legacy_epochs", "raw_epochs"), "raw"),
     "operator_share_prices": (("legacy_epochs", "raw_epochs"), "parsed"),
     "operator_shares": (("legacy_epochs", "raw_epochs"), "parsed"),
     "operators_metadata": (("legacy_epochs", "raw_epochs"), "parsed"),
+    "nominator_positions": (
+        ("operator_share_prices", "operator_shares", "operators_metadata", "raw_nominators"),
+        "parsed",
+    ),
     "comprehensive_analytics": (
         ("operator_share_prices", "operator_shares", "raw_epochs"),
         "serving",
@@ -38,6 +43,10 @@ CHECKS = {
         *("shares_at_most_stake", "shares_as_in_raw", "stake_per_share_never_falls"),
     },
     "operators_metadata": {"metadata_complete"},
+    "raw_nominators": {"nominators_understood", "nominators_as_listed"},
+    "nominator_positions": {
+        *("shares_add_up", "storage_fees_add_up", "values_within_stake", "pending_has_no_price"),
+    },
     "comprehensive_analytics": {"rows_as_epochs", "up_to_date"},
 }
 

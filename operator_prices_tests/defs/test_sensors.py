@@ -14,6 +14,7 @@ from operator_prices.defs.sensors import (
     wanted,
 )
 from operator_prices.epochs.windows import EpochWindow
+from operator_prices.settings import Settings
 from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
 
 FIRST, SECOND, THIRD = EpochWindow(0), EpochWindow(100), EpochWindow(200)
@@ -71,7 +72,8 @@ def tick(
     chain: HeadOnly, database: psycopg.Connection, instance: dg.DagsterInstance
 ) -> dg.SensorResult | dg.SkipReason:
     context = dg.build_sensor_context(
-        instance=instance, resources={"chain": chain, "database": database}
+        instance=instance,
+        resources={"chain": chain, "database": database, "options": Settings()},
     )
     result = completed_epochs(context)
     assert isinstance(result, dg.SensorResult | dg.SkipReason)

@@ -12,12 +12,19 @@ from operator_prices.ingest import Ingested, ingest
 FIRST = EpochWindow(0)
 
 
-def fill(chain: Chain, database: psycopg.Connection, window: EpochWindow = FIRST) -> Ingested:
+def fill(
+    chain: Chain,
+    database: psycopg.Connection,
+    window: EpochWindow = FIRST,
+    *,
+    nominators: bool = False,
+) -> Ingested:
     """Read a window and bring all tables up to date, without Dagster."""
-    done = ingest(chain, database, window)
+    done = ingest(chain, database, window, nominators=nominators)
     raw = store.read(database, EPOCHS, window)
     store.write(database, OPERATOR_SHARE_PRICES, normalized.operator_share_prices(raw))
     store.write(database, OPERATOR_SHARES, normalized.operator_shares(raw))
     store.merge_operators(database, normalized.operators_metadata(raw))
     store.refresh_analytics(database, window)
+    store.refresh_positions(database, window)
     return done

@@ -21,9 +21,11 @@ class HeadOnly:
     def reach(self) -> Reach:
         raise AssertionError
 
-    def read_each(self, pieces: Iterable[Iterable[int]]) -> Generator[EpochStates, None, None]:
+    def read_each(
+        self, pieces: Iterable[Iterable[int]], nominators: object = None
+    ) -> Generator[EpochStates, None, None]:
         for piece in pieces:
-            raise AssertionError(piece)
+            raise AssertionError(piece, nominators)
         yield EpochStates.empty()
 
     def count(self, block_hash: str, maps: Mapping[str, str]) -> dict[str, int]:
@@ -44,6 +46,9 @@ def served(database: psycopg.Connection, epochs: range) -> None:
             "INSERT INTO epochs (epoch, end_block, end_hash, timestamp, data, source, complete)"
             " VALUES (%s, %s, '0x', 1, '{}', 'chain', true)",
             [epoch, epoch],
+        )
+        database.execute(
+            "INSERT INTO nominator_epochs VALUES (%s, '0x', false, true, 'chain')", [epoch]
         )
         database.execute(
             "INSERT INTO epoch_analytics (epoch, end_block, timestamp) VALUES (%s, %s, 1)",

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from operator_prices.amounts import ONE
-from operator_prices.chain import Chain, EpochStates, Head, Reach
+from operator_prices.chain import Before, Chain, EpochStates, Head, Reach
 from operator_prices.definitions import defs
 from operator_prices.defs.jobs import ingest_epochs
 from operator_prices.defs.partitions import begin_windows
@@ -58,8 +58,10 @@ class Lying:
     def reach(self) -> Reach:
         return self._honest.reach()
 
-    def read_each(self, pieces: Iterable[Iterable[int]]) -> Generator[EpochStates, None, None]:
-        with closing(self._honest.read_each(pieces)) as read:
+    def read_each(
+        self, pieces: Iterable[Iterable[int]], nominators: Before | None = None
+    ) -> Generator[EpochStates, None, None]:
+        with closing(self._honest.read_each(pieces, nominators)) as read:
             for states in read:
                 yield self.change(states)
 

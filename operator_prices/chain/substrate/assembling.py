@@ -1,7 +1,8 @@
 """From the raw storage values of end and transition blocks to the frames that cross the port."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 
 import polars as pl
 from scalecodec.utils.ss58 import ss58_encode
@@ -18,6 +19,7 @@ from operator_prices.chain.port import (
 )
 from operator_prices.chain.substrate import keys
 from operator_prices.chain.substrate.decode import decode, entries
+from operator_prices.chain.substrate.following import Followed
 from operator_prices.chain.substrate.layout import Unsigned
 from operator_prices.chain.substrate.runtimes import Runtimes
 from operator_prices.chain.substrate.storage import (
@@ -65,6 +67,7 @@ def assemble(
     runtimes: Runtimes,
 ) -> EpochStates:
     """Decode all values at once, item by item; what does not fit goes to `quarantined`."""
+    empty = EpochStates.empty()
     reading = _Reading(operators, domain_id, runtimes)
     ends = [(boundary.epoch, boundary.end) for boundary in boundaries]
     transitions = [(boundary.epoch, boundary.transition) for boundary in boundaries]
@@ -76,7 +79,8 @@ def assemble(
     owners = reading.owners(ends)
     prices = reading.prices(transitions, presence)
 
-    return EpochStates(
+    return replace(
+        empty,
         epochs=conform(
             _blocks(boundaries)
             .join(end_facts, on="epoch", how="left")
@@ -94,6 +98,23 @@ def assemble(
             schema=SKIPPED,
             orient="row",
         ),
+    )
+
+
+def with_nominators(
+    states: EpochStates, followed: Followed, values: Values, ss58_prefix: int | None
+) -> EpochStates:
+    """The same states with what was found of nominators, and the addresses of their accounts."""
+    accounts = followed.nominators.select(pl.col("nominator").unique(maintain_order=True))
+    address = partial(_address, prefix=ss58_prefix)
+    return replace(
+        states,
+        nominators=followed.nominators,
+        nominator_epochs=followed.epochs,
+        addresses=accounts.with_columns(
+            address=pl.col("nominator").map_elements(address, return_dtype=pl.String)
+        ),
+        nominators_quarantined=_stacked(values.misfits, QUARANTINED),
     )
 
 

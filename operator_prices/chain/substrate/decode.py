@@ -3,6 +3,8 @@
 import polars as pl
 
 from operator_prices.chain.substrate.layout import (
+    NONE,
+    SOME,
     Enum,
     Layout,
     Octets,
@@ -11,6 +13,7 @@ from operator_prices.chain.substrate.layout import (
     Struct,
     Unsigned,
     fixed_size,
+    optional,
 )
 
 FITS = "fits"
@@ -35,7 +38,8 @@ def decode(layout: Layout, raw: pl.Series) -> pl.DataFrame:
 
     Unsigned integers keep their width, arrays of bytes come as `0x` text, an enum as the name of
     its variant, a sequence as the Binary of its entries (`entries` takes it apart) beside its
-    `<name> count`. A layout without field names yields one column, `value`. Where `fits` is false
+    `<name> count`. The contents of an `Option` are columns of their own, null where there are none.
+    A layout without field names yields one column, `value`. Where `fits` is false
     the fields mean nothing.
     """
     cursor = _Cursor(pl.DataFrame({_RAW: raw.cast(pl.Binary)}))
@@ -112,6 +116,9 @@ class _Cursor:
         self._fixed, self._moving = 0, True
 
     def _enum(self, layout: Enum, name: str) -> None:
+        if (body := optional(layout)) is not None and fixed_size(body) is not None:
+            self._option(layout, body, name)
+            return
         indices = [index for index, _, _ in layout.variants]
         sizes = [fixed_size(body) for _, _, body in layout.variants]
         index = self._unsigned(1)
@@ -121,6 +128,26 @@ class _Cursor:
             index.replace_strict(indices, names, default=None, return_dtype=pl.String),
         )
         self._move(1 + index.replace_strict(indices, sizes, default=None, return_dtype=pl.Int64))
+
+    def _option(self, layout: Enum, body: Layout, name: str) -> None:
+        """Null where there is nothing; a first byte that names no variant is a misfit."""
+        indices = {variant: index for index, variant, _ in layout.variants}
+        index = self._unsigned(1)
+        known = [indices[NONE], indices[SOME]]
+        self._keep(
+            name, index.replace_strict(known, [NONE, SOME], default=None, return_dtype=pl.String)
+        )
+        self._fixed += 1
+        start, moving, before = self._fixed, self._moving, len(self.columns)
+        self.take(body, name)
+        self._fixed, self._moving = start, moving
+        there = pl.col(name) == SOME
+        contents = self.columns[before:]
+        self.frame = self.frame.with_columns(
+            pl.when(there).then(pl.col(column)).alias(column) for column in contents
+        )
+        size = fixed_size(body)
+        self._move(pl.when(there).then(size).when(pl.col(name) == NONE).then(0))
 
     def _sequence(self, entry: Layout, name: str) -> None:
         """A compact length holds its own width in its two lowest bits."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from operator_prices.chain.errors import NodeBehindError
 from operator_prices.chain.substrate import keys, storage
+from operator_prices.chain.substrate.asking import Asked
 from operator_prices.chain.substrate.boundaries import (
     LEDGER_REACH,
     Candidate,
@@ -38,6 +39,8 @@ class Finder:
     node: Node
     tip: Tip
     domain_id: int
+    asked: Asked | None = None
+    """What is to be read of nominators along with the blocks, if they are followed."""
 
     @property
     def operators(self) -> range:
@@ -111,7 +114,12 @@ class Finder:
                 plausible.append((candidate.expected_index - 1, transition))
                 self._learn_parent(transition)
         at_end = storage.end_keys(self.operators, self.domain_id)
-        ends = self.node.states([(state.block - 1, at_end) for _, state in plausible])
+        ends = self.node.states(
+            [
+                (state.block - 1, [*at_end, *(self.asked.at_end(state) if self.asked else ())])
+                for _, state in plausible
+            ]
+        )
         return [
             Boundary(epoch, self._executed(end), self._executed(transition))
             for (epoch, transition), end in zip(plausible, ends, strict=True)
@@ -119,7 +127,10 @@ class Finder:
         ]
 
     def _transition_keys(self, candidate: Candidate) -> list[str]:
-        return storage.transition_keys(self.operators, self.domain_id, candidate.expected_index - 1)
+        return [
+            *storage.transition_keys(self.operators, self.domain_id, candidate.expected_index - 1),
+            *(self.asked.at_transition() if self.asked else ()),
+        ]
 
     def _learn_parent(self, state: State) -> None:
         self.node.learn_hash(state.block - 1, str(state.values[storage.PARENT_HASH]))

@@ -49,6 +49,9 @@ class Opaque:
 
 Layout = Unsigned | Octets | Struct | Enum | Sequence | Opaque
 
+NONE, SOME = "None", "Some"
+"""The variants of an `Option`."""
+
 _PRIMITIVES = {
     "u8": Unsigned(1),
     "u16": Unsigned(2),
@@ -113,6 +116,30 @@ def fixed_size(layout: Layout) -> int | None:
             known = [size for size in sizes if size is not None]
             return sum(known) if len(known) == len(sizes) else None
     return None
+
+
+def optional(layout: Enum) -> Layout | None:
+    """What an `Option` may hold; None for any other enum."""
+    bodies = {name: body for _, name, body in layout.variants}
+    return bodies[SOME] if bodies.keys() == {NONE, SOME} and bodies[NONE] == Struct(()) else None
+
+
+def names(layout: Layout, of: str = "") -> set[str]:
+    """What the fields of a value are called when it is decoded, those inside of others included.
+
+    >>> sorted(names(Struct((("known", Struct((("shares", Unsigned(16)),))),))))
+    ['known', 'known.shares']
+    """
+    if isinstance(layout, Enum):
+        body = optional(layout)
+        return names(body, of) if body is not None else set()
+    if not isinstance(layout, Struct):
+        return set()
+    found = set()
+    for name, member in layout.fields:
+        field = f"{of}.{name}" if of else name
+        found |= {field} | names(member, field)
+    return found
 
 
 def to_json(layout: Layout) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The `Chain` of production: an archive node, read in two requests an epoch."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -14,7 +15,7 @@ from operator_prices.chain.errors import (
     NotASubstrateNodeError,
     RefusedError,
 )
-from operator_prices.chain.port import EpochStates, Head, Reach
+from operator_prices.chain.port import Before, EpochStates, Head, Listing, Nominators, Reach
 from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.substrate import ahead, assembling, keys, spans
 from operator_prices.chain.substrate.boundaries import BEFORE_THE_DOMAIN
@@ -28,11 +29,22 @@ NOT_WHOLE = (ArchiveNeededError, NodeBehindError, NotASubstrateNodeError, Refuse
 """Errors after which another endpoint may know better."""
 
 Result = TypeVar("Result")
-Wanted = tuple[Tip | None, Sequence[int]]
-"""Epochs to read, and what was read of the best block if that is not long ago."""
+Spans = Sequence[spans.Span]
 
-Branch = ahead.Branch[tuple[Tip | None, EpochStates]]
-Reading = ahead.Ahead[Wanted, tuple[Tip | None, EpochStates]]
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Epochs to read."""
+
+    tip: Tip | None
+    """What was read of the best block if that is not long ago."""
+    epochs: Sequence[int]
+    before: Nominators | Listing | None
+    """What is known of nominators before them by now; none where they are not read."""
+
+
+Branch = ahead.Branch[tuple[Tip | None, Spans]]
+Reading = ahead.Ahead[Piece, tuple[Tip | None, Spans]]
 
 
 class SubstrateChain:
@@ -96,25 +108,30 @@ class SubstrateChain:
         """How far back the node goes; an archive node has all epochs."""
         return self._anywhere(lambda: self._node.reach(self._tip()))
 
-    def read(self, epochs: Iterable[int]) -> EpochStates:
+    def read(
+        self, epochs: Iterable[int], nominators: Nominators | Listing | None = None
+    ) -> EpochStates:
         """Read completed epochs, each from its end block and its transition block.
 
         Errors are `ChainError`; an epoch whose transition is not deep enough is a `ValueError`.
         """
-        read = [self._anywhere(partial(self._read_here, span)) for span in spans.cut(epochs)]
-        return assembling.concat(read)
+        piece = Piece(None, list(epochs), nominators)
+        return self._anywhere(lambda: self._followed(self._read_here(piece), nominators))
 
-    def read_each(self, pieces: Iterable[Iterable[int]]) -> Generator[EpochStates, None, None]:
+    def read_each(
+        self, pieces: Iterable[Iterable[int]], nominators: Before | None = None
+    ) -> Generator[EpochStates, None, None]:
         """Read completed epochs piece by piece as `read` does, while the next pieces are read, too.
 
         `pieces` is asked for the next ones some pieces ahead. What fails ahead of its turn is read
         again in its turn, and then raises what `read` does.
         """
         with ahead.reading(self._read_beside) as reading:
-            wanted = ((self._recent_tip(), list(epochs)) for epochs in pieces)
-            for (_, epochs), branch in reading.each(wanted, self._node.beside):
+            wanted = (self._piece(list(epochs), nominators) for epochs in pieces)
+            for piece, branch in reading.each(wanted, self._node.beside):
                 begun = monotonic()
-                states = self._anywhere(partial(self._taken, epochs, branch, reading))
+                before = nominators(piece.epochs[0]) if nominators and piece.epochs else None
+                states = self._anywhere(partial(self._taken, piece, before, branch, reading))
                 self._waited_ahead += monotonic() - begun
                 yield states
 
@@ -154,23 +171,34 @@ class SubstrateChain:
         tip = self._tip_seen
         return tip if tip and monotonic() - tip.looked_at < TIP_SECONDS else None
 
-    def _read_here(self, epochs: Sequence[int]) -> EpochStates:
-        return self._read_span(self._node, self._tip(), epochs)
+    def _piece(self, epochs: Sequence[int], nominators: Before | None) -> Piece:
+        before = nominators(epochs[0]) if nominators and epochs else None
+        return Piece(self._recent_tip(), epochs, before)
 
-    def _read_beside(self, node: Node, wanted: Wanted) -> tuple[Tip | None, EpochStates]:
+    def _read_here(self, piece: Piece) -> Spans:
+        return [self._read_span(self._node, self._tip(), piece, one) for one in _cut(piece)]
+
+    def _read_beside(self, node: Node, piece: Piece) -> tuple[Tip | None, Spans]:
         """What another thread does: it uses nothing of ours but what never changes."""
-        tip, epochs = wanted
-        if not epochs:
-            return tip, EpochStates.empty()
-        tip = tip or node.tip(self._depth)
-        read = [self._read_span(node, tip, span) for span in spans.cut(epochs)]
-        return tip, assembling.concat(read)
+        if not piece.epochs:
+            return piece.tip, []
+        tip = piece.tip or node.tip(self._depth)
+        return tip, [self._read_span(node, tip, piece, one) for one in _cut(piece)]
 
-    def _read_span(self, node: Node, tip: Tip, epochs: Sequence[int]) -> EpochStates:
+    def _read_span(self, node: Node, tip: Tip, piece: Piece, epochs: Sequence[int]) -> spans.Span:
         spans.require_grown(node, tip, self._promised)
-        return spans.read(node, tip, self._domain_id, epochs)
+        return spans.read(node, tip, self._domain_id, epochs, piece.before)
 
-    def _taken(self, epochs: Sequence[int], branch: Branch, reading: Reading) -> EpochStates:
+    def _followed(self, read: Spans, before: Nominators | Listing | None) -> EpochStates:
+        return assembling.concat(spans.follow(self._node, read, before))
+
+    def _taken(
+        self,
+        piece: Piece,
+        before: Nominators | Listing | None,
+        branch: Branch,
+        reading: Reading,
+    ) -> EpochStates:
         """What was read beside, or what is read now if that failed before or is not up to date.
 
         Nobody reads ahead any more when this fails: another endpoint may be turned to.
@@ -178,13 +206,16 @@ class SubstrateChain:
         try:
             if branch.failed or branch.node.forgotten < self._node.forgotten:
                 branch.call_off()
-                read = [self._read_here(span) for span in spans.cut(epochs)]
-                return assembling.concat(read)
-            tip, states = branch.read.result()
+                return self._followed(self._read_here(piece), before)
+            tip, read = branch.read.result()
+            self._node.learn(branch.node)
+            self._tip_seen = tip
+            return self._followed(read, before)
         except BaseException:
             branch.call_off()
             reading.call_off()
             raise
-        self._node.learn(branch.node)
-        self._tip_seen = tip
-        return states
+
+
+def _cut(piece: Piece) -> Iterator[list[int]]:
+    return spans.cut(piece.epochs)

@@ -34,7 +34,7 @@ UNREADABLE = (
 )
 """What `scalecodec` raises for bytes that are not a value of the type."""
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 """Grows when what is kept on disk changes its shape."""
 
 READ: Mapping[str, tuple[str, ...]] = {
@@ -50,6 +50,9 @@ READ: Mapping[str, tuple[str, ...]] = {
         "ConsensusBlockHash",
         "AccumulatedTreasuryFunds",
         "DomainChainRewards",
+        "Deposits",
+        "Withdrawals",
+        "DepositOnHold",
     ),
 }
 """The storage items that are read, by pallet."""

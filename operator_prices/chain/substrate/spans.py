@@ -1,14 +1,17 @@
 """Spans of epochs, each read as a whole from a node with one look at the ledger."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from operator_prices.chain.errors import ArchiveNeededError, NodeBehindError
-from operator_prices.chain.port import EpochStates, Reach
-from operator_prices.chain.substrate import assembling
+from operator_prices.chain.port import EpochStates, Listing, Nominators, Reach
+from operator_prices.chain.substrate import assembling, following
+from operator_prices.chain.substrate.asking import Asked
 from operator_prices.chain.substrate.finding import Finder
 from operator_prices.chain.substrate.node import Node
 from operator_prices.chain.substrate.storage import Boundary, State
 from operator_prices.chain.substrate.tip import Tip
+from operator_prices.chain.substrate.values import Values
 
 SPAN = 100
 """Epochs read at a time: what is in memory does not grow with what is asked for."""
@@ -26,17 +29,60 @@ def cut(epochs: Iterable[int]) -> Iterator[list[int]]:
         yield span
 
 
-def read(node: Node, tip: Tip, domain_id: int, epochs: Sequence[int]) -> EpochStates:
-    """Read at most `SPAN` epochs that lie close together."""
-    finder = Finder(node, tip, domain_id)
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What was read of some epochs, and the blocks that close them with what came along."""
+
+    states: EpochStates
+    boundaries: Sequence[Boundary]
+    asked: Asked | None
+
+
+def read(
+    node: Node,
+    tip: Tip,
+    domain_id: int,
+    epochs: Sequence[int],
+    before: Nominators | Listing | None = None,
+) -> Span:
+    """Read at most `SPAN` epochs that lie close together.
+
+    With `before` what is read of nominators comes along; `follow` makes something of it.
+    """
+    operators = range(tip.next_operator_id)
+    asked = None if before is None else Asked(before, operators, domain_id)
+    finder = Finder(node, tip, domain_id, asked)
     found, skipped = _found(finder, epochs)
-    return assembling.assemble(
+    states = assembling.assemble(
         found,
         skipped=skipped,
-        operators=finder.operators,
+        operators=operators,
         domain_id=domain_id,
         runtimes=node.runtimes,
     )
+    return Span(states, found, asked)
+
+
+def follow(
+    node: Node, spans: Iterable[Span], before: Nominators | Listing | None
+) -> Iterator[EpochStates]:
+    """The states of spans that follow upon each other, with what nominators have at their ends."""
+    for span in spans:
+        if before is None or span.asked is None or not span.boundaries:
+            yield span.states
+            continue
+        values = Values(node.runtimes)
+        followed = following.follow(
+            node,
+            values,
+            span.asked,
+            boundaries=span.boundaries,
+            operators=span.states.operators,
+            before=before,
+        )
+        prefix = node.runtimes.known(span.boundaries[-1].end.spec_version).ss58_prefix
+        yield assembling.with_nominators(span.states, followed, values, prefix)
+        before = followed.after
 
 
 def require_grown(node: Node, tip: Tip, promised: int) -> None:

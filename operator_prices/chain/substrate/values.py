@@ -6,7 +6,7 @@ import polars as pl
 
 from operator_prices.chain.port import AMOUNT
 from operator_prices.chain.substrate.decode import FITS, decode, octets
-from operator_prices.chain.substrate.layout import Layout, Struct, Unsigned, fixed_size
+from operator_prices.chain.substrate.layout import Layout, Struct, Unsigned, fixed_size, names
 from operator_prices.chain.substrate.layout import Sequence as SequenceLayout
 from operator_prices.chain.substrate.runtimes import UNREADABLE, Runtime, Runtimes
 from operator_prices.chain.substrate.storage import FOUND, State
@@ -46,6 +46,24 @@ SHAPES: Mapping[str, Mapping[str, pl.DataType]] = {
         "total_storage_fee_deposit": AMOUNT,
     },
     "OperatorIdOwner": {"value": pl.String()},
+    "Deposits": {
+        "known.shares": AMOUNT,
+        "known.storage_fee_deposit": AMOUNT,
+        "pending": pl.String(),
+        "pending.effective_domain_epoch.1": pl.UInt32(),
+        "pending.amount": AMOUNT,
+        "pending.storage_fee_deposit": AMOUNT,
+    },
+    "Withdrawals": {
+        "withdrawals": pl.Binary(),
+        "withdrawals count": pl.Int64(),
+        "withdrawal_in_shares": pl.String(),
+        "withdrawal_in_shares.domain_epoch.1": pl.UInt32(),
+        "withdrawal_in_shares.unlock_at_confirmed_domain_block_number": pl.UInt32(),
+        "withdrawal_in_shares.shares": AMOUNT,
+        "withdrawal_in_shares.storage_fee_refund": AMOUNT,
+    },
+    "DepositOnHold": {"value": AMOUNT},
     "OperatorEpochSharePrice": {"value": pl.UInt64()},
     "Now": {"value": pl.UInt64()},
     "AccumulatedTreasuryFunds": {"value": AMOUNT},
@@ -59,8 +77,16 @@ COLLECTIONS: Mapping[str, Layout] = {
     "current_operators": _AMOUNT_BY_OPERATOR,
     "current_epoch_rewards": _AMOUNT_BY_OPERATOR,
     "next_operators": Unsigned(8),
+    "withdrawals": Struct(
+        (
+            ("unlock_at_confirmed_domain_block_number", Unsigned(4)),
+            ("amount_to_unlock", Unsigned(16)),
+            ("storage_fee_refund", Unsigned(16)),
+        )
+    ),
 }
-"""The entries of the collections of a staking summary, as they must be to be taken apart."""
+"""The entries of collections in a staking summary and in `Withdrawals`, as they must be to be taken
+apart."""
 
 
 class Values:
@@ -138,13 +164,14 @@ def _lacking(item: str, layout: Layout | None) -> list[str]:
         return [f"storage item {item}"]
     if not isinstance(layout, Struct):
         return []
-    there = {name for name, _ in layout.fields}
+    there = names(layout)
     needed = {name.removesuffix(" count") for name in SHAPES[item]} - OPTIONAL_FIELDS
-    known = COLLECTIONS if item == "DomainStakingSummary" else {}
     changed = {
         name
         for name, member in layout.fields
-        if name in known and member != SequenceLayout(known[name])
+        if name in SHAPES[item]
+        and name in COLLECTIONS
+        and member != SequenceLayout(COLLECTIONS[name])
     }
     return [
         *(f"field {item}.{name}" for name in sorted(needed - there)),
@@ -168,7 +195,7 @@ def _slow(item: str, raw: str, runtime: Runtime | None) -> dict[str, object]:
     value = runtime.decode_slowly(item, data)
     layout = runtime.items[item].layout
     if not isinstance(layout, Struct) or any(
-        isinstance(member, SequenceLayout) for _, member in layout.fields
+        isinstance(member, SequenceLayout) or names(member) for _, member in layout.fields
     ):
         raise ValueError(f"{len(data)} bytes do not fit a layout of {fixed_size(layout)}")
     return {name: _flat(value[name]) for name, _ in layout.fields}

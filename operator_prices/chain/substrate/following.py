@@ -1,0 +1,367 @@
+"""Follow what nominators have from epoch to epoch, reading only what may have changed.
+
+Nothing is concluded from events or from what is usual: what is believed of all nominators of an
+operator is held against what its own entry says of them together, and where the two differ its
+accounts are read, and listed if that does not explain it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from operator_prices.chain.entries import NOTHING, Entry, Pair, Prices, entries_of, frame
+from operator_prices.chain.port import (
+    NOMINATOR_EPOCHS,
+    TOTALS,
+    Listing,
+    Nominators,
+)
+from operator_prices.chain.substrate import keys, listing
+from operator_prices.chain.substrate.asking import Asked
+from operator_prices.chain.substrate.histories import BEFORE, Histories, Rest, Totals, totals_of
+from operator_prices.chain.substrate.node import PAGE, Node
+from operator_prices.chain.substrate.stakes import ITEMS, Decoder, keys_of, pools
+from operator_prices.chain.substrate.storage import Boundary, State
+from operator_prices.chain.substrate.values import Values
+
+LISTED_EVERY = 1000
+"""Epochs after which all keys are listed, to see whether anything was missed."""
+
+PAIRS_A_REQUEST = 10_000
+"""Accounts whose three keys are asked for in one request, which has 15 MB at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What has changed, and what all nominators have at the last epoch."""
+
+    nominators: pl.DataFrame
+    epochs: pl.DataFrame
+    after: Nominators
+
+
+def follow(
+    node: Node,
+    values: Values,
+    asked: Asked,
+    *,
+    boundaries: Sequence[Boundary],
+    operators: pl.DataFrame,
+    before: Nominators | Listing,
+) -> Followed:
+    """Find every change of an entry at the end blocks of some epochs (`NOMINATORS`)."""
+    for end in (boundary.end for boundary in boundaries):
+        node.runtimes.get(end.spec_version, end.block_hash)
+    following = _Following(node, values, asked, boundaries, operators=operators)
+    following.begin(before)
+    return following.followed()
+
+
+class _Following:
+    def __init__(
+        self,
+        node: Node,
+        values: Values,
+        asked: Asked,
+        boundaries: Sequence[Boundary],
+        *,
+        operators: pl.DataFrame,
+    ) -> None:
+        self._node = node
+        self._values = values
+        self._decoder = Decoder(values, pools(operators))
+        self._asked = asked
+        self._ends = [boundary.end for boundary in boundaries]
+        self._transitions = [boundary.transition for boundary in boundaries]
+        self._epochs = [boundary.epoch for boundary in boundaries]
+        self._totals = totals_of(operators, self._epochs)
+        self._listed: set[int] = set()
+        self._known: Mapping[Pair, Entry] = {}
+        self._first: Mapping[Pair, Entry] = {}
+        """All there is at the first epoch, where nobody knows what there was before."""
+        self._histories = Histories(self._epochs, {}, BEFORE)
+        self._before: dict[int, tuple[Rest, Totals | None]] = {}
+        """What was left of each operator's totals before the first epoch, and the totals."""
+        self._prices: Prices = {}
+        self._began_here = False
+
+    def begin(self, before: Nominators | Listing) -> None:
+        """Learn what there was before, by a full listing of the first epoch if need be."""
+        told: dict[int, Totals | None]
+        if isinstance(before, Listing):
+            self._began_here = True
+            since = self._epochs[0]
+            found = self._list_all(0)
+            self._prices = listing.prices(self._node, self._asked.domain_id, self._ends[0], found)
+            self._known = {pair: entry for pair, entry in found.items() if entry is not None}
+            self._first = self._known
+            told = {operator: totals[0] for operator, totals in self._totals.items()}
+        else:
+            since = before.epoch
+            self._known = entries_of(before.entries)
+            told = {
+                operator: Totals(fees, deposited, withdrawn, status)
+                for operator, deposited, withdrawn, fees, status in before.totals.rows()
+            }
+        self._histories = Histories(self._epochs, self._known, since)
+        operators = {*self._totals, *(operator for operator, _ in self._known)}
+        for operator in operators:
+            totals = told.get(operator)
+            rest = self._histories.rest_before(operator, totals)
+            self._before[operator] = (rest, totals)
+
+    def followed(self) -> Followed:
+        self._note_asked()
+        acting = self._acting()
+        candidates = sorted({position for found in acting.values() for position in found})
+        if candidates:
+            self._read_last(acting, candidates)
+            self._read_new(candidates)
+            self._read_everything(candidates)
+        self._read_unlocked()
+        for position, epoch in enumerate(self._epochs):
+            if epoch % LISTED_EVERY == 0 and position not in self._listed:
+                self._compare(position)
+        return self._result()
+
+    # --- the steps ---
+
+    def _note_asked(self) -> None:
+        """What came along with the end blocks, but for operators of another domain."""
+        read = []
+        for position, transition in enumerate(self._transitions):
+            pairs = self._asked.pairs(transition)
+            own = [pair for pair in pairs if pair[0] in self._totals or pair in self._known]
+            read.append((position, self._ends[position], own))
+        self._decode(read)
+
+    def _read_last(self, acting: Mapping[int, list[int]], candidates: Sequence[int]) -> None:
+        """All accounts that are there where somebody has acted last, then back to each change.
+
+        Listing keys costs requests, and another round of them if it is done later: it is left for
+        later where it costs more of them than epochs have seen action.
+        """
+        if min(len(acting), self._pages) <= len(candidates):
+            self._read_listed(acting, candidates)
+        else:
+            self._read({candidates[-1]: self._pairs_of(acting)})
+            self._settle_between(self._pairs_of(acting), candidates)
+
+    def _read_new(self, candidates: Sequence[int]) -> None:
+        """Accounts that nobody has known so far, where totals are still not explained."""
+        if acting := self._acting():
+            self._read_listed(acting, candidates)
+
+    def _read_listed(self, operators: Iterable[int], candidates: Sequence[int]) -> None:
+        """List operators' keys, read what is new there, and all at the last of the candidates.
+
+        An operator that is gone by then has no keys any more: where it was there last.
+        """
+        last = candidates[-1]
+        there: defaultdict[int, list[int]] = defaultdict(list)
+        for operator in operators:
+            totals = self._totals.get(operator, [])
+            at = [one for one in candidates if totals and totals[one] is not None]
+            there[at[-1] if at else last].append(operator)
+        wanted = self._listed_of(there)
+        found = {pair for pairs in wanted.values() for pair in pairs}
+        wanted[last] = [*found, *self._pairs_of(operators)]
+        self._read(wanted)
+        self._settle_between([*found, *self._pairs_of(operators)], candidates)
+
+    def _read_everything(self, candidates: Sequence[int]) -> None:
+        """Where that does not explain it either: somebody may have come and gone meanwhile.
+
+        The operator's keys are listed where it begins; if nobody new is found, all its accounts are
+        read there.
+        """
+        everywhere = set(candidates)
+        while acting := self._acting():
+            first: defaultdict[int, list[int]] = defaultdict(list)
+            for operator, positions in acting.items():
+                first[positions[0]].append(operator)
+            everywhere |= first.keys()
+            new: dict[int, list[Pair]] = {}
+            for position, pairs in self._listed_of(first).items():
+                new[position] = [one for one in pairs if not self._histories.knows(one)]
+                found = {operator for operator, _ in new[position]}
+                for operator in first[position]:
+                    if operator not in found:
+                        new[position] += self._histories.of_operator(operator)
+                        self._histories.settled.add((operator, position))
+            self._read(new)
+            self._settle_between(self._pairs_of(acting), sorted(everywhere))
+
+    def _read_unlocked(self) -> None:
+        """Accounts of which something became due that was not known before: totals do not tell."""
+        heads = [self._asked.head_of(end) for end in self._ends]
+        last = len(heads) - 1
+        due = [
+            pair
+            for pair in self._histories.pairs
+            if self._histories.at(pair, last).is_due(heads[last])
+        ]
+        self._read({last: due})
+
+        def may_change(entry: Entry, until: int) -> bool:
+            return entry.is_due(heads[until])
+
+        everywhere = range(len(heads))
+        while wanted := self._histories.undecided(self._histories.pairs, everywhere, may_change):
+            self._read(wanted)
+
+    def _compare(self, position: int) -> None:
+        """Hold what has been followed against a full listing; the listing is right."""
+        listed = self._list_all(position)
+        lost = []
+        for pair in {*listed, *self._histories.pairs}:
+            entry, followed = listed.get(pair, NOTHING), self._histories.at(pair, position)
+            if entry in (None, followed):
+                continue
+            lost.append((pair, followed, entry))
+            self._histories.note(position, pair, entry)
+        if lost:
+            epoch, end = self._epochs[position], self._ends[position]
+            self._values.quarantine(listing.LISTED, listing.differing(epoch, end, lost))
+
+    # --- reading ---
+
+    def _acting(self) -> dict[int, list[int]]:
+        """The operators somebody has acted on of whom that is not known, and where."""
+        found = {}
+        nowhere: list[Totals | None] = [None] * len(self._epochs)
+        for operator, before in self._before.items():
+            totals = self._totals.get(operator, nowhere)
+            if positions := self._histories.acting(operator, totals, before):
+                found[operator] = positions
+        return found
+
+    def _settle_between(self, pairs: Sequence[Pair], candidates: Sequence[int]) -> None:
+        """Find out where pairs have changed, by halves."""
+        while wanted := self._histories.undecided(pairs, candidates):
+            self._read(wanted)
+
+    def _read(self, wanted: Mapping[int, Iterable[Pair]]) -> None:
+        """Read what pairs have at some positions, where that has not been read yet."""
+        asked: list[tuple[int, list[Pair]]] = []
+        for position, pairs in wanted.items():
+            new = [
+                pair
+                for pair in dict.fromkeys(pairs)
+                if not self._histories.was_read(position, pair)
+            ]
+            asked += [
+                (position, new[at : at + PAIRS_A_REQUEST])
+                for at in range(0, len(new), PAIRS_A_REQUEST)
+            ]
+        states = self._node.states(
+            [
+                (self._ends[position].block, [key for pair in pairs for key in keys_of(pair)])
+                for position, pairs in asked
+            ]
+        )
+        self._decode(
+            [
+                (position, self._as_executed(state, position), pairs)
+                for (position, pairs), state in zip(asked, states, strict=True)
+            ]
+        )
+
+    def _as_executed(self, state: State, position: int) -> State:
+        return replace(state, spec_version=self._ends[position].spec_version)
+
+    def _decode(self, read: Sequence[tuple[int, State, Sequence[Pair]]]) -> None:
+        found = self._decoder.decoded(
+            [(self._epochs[position], state, pairs) for position, state, pairs in read]
+        )
+        for position, _, pairs in read:
+            of_epoch = found[self._epochs[position]]
+            for pair in pairs:
+                self._histories.note(position, pair, of_epoch[pair])
+
+    def _pairs_of(self, operators: Iterable[int]) -> list[Pair]:
+        return [pair for operator in operators for pair in self._histories.of_operator(operator)]
+
+    def _listed_of(self, wanted: Mapping[int, Iterable[int]]) -> dict[int, list[Pair]]:
+        """Whoever has a deposit with some operators at some positions.
+
+        Nobody gets anything without a deposit, so the other maps have no keys that are new.
+        """
+        pairs: dict[int, list[Pair]] = {position: [] for position in wanted}
+        asked = []
+        for position, operators in wanted.items():
+            of = set(operators)
+            if self._pages < len(of):
+                asked.append((position, of, keys.prefix("Domains", "Deposits")))
+            else:
+                asked += [(position, of, keys.of_operators("Deposits", [one])[0]) for one in of]
+        found = self._node.keys(
+            [(prefix, self._ends[position].block_hash) for position, _, prefix in asked]
+        )
+        for (position, of, _), listed in zip(asked, found, strict=True):
+            pairs[position] += [pair for pair in listing.pairs_of(listed) if pair[0] in of]
+        return pairs
+
+    @property
+    def _pages(self) -> int:
+        """The requests that a listing of all deposits takes, as far as they are known."""
+        return 1 + len(self._histories.pairs) // PAGE
+
+    def _list_all(self, position: int) -> dict[Pair, Entry | None]:
+        """What everybody has with the operators of the domain, page by page."""
+        end = self._ends[position]
+        own = {one for one, totals in self._totals.items() if totals[position] is not None}
+        pairs = [
+            pair
+            for pair in listing.of_all(self._node, end.block_hash)
+            if pair[0] in own or pair in self._known
+        ]
+        found: dict[Pair, Entry | None] = {}
+        for at in range(0, len(pairs), PAIRS_A_REQUEST):
+            some = pairs[at : at + PAIRS_A_REQUEST]
+            wanted = [key for pair in some for key in keys_of(pair)]
+            (state,) = self._node.states([(end.block, wanted)])
+            read = (self._epochs[position], self._as_executed(state, position), some)
+            found |= self._decoder.decoded([read])[self._epochs[position]]
+        self._listed.add(position)
+        return found
+
+    # --- what came of it ---
+
+    def _result(self) -> Followed:
+        rows = [(self._epochs[0], pair, entry) for pair, entry in self._first.items()]
+        rows += [
+            (self._epochs[position], pair, entry)
+            for position, pair, entry in self._histories.changes()
+        ]
+        incomplete = {
+            epoch
+            for misfits in self._values.misfits
+            if misfits["item"][0] in ITEMS
+            for epoch in misfits["epoch"]
+        }
+        epochs = [
+            (
+                *(epoch, end.block_hash, position in self._listed, epoch not in incomplete),
+                self._asked.head_of(end),
+                position == 0 and self._began_here,
+            )
+            for position, (epoch, end) in enumerate(zip(self._epochs, self._ends, strict=True))
+        ]
+        left = [(self._epochs[-1], pair, entry) for pair, entry in self._histories.last().items()]
+        totals = [
+            (operator, last.deposited, last.withdrawn, last.storage_fees, last.status)
+            for operator, told in self._totals.items()
+            if (last := told[-1]) is not None
+        ]
+        return Followed(
+            nominators=frame(rows, self._prices),
+            epochs=pl.DataFrame(epochs, schema=NOMINATOR_EPOCHS, orient="row"),
+            after=Nominators(
+                self._epochs[-1],
+                frame(left, {}),
+                pl.DataFrame(totals, schema=TOTALS, orient="row"),
+            ),
+        )

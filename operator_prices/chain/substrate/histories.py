@@ -1,0 +1,261 @@
+"""What is believed of nominators over some epochs, and where their operators' totals contradict."""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import polars as pl
+
+from operator_prices.chain.entries import NOTHING, Entry, Pair
+from operator_prices.chain.port import AMOUNT
+
+BEFORE = -1
+"""The position of the end block before the first epoch."""
+
+
+class Totals(NamedTuple):
+    """What an operator's entry says of all its nominators; None where its layout does not tell."""
+
+    storage_fees: int | None
+    deposited: int | None
+    """In this epoch, net of the storage fee."""
+    withdrawn: int | None
+    """In this epoch, in shares."""
+    status: str | None
+    is_new: bool = False
+    """In the epoch of its registration what is paid in is shares at once, and in the sum all the
+    same."""
+
+
+Rest = tuple[int | None, ...]
+"""What is left of totals when what is believed of all nominators is taken from it."""
+
+EXPLAINED: Rest = (0, 0, 0)
+
+REGISTERED = "Registered"
+"""The status of an operator whose epochs end."""
+
+
+class Histories:
+    """The entries of pairs where they were read, by the position of an epoch.
+
+    In between nothing is believed to have changed; `acting` tells where that cannot be.
+    """
+
+    def __init__(self, epochs: Sequence[int], before: Mapping[Pair, Entry], since: int) -> None:
+        self.epochs = epochs
+        self._since = since
+        """The epoch of the block before."""
+        self._position = {epoch: position for position, epoch in enumerate(epochs)}
+        self._seen: dict[Pair, dict[int, Entry]] = {}
+        self._of_operator: defaultdict[int, set[Pair]] = defaultdict(set)
+        self._read: set[tuple[int, Pair]] = set()
+        self._absent: defaultdict[Pair, list[int]] = defaultdict(list)
+        """Where there was nothing of pairs of which nothing is known yet."""
+        self.settled: set[tuple[int, int]] = set()
+        """Operators and positions at which all there is has been read: it is as it is."""
+        for pair, entry in before.items():
+            self._begin(pair, entry)
+
+    def _begin(self, pair: Pair, entry: Entry) -> None:
+        self._seen[pair] = {BEFORE: entry}
+        self._of_operator[pair[0]].add(pair)
+
+    def note(self, position: int, pair: Pair, entry: Entry | None) -> None:
+        """What was read of a pair; what could not be understood, None, is believed as before."""
+        self._read.add((position, pair))
+        if entry is None:
+            return
+        if pair not in self._seen:
+            if entry == NOTHING:
+                self._absent[pair].append(position)
+                return
+            self._begin(pair, NOTHING)
+            self._seen[pair] |= dict.fromkeys(self._absent.pop(pair, ()), NOTHING)
+        self._seen[pair][position] = entry
+
+    def was_read(self, position: int, pair: Pair) -> bool:
+        return (position, pair) in self._read
+
+    def knows(self, pair: Pair) -> bool:
+        return pair in self._seen
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return list(self._seen)
+
+    def of_operator(self, operator: int) -> set[Pair]:
+        return self._of_operator[operator]
+
+    def at(self, pair: Pair, position: int) -> Entry:
+        """What a pair is believed to have."""
+        seen = self._seen.get(pair)
+        return NOTHING if seen is None else seen[max(at for at in seen if at <= position)]
+
+    def last(self) -> dict[Pair, Entry]:
+        """What is there at the last epoch."""
+        entries = {pair: seen[max(seen)] for pair, seen in self._seen.items()}
+        return {pair: entry for pair, entry in entries.items() if entry != NOTHING}
+
+    def changes(self) -> Iterator[tuple[int, Pair, Entry]]:
+        """The entries that are others than before, with the position at which they are."""
+        for pair, seen in self._seen.items():
+            for before, at in pairwise(sorted(seen)):
+                if seen[before] != seen[at]:
+                    yield at, pair, seen[at]
+
+    def undecided(
+        self,
+        among: Iterable[Pair],
+        candidates: Sequence[int],
+        may_change: Callable[[Entry, int], bool] = lambda _entry, _until: True,
+    ) -> dict[int, list[Pair]]:
+        """Where to read pairs next that have changed between two of the candidates.
+
+        `may_change` says of an entry whether it can have become another one by a position. Of what
+        lies between, that is read first by which most can be divided; so all pairs are read at the
+        same positions, and at each position once.
+        """
+        wanted: defaultdict[int, list[Pair]] = defaultdict(list)
+        widest = 0
+        for pair in among:
+            seen = self._seen.get(pair, {})
+            for low, high in pairwise(sorted(seen)):
+                if seen[low] == seen[high] or not may_change(seen[low], high):
+                    continue
+                first, last = bisect_left(candidates, low + 1), bisect_left(candidates, high)
+                if first == last:
+                    continue
+                nth = _roundest(first + 1, last)
+                middle = candidates[nth - 1]
+                if (middle, pair) not in self._read:  # else it is in quarantine there
+                    wanted[middle].append(pair)
+                    widest = max(widest, nth & -nth)
+        nths = {position: nth for nth, position in enumerate(candidates, start=1)}
+        return {at: pairs for at, pairs in wanted.items() if nths[at] & -nths[at] == widest}
+
+    # --- what operators say of all their nominators ---
+
+    def acting(
+        self, operator: int, totals: Sequence[Totals | None], before: tuple[Rest, Totals | None]
+    ) -> list[int]:
+        """The positions at which somebody has acted of whom that is not known.
+
+        `totals` by position, None where the operator is not there; `before` is what was left of
+        them before the first, and those totals. What was left once and stays so is of the past.
+        """
+        found = []
+        left, told_before = before
+        for position, rest in enumerate(self._rests(operator, totals, told_before)):
+            if (operator, position) not in self.settled and _tells(rest, left):
+                found.append(position)
+            left = rest
+        return found
+
+    def rest_before(self, operator: int, totals: Totals | None) -> Rest:
+        """What was left of an operator's totals at the block before the first epoch."""
+        entries = [self._seen[pair][BEFORE] for pair in self._of_operator[operator]]
+        if totals is None:
+            return (sum(entry != NOTHING for entry in entries),)
+        rest = _rest(
+            totals,
+            sum(entry.storage_fees for entry in entries),
+            sum(entry.deposited_in(self._since) for entry in entries),
+            sum(entry.withdrawn_in(self._since) for entry in entries),
+        )
+        return rest if totals.status == REGISTERED else (rest[0], 0, 0)
+
+    def _rests(
+        self, operator: int, totals: Sequence[Totals | None], before: Totals | None
+    ) -> Iterator[Rest]:
+        size = len(self.epochs)
+        fees, there = [0] * (size + 1), [0] * (size + 1)
+        deposited, withdrawn = [0] * size, [0] * size
+        for pair in self._of_operator[operator]:
+            seen = self._seen[pair]
+            for start, end in pairwise([*sorted(seen), size]):
+                entry, first = seen[start], max(0, start)
+                fees[first] += entry.storage_fees
+                fees[end] -= entry.storage_fees
+                there[first] += entry != NOTHING
+                there[end] -= entry != NOTHING
+                for amounts, epoch, amount in (
+                    (deposited, entry.pending_epoch, entry.pending),
+                    (withdrawn, entry.withdrawing_epoch, entry.withdrawing_shares),
+                ):
+                    at = self._position.get(BEFORE if epoch is None else epoch, BEFORE)
+                    if first <= at < end:
+                        amounts[at] += amount or 0
+        fee = count = 0
+        for position, told in enumerate(totals):
+            fee += fees[position]
+            count += there[position]
+            if told is None:
+                yield (count,)
+            else:
+                rest = _rest(told, fee, deposited[position], withdrawn[position])
+                yield (rest[0], 0, 0) if _stands_still(before, told) else rest
+            before = told
+
+
+def _stands_still(before: Totals | None, now: Totals) -> bool:
+    """Whether an operator's epochs do not end: what was moved then stays in the sums of the next.
+
+    The storage fees tell of whatever is moved meanwhile. What was left is dated anew when the
+    operator comes back, and then counts as what was moved there.
+    """
+    return before is not None and REGISTERED not in (before.status, now.status)
+
+
+def _roundest(first: int, last: int) -> int:
+    """Which of two numbers and those between is divisible by the highest power of two.
+
+    >>> _roundest(3, 6), _roundest(5, 5), _roundest(9, 15)
+    (4, 5, 12)
+    """
+    power = 1
+    while last // (2 * power) * (2 * power) >= first:
+        power *= 2
+    return last // power * power
+
+
+def _rest(totals: Totals, *believed: int) -> Rest:
+    told = (totals.storage_fees, totals.deposited, totals.withdrawn)
+    if totals.is_new:
+        told = (totals.storage_fees, believed[1], totals.withdrawn)
+    return tuple(
+        None if amount is None else amount - known
+        for amount, known in zip(told, believed, strict=True)
+    )
+
+
+def _tells(rest: Rest, before: Rest) -> bool:
+    """Whether what is left of totals, and what was left before, tell that somebody has acted."""
+    if None in rest:
+        return True
+    if len(rest) != len(EXPLAINED):
+        return rest not in (before, (0,))
+    if len(before) != len(EXPLAINED):
+        before = EXPLAINED
+    fees, *of_epoch = rest
+    fees_before, *of_epoch_before = before
+    return fees != fees_before or any(
+        now not in (0, then) for now, then in zip(of_epoch, of_epoch_before, strict=True)
+    )
+
+
+def totals_of(operators: pl.DataFrame, epochs: Sequence[int]) -> dict[int, list[Totals | None]]:
+    """What each operator says of its nominators, by the position of an epoch."""
+    positions = {epoch: position for position, epoch in enumerate(epochs)}
+    found: dict[int, list[Totals | None]] = {}
+    new = (pl.col("shares") == pl.lit(0, AMOUNT)) & (pl.col("stake") == pl.lit(0, AMOUNT))
+    for epoch, operator, *told in operators.select(
+        *("epoch", "operator_id"),
+        *("storage_fee_deposit", "deposits_in_epoch", "withdrawals_in_epoch", "status"),
+        is_new=new.fill_null(value=False),
+    ).iter_rows():
+        of_operator = found.setdefault(operator, [None] * len(epochs))
+        of_operator[positions[epoch]] = Totals(*told)
+    return found

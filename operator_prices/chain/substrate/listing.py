@@ -1,0 +1,64 @@
+"""Who has something with operators, by listing the keys of the maps page by page."""
+
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+
+from operator_prices.chain.entries import Entry, Pair, Prices
+from operator_prices.chain.substrate import keys
+from operator_prices.chain.substrate.node import Node
+from operator_prices.chain.substrate.stakes import ITEMS, keys_of, pair_of, share_price
+from operator_prices.chain.substrate.storage import FOUND, State
+
+LISTED = "NominatorListing"
+"""The item under which a difference between a listing and what was followed is in quarantine."""
+
+
+def of_all(node: Node, block_hash: str) -> list[Pair]:
+    """Everybody who has anything with anyone at a block."""
+    listed = node.keys([(keys.prefix("Domains", item), block_hash) for item in ITEMS])
+    return list(dict.fromkeys(pair for found in listed for pair in pairs_of(found)))
+
+
+def differing(epoch: int, end: State, lost: Iterable[tuple[Pair, Entry, Entry]]) -> pl.DataFrame:
+    """Rows for the quarantine, one for each pair that a listing shows otherwise (`FOUND`)."""
+    rows = [
+        (
+            *(epoch, pair[0], end.block_hash, end.spec_version, keys_of(pair)[0], None),
+            f"followed it is {_shown(followed)}, the listing has {_shown(entry)}",
+        )
+        for pair, followed, entry in lost
+    ]
+    return pl.DataFrame(rows, schema={**FOUND, "reason": pl.String()}, orient="row")
+
+
+def pairs_of(listed: Iterable[str]) -> list[Pair]:
+    """Whose keys these are."""
+    return [pair for key in listed if (pair := pair_of(key)) is not None]
+
+
+def _shown(entry: Entry) -> str:
+    told = {name: value for name, value in entry._asdict().items() if value is not None}
+    return ", ".join(f"{name} {value}" for name, value in told.items()) or "nothing"
+
+
+def prices(node: Node, domain_id: int, end: State, found: Mapping[Pair, Entry | None]) -> Prices:
+    """The prices that make shares of what is pending in a listing, and stake of what leaves.
+
+    The epochs they are of may not have been read.
+    """
+    wanted = {
+        (pair[0], epoch): keys.of_share_prices([pair[0]], domain_id, epoch)[0]
+        for pair, entry in found.items()
+        if entry is not None
+        for epoch in (entry.pending_epoch, entry.withdrawing_epoch)
+        if epoch is not None
+    }
+    if not wanted:
+        return {}
+    (state,) = node.states([(end.block, list(wanted.values()))])
+    return {
+        of: price
+        for of, key in wanted.items()
+        if (raw := state.values[key]) is not None and (price := share_price(raw)) is not None
+    }

@@ -1,0 +1,195 @@
+"""Positions of nominators: made of what was read, window by window, in whatever order."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import polars as pl
+from psycopg import Connection, Cursor, sql
+
+from operator_prices.chain import Entry, Pair, Prices, entries_of
+from operator_prices.epochs import nominators
+from operator_prices.epochs.positions import BEFORE_ALL, Told, positions
+from operator_prices.epochs.tables import NOMINATOR_POSITIONS, RAW_NOMINATORS
+from operator_prices.epochs.windows import EpochWindow
+from operator_prices.store.database import long_work
+from operator_prices.store.nominators import COLUMNS, ONE_AT_A_TIME, STATE
+from operator_prices.store.rows import apply, rows_of, stage
+
+EPOCHS = """
+SELECT epoch, source, EXISTS (
+    SELECT FROM nominator_epochs AS before WHERE before.epoch = (
+      SELECT max(candidate) FROM generate_series(
+        (SELECT max(epoch) FROM nominator_epochs WHERE epoch < told.epoch), told.epoch - 1)
+        AS candidate
+      WHERE NOT EXISTS (SELECT FROM skipped_epochs WHERE epoch = candidate)))
+FROM nominator_epochs AS told
+WHERE epoch BETWEEN %(first)s AND (
+  SELECT coalesce(min(epoch), %(last)s) FROM nominator_epochs WHERE epoch > %(last)s)
+ORDER BY epoch
+"""
+"""The epochs of a window and the first one after it, whose rows depend on the window's last."""
+
+PREVIOUS = "SELECT max(epoch) FROM nominator_epochs WHERE epoch < %s"
+
+OPERATORS = """
+SELECT operator_id, min(epoch), min(epoch) FILTER (WHERE status = 'Deregistered'),
+       bool_or(nomination_tax > 0)
+FROM operator_shares WHERE epoch <= %s GROUP BY operator_id
+"""
+
+FIRST_OF_ALL = "SELECT coalesce(min(epoch), 0) FROM epochs WHERE source IS NOT NULL"
+
+OWNERS = """
+SELECT operator_id, nominator FROM operators_metadata JOIN nominator_accounts ON owner = address
+"""
+
+RELEVANT = sql.SQL(
+    "SELECT {columns} FROM ({state}) AS state WHERE pending_epoch >= {previous}"
+    " OR withdrawing_epoch IS NOT NULL OR (operator_id, nominator) IN ("
+    "   SELECT operator_id, nominator FROM raw_nominators WHERE epoch = ANY ({epochs}))"
+    " UNION ALL SELECT {columns} FROM raw_nominators WHERE epoch = ANY ({epochs})"
+    " ORDER BY operator_id, nominator, epoch"
+)
+"""What changes in some epochs, or may by what the chain converts, and what was there before."""
+
+PRICES = """
+SELECT wanted.operator_id, wanted.epoch, coalesce(
+  CASE WHEN price.source <> 'derived' THEN price.share_price_perq END,
+  CASE WHEN price.epoch IS NULL THEN (
+    SELECT (told ->> 'value')::numeric
+    FROM epochs CROSS JOIN LATERAL
+      jsonb_array_elements(data -> 'operatorEpochSharePrice' -> 'entries') AS told
+    WHERE epochs.epoch = wanted.epoch AND epochs.source = 'chain'
+      AND told -> 'key' ->> 0 = wanted.operator_id::text) END)
+FROM unnest(%s::integer[], %s::integer[]) AS wanted (operator_id, epoch)
+LEFT JOIN operator_share_prices AS price
+  ON price.epoch = wanted.epoch AND price.operator_id = wanted.operator_id
+"""
+"""Stored prices: of the table, or of the raw epoch where its window has not been parsed yet."""
+
+GONE = """
+DELETE FROM nominator_positions AS old WHERE epoch = ANY (%s) AND NOT EXISTS (
+  SELECT FROM incoming AS new WHERE (new.operator_id, new.nominator, new.epoch)
+    = (old.operator_id, old.nominator, old.epoch))
+RETURNING operator_id, nominator
+"""
+
+UNTIL = """
+UPDATE nominator_positions AS old SET until_epoch = new.until_epoch
+FROM (
+  SELECT operator_id, nominator, epoch,
+         lead(epoch) OVER (PARTITION BY operator_id, nominator ORDER BY epoch) AS until_epoch
+  FROM nominator_positions WHERE (operator_id, nominator) IN (
+    SELECT * FROM unnest(%s::integer[], %s::text[]))) AS new
+WHERE (old.operator_id, old.nominator, old.epoch) = (new.operator_id, new.nominator, new.epoch)
+  AND old.until_epoch IS DISTINCT FROM new.until_epoch
+"""
+
+
+def refresh_positions(connection: Connection, window: EpochWindow) -> int:
+    """Make the positions of `window` say what was read; return how many rows changed.
+
+    Those of the first epoch after it are made anew, too: whether something has changed there
+    depends on what was before, and windows are read in any order.
+    """
+    with long_work(connection), connection.cursor() as cursor:
+        cursor.execute(ONE_AT_A_TIME)
+        epochs = cursor.execute(EPOCHS, {"first": window.first, "last": window.last}).fetchall()
+        if not epochs:
+            return 0
+        told, entries = _told(cursor, epochs)
+        return _write(cursor, list(told.epochs), positions(entries, told))
+
+
+def _told(
+    cursor: Cursor, epochs: list[tuple[int, str, bool]]
+) -> tuple[Told, dict[Pair, list[tuple[int, Entry]]]]:
+    first, last = epochs[0][0], epochs[-1][0]
+    row = cursor.execute(PREVIOUS, [first]).fetchone()
+    previous = BEFORE_ALL if first == 0 else row[0] if row else None
+    raw = _raw(cursor, [epoch for epoch, _, _ in epochs], previous)
+    begun, deregistered, taxed = _operators(cursor, last)
+    at_once = raw.filter(
+        (pl.col("pending_epoch") == pl.col("epoch")) & pl.col("pending_price_perq").is_not_null()
+    )
+    told = Told(
+        epochs={epoch: source for epoch, source, _ in epochs},
+        previous=previous,
+        unconnected=frozenset(
+            epoch for epoch, _, connected in epochs if not (connected or epoch == 0)
+        ),
+        prices=_prices(cursor, raw),
+        first_epochs=begun | dict(at_once.select("operator_id", "epoch").rows()),
+        deregistered=deregistered,
+        taxed_owners=frozenset(
+            pair for pair in cursor.execute(OWNERS).fetchall() if pair[0] in taxed
+        ),
+    )
+    return told, _by_pair(raw)
+
+
+def _raw(cursor: Cursor, epochs: list[int], previous: int | None) -> pl.DataFrame:
+    before = BEFORE_ALL if previous is None else previous
+    query = RELEVANT.format(
+        columns=COLUMNS,
+        state=STATE.format(columns=COLUMNS, epoch=sql.Literal(before)),
+        previous=sql.Literal(before),
+        epochs=sql.Literal(epochs),
+    )
+    return rows_of(cursor, query, RAW_NOMINATORS)
+
+
+def _by_pair(raw: pl.DataFrame) -> dict[Pair, list[tuple[int, Entry]]]:
+    found: defaultdict[Pair, list[tuple[int, Entry]]] = defaultdict(list)
+    for (epoch,), rows in nominators.entries(raw).group_by("epoch", maintain_order=False):
+        for pair, entry in entries_of(rows).items():
+            found[pair].append((int(str(epoch)), entry))
+    return {pair: sorted(entries, key=_epoch) for pair, entries in found.items()}
+
+
+def _epoch(entry: tuple[int, Entry]) -> int:
+    return entry[0]
+
+
+def _operators(cursor: Cursor, until: int) -> tuple[dict[int, int], dict[int, int], set[int]]:
+    """Where operators begin as far as that is known, where they have left, and who takes tax."""
+    row = cursor.execute(FIRST_OF_ALL).fetchone()
+    begins = int(row[0]) if row else 0
+    begun, left, taxed = {}, {}, set()
+    for operator, first, deregistered, takes_tax in cursor.execute(OPERATORS, [until]).fetchall():
+        if first > begins or first == 0:
+            begun[operator] = first
+        if deregistered is not None:
+            left[operator] = deregistered
+        if takes_tax:
+            taxed.add(operator)
+    return begun, left, taxed
+
+
+def _prices(cursor: Cursor, raw: pl.DataFrame) -> Prices:
+    told: dict[tuple[int, int | None], int] = {}
+    wanted = set()
+    for of, price in (
+        ("pending_epoch", "pending_price_perq"),
+        ("withdrawing_epoch", "withdrawing_price_perq"),
+    ):
+        for operator, epoch, known in raw.select("operator_id", of, price).drop_nulls(of).rows():
+            wanted.add((operator, epoch))
+            if known is not None:
+                told[operator, epoch] = known
+    operators, epochs = [one for one, _ in wanted], [epoch for _, epoch in wanted]
+    stored = cursor.execute(PRICES, [operators, epochs]).fetchall()
+    return told | {
+        (operator, epoch): int(price) for operator, epoch, price in stored if price is not None
+    }
+
+
+def _write(cursor: Cursor, epochs: Iterable[int], rows: pl.DataFrame) -> int:
+    stage(cursor, NOMINATOR_POSITIONS, rows)
+    gone = cursor.execute(GONE, [list(epochs)]).fetchall()
+    changed = apply(cursor, NOMINATOR_POSITIONS, rows)
+    cursor.execute("DROP TABLE incoming")
+    if changed or gone:
+        pairs = sorted({*gone, *rows.select("operator_id", "nominator").unique().rows()})
+        cursor.execute(UNTIL, [[one for one, _ in pairs], [account for _, account in pairs]])
+    return changed + len(gone)

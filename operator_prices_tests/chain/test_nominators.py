@@ -1,0 +1,129 @@
+"""Nominators are followed at little cost, and what cannot be true of them is kept apart."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from operator_prices import store
+from operator_prices.chain import Listing
+from operator_prices.chain.substrate import following, keys
+from operator_prices.devchain.chain import DevChain
+from operator_prices.devchain.scenario import Scenario
+from operator_prices.devchain.serving import serving
+from operator_prices.epochs.windows import EpochWindow
+from operator_prices.ingest import ingest
+from operator_prices_tests.support.filling import fill
+from operator_prices_tests.support.followed import stored_positions, true_positions
+from operator_prices_tests.support.samples import Spoiler, reading, truth_of
+
+PLAYED = DevChain(Scenario(seconds_per_block=0, epochs=40, operators=3, forced=()))
+AT = 20
+"""The epoch at whose end the node lies."""
+
+DEPOSITS = keys.prefix("Domains", "Deposits")
+WINDOW = EpochWindow(0)
+
+
+def cut(value: str) -> str:
+    return value[:-2]
+
+
+def of_tomorrow(value: str) -> str:
+    """A pending deposit of the epoch after."""
+    return value[: 2 + 64] + "01" + "00000000" + (AT + 1).to_bytes(4, "little").hex() + "00" * 32
+
+
+def too_many(value: str) -> str:
+    return "0x" + (2**100).to_bytes(16, "little").hex() + value[34:]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (cut, "bytes are no Deposits of spec version"),
+        (of_tomorrow, f"a deposit is pending of epoch {AT + 1} at the end of epoch {AT}"),
+        (too_many, f"{2**100} shares are more than the operator has in all"),
+    ],
+)
+def test_an_entry_that_cannot_be_true_is_named_and_the_rest_goes_on(
+    change: Callable[[str], str], reason: str, database: psycopg.Connection, tmp_path: Path
+) -> None:
+    spoiler = Spoiler(DEPOSITS, change, at=truth_of(PLAYED)[AT].end_hash)
+    with serving(PLAYED, tamper=spoiler) as node, reading(node.url, tmp_path) as chain:
+        done = fill(chain, database, nominators=True)
+        assert done.epochs_read == len(truth_of(PLAYED))
+        assert done.quarantined == 0
+        found = database.execute(
+            "SELECT epoch, raw, reason FROM quarantine WHERE item = 'Deposits'"
+        ).fetchall()
+        assert len(found) == done.quarantined_nominators > 0
+        assert all((epoch, bool(raw)) == (AT, True) for epoch, raw, _ in found)
+        assert all(reason in why for _, _, why in found)
+        assert database.execute("SELECT count(*) FROM epochs WHERE NOT complete").fetchone() == (0,)
+        incomplete = database.execute("SELECT epoch FROM nominator_epochs WHERE NOT complete")
+        assert incomplete.fetchall() == [(AT,)]
+        spoiler.active = False
+        assert fill(chain, database, nominators=True).epochs_read == 1
+    assert stored_positions(database) == true_positions(PLAYED)
+
+
+def test_without_nominators_nothing_of_them_is_asked_or_stored(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    with serving(PLAYED) as node, reading(node.url, tmp_path) as chain:
+        fill(chain, database)
+        plain = chain.requests
+        for table in ("nominator_epochs", "raw_nominators", "nominator_positions"):
+            assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)  # noqa: S608
+        assert ingest(chain, database, WINDOW, nominators=True).changed_nominators > 0
+        assert ingest(chain, database, WINDOW, nominators=True).epochs_read == 0
+    assert plain <= 2.5 * len(truth_of(PLAYED))
+
+
+def test_a_quiet_epoch_costs_no_request_more_and_another_at_most_two(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Each epoch by itself, as who follows the head reads it."""
+    costs: dict[bool, list[int]] = {True: [], False: []}
+    with serving(PLAYED) as node, reading(node.url, tmp_path) as chain:
+        fill(chain, database, nominators=True)
+        for epoch in range(1, len(truth_of(PLAYED))):
+            before = store.nominators_before(database, epoch)
+            sent = []
+            for known in (None, before):
+                begun = chain.requests
+                chain.read([epoch], known)
+                sent.append(chain.requests - begun)
+            costs[acted(database, epoch)].append(sent[1] - sent[0])
+    assert set(costs[False]) == {0}
+    assert 0 < max(costs[True]) <= 2
+    assert sum(map(len, costs.values())) == len(truth_of(PLAYED)) - 1
+
+
+def acted(database: psycopg.Connection, epoch: int) -> bool:
+    """Whether somebody has paid in or taken out in an epoch; an unlock or a tax is no action."""
+    row = database.execute(
+        "SELECT coalesce(bool_or(deposited_raw > 0 OR withdrawn_shares_raw > 0), false)"
+        " FROM nominator_positions WHERE epoch = %s",
+        [epoch],
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def test_a_listing_that_has_something_else_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every tenth epoch instead of every thousandth, with an account that was overlooked."""
+    monkeypatch.setattr(following, "LISTED_EVERY", 10)
+    with serving(PLAYED) as node, reading(node.url, tmp_path) as chain:
+        honest = chain.read(range(30), Listing())
+        assert honest.nominators_quarantined.is_empty()
+        assert honest.nominator_epochs.filter("listed")["epoch"].to_list() == [0, 10, 20]
+        monkeypatch.setattr(following._Following, "_acting", lambda _: {})  # noqa: SLF001
+        states = chain.read(range(30), Listing())
+    told = states.nominators_quarantined
+    assert set(told["item"]) == {"NominatorListing"}
+    assert set(told["epoch"]) <= {10, 20}
+    assert "followed it is nothing, the listing has shares" in " ".join(told["reason"])
