@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from operator_prices.chain.entries import NOTHING, Entry, Pair, Prices, Unlocking, entries_of
+from operator_prices.chain.entries import frame as nominators_frame
 from operator_prices.chain.errors import (
     ArchiveNeededError,
     ChainError,
@@ -38,6 +39,7 @@ from operator_prices.chain.port import (
 from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.client import PATIENCE
 from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.substrate.assembling import address_of
 from operator_prices.chain.substrate.reader import SubstrateChain
 
 __all__ = [
@@ -74,8 +76,10 @@ __all__ = [
     "RefusedError",
     "Unlocking",
     "WrongChainError",
+    "address_of",
     "connect",
     "entries_of",
+    "nominators_frame",
 ]
 
 

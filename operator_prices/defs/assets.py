@@ -68,7 +68,7 @@ def raw_epochs(
                 metadata["rpc_requests"] = chain.requests - sent
 
 
-@windowed("raw", {"substrate", "postgres"}, pool=NODE_POOL, deps=[raw_epochs, legacy_epochs])
+@windowed("raw", {"substrate", "postgres"}, pool=NODE_POOL, deps=[raw_epochs])
 def raw_nominators(
     context: dg.AssetExecutionContext,
     chain: dg.ResourceParam[Chain],

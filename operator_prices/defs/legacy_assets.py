@@ -12,6 +12,7 @@ from operator_prices.defs.partitions import windows_of
 from operator_prices.defs.window_assets import materializing, row_counts, windowed
 from operator_prices.legacy.errors import UnusableSourceError
 from operator_prices.legacy.importing import import_window
+from operator_prices.legacy.nominator_tables import keep_listed
 from operator_prices.legacy.quarantine import quarantine_misplaced
 from operator_prices.legacy.sources import STANDARD_INPUT, open_source
 from operator_prices.legacy.staging import staged
@@ -63,6 +64,10 @@ def legacy_epochs(
                 )
                 changed = result.changed_epochs + result.changed_prices
                 metadata.update(asdict(result))
+                if options.nominators == "on":
+                    again = not result.already_done
+                    kept = asdict(keep_listed(database, window, again=again))
+                    metadata.update({name: told for name, told in kept.items() if told is not None})
                 metadata.update(row_counts(result.epochs, changed))
                 metadata["touched"] = [touched.key for touched in result.touched]
 

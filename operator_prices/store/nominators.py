@@ -120,7 +120,7 @@ def nominators_before(connection: Connection, epoch: int) -> Nominators | None:
     return Nominators(previous, nominators.entries(raw), _totals(totals))
 
 
-def keep_nominators(connection: Connection, states: EpochStates) -> int:
+def keep_nominators(connection: Connection, states: EpochStates, *, source: str = "chain") -> int:
     """Keep what was read of nominators; return how many entries have changed.
 
     Rows are kept where an entry is another than before, whatever the order in which windows
@@ -134,21 +134,20 @@ def keep_nominators(connection: Connection, states: EpochStates) -> int:
         following = cursor.execute(FOLLOWING, {"epoch": epochs[-1]}).fetchone()
         if following is not None:
             _hold(cursor, "seam", following[0])
-        changed = _keep(cursor, epochs, nominators.raw_nominators(states.nominators, "chain"))
+        changed = _keep(cursor, epochs, nominators.raw_nominators(states.nominators, source))
         for epoch in states.nominator_epochs.filter("whole")["epoch"]:
-            _difference(cursor, epoch)
+            _difference(cursor, epoch, source)
         if following is not None:
-            _mend(cursor, following[0])
-        known = states.nominator_epochs.drop("whole").with_columns(source=pl.lit("chain"))
+            _mend(cursor, following[0], source)
+        known = states.nominator_epochs.drop("whole").with_columns(source=pl.lit(source))
         _cover(cursor, known)
         insert(cursor, "nominator_accounts", states.addresses)
         cursor.execute(
-            "DELETE FROM quarantine WHERE source = 'chain' AND epoch = ANY (%s)"
-            " AND item = ANY (%s)",
-            [epochs, list(QUARANTINED)],
+            "DELETE FROM quarantine WHERE source = %s AND epoch = ANY (%s) AND item = ANY (%s)",
+            [source, epochs, list(QUARANTINED)],
         )
         quarantined = states.nominators_quarantined
-        insert(cursor, "quarantine", quarantined.drop("operator_id"), source="chain")
+        insert(cursor, "quarantine", quarantined.drop("operator_id"), source=source)
         return changed
 
 
@@ -175,7 +174,7 @@ def _hold(cursor: Cursor, name: str, epoch: int) -> None:
     )
 
 
-def _difference(cursor: Cursor, epoch: int) -> None:
+def _difference(cursor: Cursor, epoch: int, source: str) -> None:
     """Of a listing only what differs from what is known of the epochs before."""
     cursor.execute(
         sql.SQL(
@@ -183,15 +182,15 @@ def _difference(cursor: Cursor, epoch: int) -> None:
             " WHERE epoch = {}"
         ).format(sql.Literal(epoch))
     )
-    _replace(cursor, epoch, "listing")
+    _replace(cursor, epoch, "listing", source)
 
 
-def _mend(cursor: Cursor, epoch: int) -> None:
+def _mend(cursor: Cursor, epoch: int, source: str) -> None:
     """Let an epoch say what it said, by what differs from what is known before it by now."""
-    _replace(cursor, epoch, "seam")
+    _replace(cursor, epoch, "seam", source)
 
 
-def _replace(cursor: Cursor, epoch: int, now: str) -> None:
+def _replace(cursor: Cursor, epoch: int, now: str, source: str) -> None:
     cursor.execute("DELETE FROM raw_nominators WHERE epoch = %s", [epoch])
     cursor.execute("DROP TABLE IF EXISTS before")
     _hold(cursor, "before", epoch - 1)
@@ -207,7 +206,7 @@ def _replace(cursor: Cursor, epoch: int, now: str) -> None:
             epoch=sql.Literal(epoch),
             now=sql.Identifier(now),
             nothing=sql.SQL(", ").join([sql.SQL("NULL")] * len(values)),
-            source=sql.Literal("chain"),
+            source=sql.Literal(source),
             there=THERE,
             before_values=of("before"),
             fresh_values=of("fresh"),

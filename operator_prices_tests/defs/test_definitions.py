@@ -15,7 +15,7 @@ from operator_prices.settings import PROJECT
 GRAPH = {
     "legacy_epochs": ((), "raw"),
     "raw_epochs": ((), "raw"),
-    "raw_nominators": (("legacy_epochs", "raw_epochs"), "raw"),
+    "raw_nominators": (("raw_epochs",), "raw"),
     "operator_share_prices": (("legacy_epochs", "raw_epochs"), "parsed"),
     "operator_shares": (("legacy_epochs", "raw_epochs"), "parsed"),
     "operators_metadata": (("legacy_epochs", "raw_epochs"), "parsed"),

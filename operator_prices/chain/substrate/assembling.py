@@ -106,7 +106,7 @@ def with_nominators(
 ) -> EpochStates:
     """The same states with what was found of nominators, and the addresses of their accounts."""
     accounts = followed.nominators.select(pl.col("nominator").unique(maintain_order=True))
-    address = partial(_address, prefix=ss58_prefix)
+    address = partial(address_of, prefix=ss58_prefix)
     return replace(
         states,
         nominators=followed.nominators,
@@ -257,7 +257,7 @@ class _Reading:
         addresses = unique.with_columns(
             pl.Series(
                 "owner",
-                [_address(value, prefixes[version]) for version, value in unique.rows()],
+                [address_of(value, prefixes[version]) for version, value in unique.rows()],
                 dtype=pl.String,
             )
         )
@@ -307,6 +307,6 @@ class _Reading:
         return self._runtimes.known(state.spec_version).ss58_prefix
 
 
-def _address(account: str, prefix: int | None) -> str:
+def address_of(account: str, prefix: int | None) -> str:
     """The SS58 form of an account id, or its hex where the chain names no prefix."""
     return account if prefix is None else str(ss58_encode(account, ss58_format=prefix))

@@ -84,6 +84,7 @@ class _Following:
         self._histories = Histories(self._epochs, {}, BEFORE)
         self._before: dict[int, tuple[Rest, Totals | None]] = {}
         """What was left of each operator's totals before the first epoch, and the totals."""
+        self._acted: dict[int, list[int]] = {}
         self._prices: Prices = {}
         self._began_here = False
 
@@ -190,7 +191,7 @@ class _Following:
                 for operator in first[position]:
                     if operator not in found:
                         new[position] += self._histories.of_operator(operator)
-                        self._histories.settled.add((operator, position))
+                        self._histories.settle(operator, position)
             self._read(new)
             self._settle_between(self._pairs_of(acting), sorted(everywhere))
 
@@ -230,13 +231,13 @@ class _Following:
 
     def _acting(self) -> dict[int, list[int]]:
         """The operators somebody has acted on of whom that is not known, and where."""
-        found = {}
         nowhere: list[Totals | None] = [None] * len(self._epochs)
+        touched, self._histories.touched = self._histories.touched, set()
         for operator, before in self._before.items():
-            totals = self._totals.get(operator, nowhere)
-            if positions := self._histories.acting(operator, totals, before):
-                found[operator] = positions
-        return found
+            if operator in touched or operator not in self._acted:
+                totals = self._totals.get(operator, nowhere)
+                self._acted[operator] = self._histories.acting(operator, totals, before)
+        return {operator: positions for operator, positions in self._acted.items() if positions}
 
     def _settle_between(self, pairs: Sequence[Pair], candidates: Sequence[int]) -> None:
         """Find out where pairs have changed, by halves."""

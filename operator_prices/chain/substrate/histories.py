@@ -54,8 +54,9 @@ class Histories:
         self._read: set[tuple[int, Pair]] = set()
         self._absent: defaultdict[Pair, list[int]] = defaultdict(list)
         """Where there was nothing of pairs of which nothing is known yet."""
-        self.settled: set[tuple[int, int]] = set()
-        """Operators and positions at which all there is has been read: it is as it is."""
+        self._settled: set[tuple[int, int]] = set()
+        self.touched: set[int] = set()
+        """Operators of whose accounts something has been read since somebody looked here."""
         for pair, entry in before.items():
             self._begin(pair, entry)
 
@@ -66,6 +67,7 @@ class Histories:
     def note(self, position: int, pair: Pair, entry: Entry | None) -> None:
         """What was read of a pair; what could not be understood, None, is believed as before."""
         self._read.add((position, pair))
+        self.touched.add(pair[0])
         if entry is None:
             return
         if pair not in self._seen:
@@ -75,6 +77,11 @@ class Histories:
             self._begin(pair, NOTHING)
             self._seen[pair] |= dict.fromkeys(self._absent.pop(pair, ()), NOTHING)
         self._seen[pair][position] = entry
+
+    def settle(self, operator: int, position: int) -> None:
+        """All that an operator's accounts have at a position has been read: it is as it is."""
+        self._settled.add((operator, position))
+        self.touched.add(operator)
 
     def was_read(self, position: int, pair: Pair) -> bool:
         return (position, pair) in self._read
@@ -149,7 +156,7 @@ class Histories:
         found = []
         left, told_before = before
         for position, rest in enumerate(self._rests(operator, totals, told_before)):
-            if (operator, position) not in self.settled and _tells(rest, left):
+            if (operator, position) not in self._settled and _tells(rest, left):
                 found.append(position)
             left = rest
         return found
