@@ -171,21 +171,18 @@ NOMINATORS = [
         " what each conversion rounds down.",
         assets.nominator_positions,
         blocking=True,
-        additional_deps=[assets.operator_shares],
     ),
     check(
         "storage_fees_add_up",
         "The storage fee deposits of all positions are what the operator has.",
         assets.nominator_positions,
         blocking=True,
-        additional_deps=[assets.operator_shares],
     ),
     check(
         "values_within_stake",
         "All positions together are worth no more than the operator's stake.",
         assets.nominator_positions,
         blocking=True,
-        additional_deps=[assets.operator_shares, assets.operator_share_prices],
     ),
     check(
         "pending_has_no_price",
@@ -193,7 +190,6 @@ NOMINATORS = [
         " was not registered any more.",
         assets.nominator_positions,
         blocking=True,
-        additional_deps=[assets.operator_shares, assets.operator_share_prices],
     ),
 ]
 

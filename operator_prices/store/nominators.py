@@ -88,8 +88,7 @@ LACKING = """
 SELECT epoch FROM epochs AS stored
 WHERE epoch BETWEEN %s AND %s AND source = 'chain' AND NOT EXISTS (
   SELECT FROM nominator_epochs AS known
-  WHERE known.epoch = stored.epoch AND known.source = 'chain' AND known.complete
-    AND lower(known.end_hash) = lower(stored.end_hash))
+  WHERE known.epoch = stored.epoch AND known.source = 'chain' AND known.complete)
 ORDER BY epoch
 """
 

@@ -31,6 +31,7 @@ SPECS = [
     *checks.PRICES,
     *checks.SHARES,
     *checks.METADATA,
+    *checks.NOMINATORS,
     *checks.ANALYTICS,
     checks.UP_TO_DATE,
 ]
@@ -128,6 +129,22 @@ CORRUPTIONS = {
     " * 1000000 WHERE epoch = 7 AND operator_id = 1",
     "metadata_complete": "UPDATE operators_metadata SET owner = NULL WHERE operator_id = 1",
     "rows_as_epochs": "DELETE FROM epoch_analytics WHERE epoch = 7",
+    "nominators_understood": "INSERT INTO quarantine (epoch, item, reason, source)"
+    " VALUES (7, 'Deposits', 'too short', 'chain')",
+    "nominators_as_listed": "INSERT INTO quarantine (epoch, item, reason, source)"
+    " VALUES (7, 'NominatorListing', 'it was missed', 'chain')",
+    "shares_add_up": "UPDATE operator_shares SET shares_raw = shares_raw + 10^9"
+    " WHERE epoch = 7 AND operator_id = 1",
+    "storage_fees_add_up": "UPDATE operator_shares SET storage_fee_deposit_raw = 1"
+    " WHERE epoch = 7 AND operator_id = 1",
+    "values_within_stake": "UPDATE operator_shares SET (shares_raw, stake_raw) = (1, 1)"
+    " WHERE epoch = 7 AND operator_id = 1",
+    "pending_has_no_price": "UPDATE nominator_positions SET (epoch, pending_raw) = (7, 5)"
+    " WHERE (operator_id, nominator, epoch) = (SELECT operator_id, nominator, max(epoch)"
+    "   FROM nominator_positions AS last WHERE operator_id = 1 AND epoch < 7 AND shares_raw > 0"
+    "     AND NOT EXISTS (SELECT FROM nominator_positions AS other WHERE other.epoch = 7"
+    "       AND (other.operator_id, other.nominator) = (last.operator_id, last.nominator))"
+    "   GROUP BY operator_id, nominator ORDER BY nominator LIMIT 1)",
 }
 """For each check a change of stored data that it must notice."""
 

@@ -31,7 +31,8 @@ WITH start AS (  -- the first epoch of the window that is known
   SELECT operator_id, 1000 + 2 * count(*) AS at_most
   FROM nominator_positions WHERE epoch <= %(last)s GROUP BY operator_id
 )
-SELECT epoch, operator_id, shares + withdrawing_shares AS stored, share.shares_raw AS expected
+SELECT epoch, operator_id, (shares + withdrawing_shares)::text AS stored,
+       share.shares_raw::text AS expected
 FROM share JOIN together USING (epoch, operator_id) LEFT JOIN rounding USING (operator_id)
 WHERE NOT (share.shares_raw = 0 AND share.stake_raw = 0)
   AND NOT share.shares_raw - shares - withdrawing_shares BETWEEN 0 AND coalesce(at_most, 0)

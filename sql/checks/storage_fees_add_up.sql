@@ -24,8 +24,8 @@ WITH start AS (  -- the first epoch of the window that is known
   SELECT epoch, operator_id, sum(sum(storage_fee_deposit_raw)) OVER (PARTITION BY operator_id ORDER BY epoch) AS storage_fee_deposit
   FROM moved GROUP BY epoch, operator_id
 )
-SELECT epoch, operator_id, storage_fee_deposit AS stored,
-       share.storage_fee_deposit_raw AS expected
+SELECT epoch, operator_id, storage_fee_deposit::text AS stored,
+       share.storage_fee_deposit_raw::text AS expected
 FROM share JOIN together USING (epoch, operator_id)
 WHERE storage_fee_deposit <> share.storage_fee_deposit_raw
 ORDER BY epoch, operator_id

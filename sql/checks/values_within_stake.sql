@@ -25,14 +25,14 @@ WITH start AS (  -- the first epoch of the window that is known
   SELECT epoch, operator_id, sum(sum(shares_raw)) OVER (PARTITION BY operator_id ORDER BY epoch) AS shares
   FROM moved GROUP BY epoch, operator_id
 )
-SELECT epoch, operator_id, worth AS stored, at_most AS expected
+SELECT epoch, operator_id, worth::text AS stored, at_most::text AS expected
 FROM share
 JOIN together USING (epoch, operator_id)
 JOIN operator_share_prices AS price USING (epoch, operator_id)
 CROSS JOIN LATERAL (
   SELECT shares_to_stake(shares, share_price_perq) AS worth,
          greatest(stake_raw + reward_raw - div(reward_raw * nomination_tax, 100),
-                  div(shares_raw * 1000000000000000000, share_price_perq)) AS at_most
+                  div(shares_raw * 1000000000000000000, nullif(share_price_perq, 0))) AS at_most
 ) AS compared
 WHERE shares_raw > 0 AND worth > at_most
 ORDER BY epoch, operator_id
