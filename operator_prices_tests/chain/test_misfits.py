@@ -9,8 +9,7 @@ import pytest
 
 from operator_prices import store
 from operator_prices.chain import NotASubstrateNodeError, WrongChainError
-from operator_prices.chain.substrate import keys, storage
-from operator_prices.chain.substrate import node as substrate_node
+from operator_prices.chain.substrate import keys, paging, storage
 from operator_prices.chain.substrate.layout import Sequence, Struct, Unsigned
 from operator_prices.chain.substrate.runtimes import Item, Runtime
 from operator_prices.devchain.chain import DevChain
@@ -175,7 +174,7 @@ def test_maps_are_counted_to_their_last_page(
         at_once = chain.count(at, COUNTED)
         assert at_once["deposits"] > 2
         for size in (1, 2, at_once["deposits"]):
-            monkeypatch.setattr(substrate_node, "PAGE", size)
+            monkeypatch.setattr(paging, "PAGE", size)
             assert chain.count(at, COUNTED) == at_once
 
 

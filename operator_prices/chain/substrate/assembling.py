@@ -19,7 +19,7 @@ from operator_prices.chain.port import (
 )
 from operator_prices.chain.substrate import keys
 from operator_prices.chain.substrate.decode import decode, entries
-from operator_prices.chain.substrate.following import Followed
+from operator_prices.chain.substrate.histories import Followed
 from operator_prices.chain.substrate.layout import Unsigned
 from operator_prices.chain.substrate.runtimes import Runtimes
 from operator_prices.chain.substrate.storage import (

@@ -7,21 +7,28 @@ accounts are read, and listed if that does not explain it.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import polars as pl
 
 from operator_prices.chain.entries import NOTHING, Entry, Pair, Prices, entries_of, frame
 from operator_prices.chain.port import (
     NOMINATOR_EPOCHS,
-    TOTALS,
     Listing,
     Nominators,
 )
-from operator_prices.chain.substrate import keys, listing
+from operator_prices.chain.substrate import keys, listing, paging
 from operator_prices.chain.substrate.asking import Asked
-from operator_prices.chain.substrate.histories import BEFORE, Histories, Rest, Totals, totals_of
-from operator_prices.chain.substrate.node import PAGE, Node
+from operator_prices.chain.substrate.histories import (
+    BEFORE,
+    Followed,
+    Histories,
+    Rest,
+    Totals,
+    nominators_at,
+    totals_of,
+)
+from operator_prices.chain.substrate.node import Node
 from operator_prices.chain.substrate.stakes import ITEMS, Decoder, keys_of, pools
 from operator_prices.chain.substrate.storage import Boundary, State
 from operator_prices.chain.substrate.values import Values
@@ -31,15 +38,6 @@ LISTED_EVERY = 1000
 
 PAIRS_A_REQUEST = 10_000
 """Accounts whose three keys are asked for in one request, which has 15 MB at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """What has changed, and what all nominators have at the last epoch."""
-
-    nominators: pl.DataFrame
-    epochs: pl.DataFrame
-    after: Nominators
 
 
 def follow(
@@ -126,8 +124,6 @@ class _Following:
             if epoch % LISTED_EVERY == 0 and position not in self._listed:
                 self._compare(position)
         return self._result()
-
-    # --- the steps ---
 
     def _note_asked(self) -> None:
         """What came along with the end blocks, but for operators of another domain."""
@@ -227,8 +223,6 @@ class _Following:
             epoch, end = self._epochs[position], self._ends[position]
             self._values.quarantine(listing.LISTED, listing.differing(epoch, end, lost))
 
-    # --- reading ---
-
     def _acting(self) -> dict[int, list[int]]:
         """The operators somebody has acted on of whom that is not known, and where."""
         nowhere: list[Totals | None] = [None] * len(self._epochs)
@@ -298,8 +292,8 @@ class _Following:
                 asked.append((position, of, keys.prefix("Domains", "Deposits")))
             else:
                 asked += [(position, of, keys.of_operators("Deposits", [one])[0]) for one in of]
-        found = self._node.keys(
-            [(prefix, self._ends[position].block_hash) for position, _, prefix in asked]
+        found = paging.keys(
+            self._node, [(prefix, self._ends[position].block_hash) for position, _, prefix in asked]
         )
         for (position, of, _), listed in zip(asked, found, strict=True):
             pairs[position] += [pair for pair in listing.pairs_of(listed) if pair[0] in of]
@@ -308,7 +302,7 @@ class _Following:
     @property
     def _pages(self) -> int:
         """The requests that a listing of all deposits takes, as far as they are known."""
-        return 1 + len(self._histories.pairs) // PAGE
+        return 1 + len(self._histories.pairs) // paging.PAGE
 
     def _list_all(self, position: int) -> dict[Pair, Entry | None]:
         """What everybody has with the operators of the domain, page by page."""
@@ -329,20 +323,13 @@ class _Following:
         self._listed.add(position)
         return found
 
-    # --- what came of it ---
-
     def _result(self) -> Followed:
         rows = [(self._epochs[0], pair, entry) for pair, entry in self._first.items()]
         rows += [
             (self._epochs[position], pair, entry)
             for position, pair, entry in self._histories.changes()
         ]
-        incomplete = {
-            epoch
-            for misfits in self._values.misfits
-            if misfits["item"][0] in ITEMS
-            for epoch in misfits["epoch"]
-        }
+        incomplete = self._values.epochs_with_misfits(ITEMS)
         epochs = [
             (
                 *(epoch, end.block_hash, position in self._listed, epoch not in incomplete),
@@ -351,18 +338,8 @@ class _Following:
             )
             for position, (epoch, end) in enumerate(zip(self._epochs, self._ends, strict=True))
         ]
-        left = [(self._epochs[-1], pair, entry) for pair, entry in self._histories.last().items()]
-        totals = [
-            (operator, last.deposited, last.withdrawn, last.storage_fees, last.status)
-            for operator, told in self._totals.items()
-            if (last := told[-1]) is not None
-        ]
         return Followed(
             nominators=frame(rows, self._prices),
             epochs=pl.DataFrame(epochs, schema=NOMINATOR_EPOCHS, orient="row"),
-            after=Nominators(
-                self._epochs[-1],
-                frame(left, {}),
-                pl.DataFrame(totals, schema=TOTALS, orient="row"),
-            ),
+            after=nominators_at(self._epochs[-1], self._histories.last(), self._totals),
         )

@@ -3,13 +3,14 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
 import polars as pl
 
-from operator_prices.chain.entries import NOTHING, Entry, Pair
-from operator_prices.chain.port import AMOUNT
+from operator_prices.chain.entries import NOTHING, Entry, Pair, frame
+from operator_prices.chain.port import AMOUNT, TOTALS, Nominators
 
 BEFORE = -1
 """The position of the end block before the first epoch."""
@@ -266,3 +267,25 @@ def totals_of(operators: pl.DataFrame, epochs: Sequence[int]) -> dict[int, list[
         of_operator = found.setdefault(operator, [None] * len(epochs))
         of_operator[positions[epoch]] = Totals(*told)
     return found
+
+
+def nominators_at(
+    epoch: int, entries: Mapping[Pair, Entry], totals: Mapping[int, Sequence[Totals | None]]
+) -> Nominators:
+    """What there is at the last of some epochs, for who reads the next ones."""
+    there = [
+        (operator, last.deposited, last.withdrawn, last.storage_fees, last.status)
+        for operator, told in totals.items()
+        if (last := told[-1]) is not None
+    ]
+    left = [(epoch, pair, entry) for pair, entry in entries.items()]
+    return Nominators(epoch, frame(left, {}), pl.DataFrame(there, schema=TOTALS, orient="row"))
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What has changed, and what all nominators have at the last epoch."""
+
+    nominators: pl.DataFrame
+    epochs: pl.DataFrame
+    after: Nominators

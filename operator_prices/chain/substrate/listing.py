@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from operator_prices.chain.entries import Entry, Pair, Prices
-from operator_prices.chain.substrate import keys
+from operator_prices.chain.substrate import keys, paging
 from operator_prices.chain.substrate.node import Node
 from operator_prices.chain.substrate.stakes import ITEMS, keys_of, pair_of, share_price
 from operator_prices.chain.substrate.storage import FOUND, State
@@ -16,7 +16,7 @@ LISTED = "NominatorListing"
 
 def of_all(node: Node, block_hash: str) -> list[Pair]:
     """Everybody who has anything with anyone at a block."""
-    listed = node.keys([(keys.prefix("Domains", item), block_hash) for item in ITEMS])
+    listed = paging.keys(node, [(keys.prefix("Domains", item), block_hash) for item in ITEMS])
     return list(dict.fromkeys(pair for found in listed for pair in pairs_of(found)))
 
 

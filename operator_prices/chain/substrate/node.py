@@ -23,9 +23,6 @@ from operator_prices.chain.substrate.tip import Tip, rounded
 if TYPE_CHECKING:
     from operator_prices.chain.rpc.messages import Request
 
-PAGE = 1000
-"""Keys that a node lists in one answer, at most."""
-
 HASHES = 2000
 """Blocks whose hashes are asked for in one request: the two blocks of each of 1,000 epochs."""
 
@@ -180,33 +177,6 @@ class Node:
                     f"{self} does not answer chain_getBlockHash with a list: use another node."
                 )
             found += answer
-        return found
-
-    def entries(self, prefix: str, block_hash: str) -> int:
-        """How many entries a map has, which must be listed, a thousand keys a request."""
-        (listed,) = self.keys([(prefix, block_hash)])
-        return len(listed)
-
-    def keys(self, wanted: Sequence[tuple[str, str]]) -> list[list[str]]:
-        """All keys that begin with some prefixes, each at a block, a thousand keys a request."""
-        found: list[list[str]] = [[] for _ in wanted]
-        unfinished = list(range(len(wanted)))
-        while unfinished:
-            requests: list[Request] = []
-            for i in unfinished:
-                prefix, block_hash = wanted[i]
-                start = found[i][-1] if found[i] else None
-                requests.append(("state_getKeysPaged", [prefix, PAGE, start, block_hash]))
-            going_on = []
-            for i, page in zip(unfinished, self.rpc.call_many(requests), strict=True):
-                if not isinstance(page, list):
-                    raise NotASubstrateNodeError(
-                        f"{self} does not answer state_getKeysPaged with a list: use another node."
-                    )
-                found[i] += page
-                if len(page) == PAGE:
-                    going_on.append(i)
-            unfinished = going_on
         return found
 
     def states(self, wanted: Sequence[tuple[int, Sequence[str]]]) -> list[State]:

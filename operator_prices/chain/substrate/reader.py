@@ -17,7 +17,7 @@ from operator_prices.chain.errors import (
 )
 from operator_prices.chain.port import Before, EpochStates, Head, Listing, Nominators, Reach
 from operator_prices.chain.rpc.blocking import Rpc
-from operator_prices.chain.substrate import ahead, assembling, keys, spans
+from operator_prices.chain.substrate import ahead, assembling, keys, paging, spans
 from operator_prices.chain.substrate.boundaries import BEFORE_THE_DOMAIN
 from operator_prices.chain.substrate.node import Node
 from operator_prices.chain.substrate.tip import Tip
@@ -142,7 +142,7 @@ class SubstrateChain:
     def count(self, block_hash: str, maps: Mapping[str, str]) -> dict[str, int]:
         """How many entries some maps have at a block; a map that is not there has none."""
         return {
-            name: self._node.entries(keys.prefix("Domains", item), block_hash)
+            name: len(*paging.keys(self._node, [(keys.prefix("Domains", item), block_hash)]))
             for name, item in maps.items()
         }
 

@@ -1,6 +1,6 @@
 """What fits: raw values to columns by their layouts; what does not fit is kept apart, with why."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import polars as pl
 
@@ -139,6 +139,15 @@ class Values:
         if rescued:
             good = pl.concat([good, pl.DataFrame(rescued, schema=good.schema)])
         return good
+
+    def epochs_with_misfits(self, items: Collection[str]) -> set[int]:
+        """The epochs at which a value of some items did not fit."""
+        return {
+            epoch
+            for misfits in self.misfits
+            if misfits["item"][0] in items
+            for epoch in misfits["epoch"]
+        }
 
     def quarantine(self, item: str, rows: pl.DataFrame) -> None:
         if not rows.is_empty():
