@@ -38,12 +38,17 @@ def failed_runs(
     database: dg.ResourceParam[psycopg.Connection],
     options: dg.ResourceParam[Settings],
 ) -> None:
-    """Open an incident for a run that failed, unless Dagster runs it again by itself."""
+    """Open an incident for a run that failed, unless Dagster runs it again by itself.
+
+    What a run checked that was given up meanwhile is out of date, whatever it was.
+    """
+    if is_afterword(context, database):
+        return
     run = context.dagster_run
     link = f"{options.ui_url}/runs/{run.run_id}"
     follow_checks(database, context.instance, run.run_id, link)
     stopped = any(one.blocking for one in failed_checks(context.instance, run.run_id))
-    if stopped or run.tags.get(RETRIED) == "true" or is_afterword(context, database):
+    if stopped or run.tags.get(RETRIED) == "true":
         return
     steps = [event.step_key for event in context.get_step_failure_events() if event.step_key]
     incidents.begin(

@@ -34,7 +34,7 @@ from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import serving
 from operator_prices.settings import Settings
-from operator_prices.store import events, incidents
+from operator_prices.store import events, incidents, signs
 from operator_prices.store.incidents import Incident
 from operator_prices_tests.support import history
 from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
@@ -267,6 +267,21 @@ def test_a_run_that_fails_for_another_reason_is_alerted_with_the_reason(
     assert webhook.texts()[0].startswith(
         f"Trouble: run failed in raw_epochs: the disk is full\nWhere: window {FIRST}\nhttp://ui/runs/"
     )
+
+
+def test_what_a_run_found_that_was_given_up_meanwhile_is_no_news(
+    instance: dg.DagsterInstance,
+    database: psycopg.Connection,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with small_chain(tmp_path_factory.mktemp("runtimes")) as chain:
+        result = run_windows(instance, database, WrongPrice(chain), FIRST)
+    signs.begin(database, result.run_id, host="h2", launcher="Celery", process="1")
+    database.execute("UPDATE run_signs SET given_up_at = now()")
+
+    report(instance, database, result)
+
+    assert database.execute("SELECT key FROM alert_incidents").fetchall() == []
 
 
 def test_a_run_of_checks_alone_does_not_end_the_trouble_of_its_window(

@@ -20,7 +20,7 @@ from operator_prices.epochs.windows import between
 from operator_prices_tests.support.hosts import Cluster, Host, cluster, needs_hosts, network
 from operator_prices_tests.support.live import assert_exact, until, written
 
-pytestmark = [pytest.mark.e2e, needs_hosts]
+pytestmark = [pytest.mark.soak, needs_hosts]
 
 EPOCHS = 2_000
 
@@ -127,7 +127,7 @@ def assert_nothing_is_left(hosts: Cluster) -> None:
 
 def thaw(hosts: Cluster, host: Host, runs: list[str]) -> None:
     """Let a frozen host go on with its runs until it has given up each of them, in vain."""
-    told = "SELECT * FROM alert_incidents"
+    told = "SELECT id, key FROM alert_incidents ORDER BY id"
     with hosts.database() as connection:
         before, incidents = written(connection), hosts.rows(told)
         host.thaw()
