@@ -11,7 +11,6 @@ LONGER = {
     "chain/rpc/client.py": "waiting, unanswered, window and wake-up are one state",
     "devchain/metadata.py": "one runtime's metadata, item by item",
     "devchain/staking.py": "the pallet of the chain, in its own order",
-    "settings.py": "all that can be set, in one table",
 }
 """Modules that are one thing all the same, and why."""
 

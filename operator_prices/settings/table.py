@@ -1,36 +1,44 @@
 """All that can be set: each variable with its type, its default and what it means, in one table."""
 
 import os
-import re
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
-import idna
 from platformdirs import user_data_path
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
-    IPvAnyNetwork,
     ValidationError,
-    ValidationInfo,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from operator_prices.errors import ExplainedError
-from operator_prices.postgres.address import understood
+from operator_prices.settings.kinds import (
+    COUNT,
+    HERE,
+    PORT,
+    POSTGRES,
+    URL,
+    Count,
+    Networks,
+    Operators,
+    Origins,
+    Port,
+    Postgres,
+    RootPath,
+    Url,
+    header,
+    whole,
+)
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parent.parent
 CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").exists() else None
 """The checkout that the package is run from; an installed wheel has none."""
 
@@ -66,81 +74,6 @@ def setting(default: Any, meaning: str, right: str, **more: Any) -> Any:  # noqa
     return Field(description=meaning, json_schema_extra={"right": right, **extra}, **more)
 
 
-def _listed(text: object) -> object:
-    """The parts of a text that are separated by commas."""
-    return tuple(filter(None, map(str.strip, text.split(",")))) if isinstance(text, str) else text
-
-
-def _whole(folder: Path) -> Path:
-    return folder.expanduser().resolve()
-
-
-def _header(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("holds a line break or the like")
-    return text
-
-
-def _web_address(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is no http or https address")
-    return text
-
-
-def _postgres(text: str, of: ValidationInfo) -> str:
-    return understood(text, str(of.field_name).upper())
-
-
-def _origin(text: str, of: ValidationInfo) -> str:
-    """An origin as browsers write it: in lower case, without a default port or a slash."""
-    parts = urlsplit(text)
-    if text == "*":
-        return text
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.username is not None:
-        raise ValueError("is no http or https origin")
-    if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise ValueError("is more than an origin")
-    below = "*." if of.field_name == "frame_origins" and parts.hostname.startswith("*.") else ""
-    host = below + _host(parts.hostname.removeprefix(below))
-    known = parts.port in {None, DEFAULT_PORTS[parts.scheme]}
-    return f"{parts.scheme}://{host}" + ("" if known else f":{parts.port}")
-
-
-def _host(name: str) -> str:
-    """The name of a host as browsers write it; what they would not ask anybody for is refused."""
-    if ":" in name:
-        return f"[{IPv6Address(name)}]"
-    written = name if name.isascii() else idna.encode(name, uts46=True).decode()
-    if written.rpartition(".")[2].isdecimal():
-        return str(IPv4Address(written))
-    if not HOST_NAME.fullmatch(written):
-        raise ValueError("has no name of a host")
-    return written
-
-
-LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-HOST_NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*\.?")
-DEFAULT_PORTS = {"http": 80, "https": 443}
-Port = Annotated[int, Field(ge=1, le=65535)]
-Count = Annotated[int, Field(ge=0)]
-Url = Annotated[str, AfterValidator(_web_address)]
-Origin = Annotated[str, AfterValidator(_origin)]
-Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed)]
-RootPath = Annotated[
-    str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*/?$"), AfterValidator(lambda path: path.rstrip("/"))
-]
-Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)]
-Operators = Annotated[tuple[Count, ...], NoDecode, BeforeValidator(_listed)]
-Postgres = Annotated[str, AfterValidator(_postgres)]
-
-PORT = "a port from 1 to 65535"
-HERE = "an address or a name of this machine"
-COUNT = "a whole number, zero or more"
-URL = "an http:// or https:// address"
-POSTGRES = "a postgresql:// URL with % codes for special characters"
-
-
 class Settings(BaseSettings):
     """What the README's tables of settings list, under the same names.
 
@@ -171,7 +104,7 @@ class Settings(BaseSettings):
     domain_id: Annotated[int, Field(ge=0, lt=2**32)] = setting(
         0, "The domain to read; 0 is Auto EVM.", "a whole number, zero or more"
     )
-    data_dir: Annotated[Path, AfterValidator(_whole)] = setting(
+    data_dir: Annotated[Path, AfterValidator(whole)] = setting(
         default_data_dir,
         "Where the embedded server, Dagster's home, logs and the chain's runtimes are kept.",
         "a folder",
@@ -217,7 +150,7 @@ class Settings(BaseSettings):
         shown="the chain's",
         option=False,
     )
-    archive_node_authorization: Annotated[str, AfterValidator(_header)] | None = setting(
+    archive_node_authorization: Annotated[str, AfterValidator(header)] | None = setting(
         None,
         "The `Authorization` header for the node.",
         "the value of one header, without line breaks",
