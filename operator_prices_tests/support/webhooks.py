@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trustme
 from aiosmtpd.controller import Controller
-from aiosmtpd.handlers import AsyncMessage
+from aiosmtpd.handlers import Message
 from aiosmtpd.smtp import AuthResult
 
 from operator_prices.local.ports import free_port
@@ -105,7 +105,7 @@ def serving_as(
             yield from ((one, proxy) for one in _served(server))
 
 
-class Mailbox(AsyncMessage):
+class Mailbox(Message):
     """Keeps the letters that come, and knows one user with one password."""
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class Mailbox(AsyncMessage):
     def prepare_message(self, session: Any, envelope: Any) -> EmailMessage:  # noqa: ANN401, ARG002
         return message_from_bytes(envelope.content, policy=policy.default)
 
-    async def handle_message(self, message: Any) -> None:  # noqa: ANN401
+    def handle_message(self, message: Any) -> None:  # noqa: ANN401
         self.letters.append(message)
 
 
