@@ -12,7 +12,7 @@ up: $(VENV)/installed  ## start everything and serve the Dagster UI until Ctrl-C
 	@$(BIN)/operator-prices up
 
 test: $(VENV)/installed-dev  ## run the test suite against a real Postgres and the development chain
-	@$(BIN)/python -m pytest -n 2 -m "not e2e and not soak"
+	@$(BIN)/python -m pytest -n 3 -m "not e2e and not soak"
 
 check: $(VENV)/installed-dev  ## linters, types, and who may know whom
 	$(BIN)/ruff check

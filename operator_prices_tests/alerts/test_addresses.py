@@ -170,6 +170,7 @@ def alert_test(setting: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.e2e
 def test_the_command_tries_each_address_and_fails_if_one_does() -> None:
     with serving_webhook() as webhook, serving_webhook() as other:
         other.status, other.says = 404, b"no_team: secret"

@@ -211,6 +211,7 @@ def test_what_every_endpoint_refuses_has_an_end(
                 reader.head()
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_pruned_endpoint_beside_a_dead_one_is_told_with_the_flags(
     place: int, tmp_path: Path

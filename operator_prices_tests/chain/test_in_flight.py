@@ -72,6 +72,7 @@ def test_who_asks_little_learns_nothing_about_how_much_the_node_bears() -> None:
     assert flight.size == START
 
 
+@pytest.mark.e2e
 def test_a_far_node_is_sent_more_at_a_time_than_one_that_slows_down_under_load() -> None:
     opened, peaks = 0, []
 

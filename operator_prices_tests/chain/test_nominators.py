@@ -82,6 +82,7 @@ def test_without_nominators_nothing_of_them_is_asked_or_stored(
     assert plain <= 2.5 * len(truth_of(PLAYED))
 
 
+@pytest.mark.e2e
 def test_a_quiet_epoch_costs_no_request_more_and_another_at_most_two(
     database: psycopg.Connection, tmp_path: Path
 ) -> None:

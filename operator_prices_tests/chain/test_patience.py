@@ -73,6 +73,7 @@ def test_two_endpoints_that_hang_are_both_named(tmp_path: Path) -> None:
     assert second.url in str(raised.value)
 
 
+@pytest.mark.e2e
 def test_who_waits_goes_on_waiting_while_answers_come(tmp_path: Path) -> None:
     with (
         serving(PLAYED, tamper=tampering.delay(0.3)) as node,

@@ -175,6 +175,7 @@ def full(epochs: int) -> list[object]:
     ]
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("keep_raw", [False, True])
 def test_a_fuller_source_fills_what_is_not_told_in_either_order(
     database: psycopg.Connection, bring: Bring, imported: Import, tmp_path: Path, *, keep_raw: bool

@@ -30,6 +30,7 @@ from operator_prices_tests.support.legacy_samples import (
 )
 
 
+@pytest.mark.e2e
 def test_a_postgres_source_gives_the_same_rows_and_is_only_read(
     database: psycopg.Connection,
     imported: Import,

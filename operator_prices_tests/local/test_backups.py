@@ -129,6 +129,7 @@ def test_a_server_without_the_roles_of_the_backup_gets_ours_and_does_without_oth
     assert granted == (True,)
 
 
+@pytest.mark.e2e
 def test_a_new_machine_takes_a_backup(old: str, tmp_path: Path) -> None:
     migrations.migrate(old)
     before = answers(old)

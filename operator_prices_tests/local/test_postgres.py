@@ -17,6 +17,8 @@ from operator_prices.local.postgres import embedded, owners, programs
 from operator_prices.local.postgres.errors import EmbeddedPostgresError
 from operator_prices.settings import PROJECT
 
+pytestmark = pytest.mark.e2e
+
 ROOT = os.geteuid() == 0
 
 as_root = pytest.mark.skipif(not ROOT, reason="only root runs the server as someone else")
@@ -204,7 +206,6 @@ def test_a_start_that_was_killed_while_creating_the_cluster_is_repeated(empty_di
         assert not list(empty_dir.glob("postgres.new-*"))
 
 
-@pytest.mark.e2e
 def test_data_that_was_deleted_under_a_server_takes_the_server_with_it(data_dir: Path) -> None:
     with other_user_of(data_dir) as (other, _):
         other.kill()

@@ -14,6 +14,7 @@ from operator_prices_tests.support.children import (
 )
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_even_when_it_comes_twice_stops_everything(
     tmp_path: Path, number: signal.Signals

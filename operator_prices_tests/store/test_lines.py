@@ -51,6 +51,7 @@ def test_much_that_comes_slowly_is_waited_for(dsn: str) -> None:
         assert len(rows.fetchall()) == 60
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("everything", [True, False])
 def test_silence_is_noticed_whether_one_connection_is_lost_or_all_are(
     dsn: str, monkeypatch: pytest.MonkeyPatch, *, everything: bool

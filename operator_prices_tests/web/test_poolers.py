@@ -80,6 +80,7 @@ def test_other_clients_of_the_pooler_find_their_sessions_untouched(
         other.execute("DROP TABLE somebody_elses")
 
 
+@pytest.mark.e2e
 @needs_pgbouncer
 def test_new_epochs_arrive_in_the_stream(api: Served, filled: str) -> None:
     heard: list[int] = []
