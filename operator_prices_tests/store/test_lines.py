@@ -38,10 +38,12 @@ def test_a_statement_that_waits_for_a_lock_is_waited_for(dsn: str) -> None:
         closing(psycopg.connect(dsn)) as holder,
     ):
         holder.execute("LOCK TABLE epochs")
-        Timer(1.5, holder.rollback).start()
+        release = Timer(1.5, holder.rollback)
+        release.start()
         begun = monotonic()
         connection.execute("TABLE epochs")
         assert monotonic() - begun > 1
+        release.join()
 
 
 def test_much_that_comes_slowly_is_waited_for(dsn: str) -> None:
