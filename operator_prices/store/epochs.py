@@ -1,6 +1,7 @@
 """Raw epochs: kept, forgotten when their blocks have left the chain, doubted, counted."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 from psycopg import Connection, Cursor, sql
@@ -9,13 +10,14 @@ from psycopg.types.json import Jsonb
 from operator_prices.epochs.nominators import QUARANTINED
 from operator_prices.epochs.tables import EPOCHS
 from operator_prices.store.database import long_work, refuse_other_chain
+from operator_prices.store.positions import mend_spans
 from operator_prices.store.rows import apply, insert, stage
 
 FORGET_REPLACED = sql.SQL(
     "DELETE FROM {table} USING incoming AS new JOIN raw_epochs AS old USING (epoch)"
     " WHERE {table}.epoch = new.epoch AND old.source IS NOT NULL"
     " AND (old.end_block, lower(old.end_hash)) <> (new.end_block, lower(new.end_hash))"
-    " RETURNING operator_id"
+    " RETURNING {returned}"
 )
 
 FORGET_NOMINATOR_EPOCHS = """
@@ -26,7 +28,7 @@ DELETE FROM nominator_epochs AS known USING incoming AS new
 
 FORGET_SKIPPED = sql.SQL(
     "DELETE FROM {table} USING epochs AS old WHERE {table}.epoch = old.epoch"
-    " AND old.source = 'chain' AND old.epoch = ANY (%s) RETURNING operator_id"
+    " AND old.source = 'chain' AND old.epoch = ANY (%s) RETURNING {returned}"
 )
 
 FORGET_OPERATORS = """
@@ -97,22 +99,31 @@ def keep_epochs(
 
 def _forget_what_left(cursor: Cursor, skipped: Sequence[int]) -> None:
     """Delete what blocks have told that are not the chain's any more, by what is incoming now."""
+    _forget_rows(cursor, "raw_nominators", skipped, "operator_id", "nominator")
+    mend_spans(
+        cursor, _forget_rows(cursor, "nominator_positions", skipped, "operator_id", "nominator")
+    )
     forgotten: list[int] = []
-    for name in ("raw_nominators", "nominator_positions"):
-        table = sql.Identifier(name)
-        cursor.execute(FORGET_REPLACED.format(table=table))
-        cursor.execute(FORGET_SKIPPED.format(table=table), [skipped])
     for name in ("operator_share_prices", "operator_shares"):
-        table = sql.Identifier(name)
-        rows = cursor.execute(FORGET_REPLACED.format(table=table)).fetchall()
-        rows += cursor.execute(FORGET_SKIPPED.format(table=table), [skipped]).fetchall()
-        forgotten += {operator for (operator,) in rows}
+        forgotten += {one for (one,) in _forget_rows(cursor, name, skipped, "operator_id")}
     cursor.execute("DELETE FROM nominator_epochs WHERE epoch = ANY (%s)", [skipped])
     cursor.execute(FORGET_NOMINATOR_EPOCHS)
     cursor.execute("DELETE FROM epochs WHERE source = 'chain' AND epoch = ANY (%s)", [skipped])
     if forgotten:
         cursor.execute(FORGET_OPERATORS, [forgotten])
         cursor.execute(FORGET_NOBODIES, [forgotten])
+
+
+def _forget_rows(
+    cursor: Cursor, table: str, skipped: Sequence[int], *returned: str
+) -> list[tuple[Any, ...]]:
+    """Delete such rows of one table; return some columns of them."""
+    names = {
+        "table": sql.Identifier(table),
+        "returned": sql.SQL(", ").join(sql.Identifier(table, one) for one in returned),
+    }
+    rows = cursor.execute(FORGET_REPLACED.format(**names)).fetchall()
+    return rows + cursor.execute(FORGET_SKIPPED.format(**names), [skipped]).fetchall()
 
 
 def blocks(connection: Connection, first: int, last: int) -> list[tuple[int, int, str]]:

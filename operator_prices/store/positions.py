@@ -190,6 +190,12 @@ def _write(cursor: Cursor, epochs: Iterable[int], rows: pl.DataFrame) -> int:
     changed = apply(cursor, NOMINATOR_POSITIONS, rows)
     cursor.execute("DROP TABLE incoming")
     if changed or gone:
-        pairs = sorted({*gone, *rows.select("operator_id", "nominator").unique().rows()})
-        cursor.execute(UNTIL, [[one for one, _ in pairs], [account for _, account in pairs]])
+        mend_spans(cursor, [*gone, *rows.select("operator_id", "nominator").unique().rows()])
     return changed + len(gone)
+
+
+def mend_spans(cursor: Cursor, pairs: Iterable[Pair]) -> None:
+    """Let each row of some pairs hold until their next one."""
+    known = sorted(set(pairs))
+    if known:
+        cursor.execute(UNTIL, [[one for one, _ in known], [account for _, account in known]])

@@ -9,8 +9,10 @@ import pytest
 from operator_prices import store
 from operator_prices.chain import Listing
 from operator_prices.chain.substrate import following, keys
+from operator_prices.devchain import tampering
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
+from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest
@@ -67,6 +69,61 @@ def test_an_entry_that_cannot_be_true_is_named_and_the_rest_goes_on(
         spoiler.active = False
         assert fill(chain, database, nominators=True).epochs_read == 1
     assert stored_positions(database) == true_positions(PLAYED)
+
+
+class Listings(Spoiler):
+    """A node of which nobody may list keys as often as one does who does not come to an end."""
+
+    at_most = 200
+
+    async def __call__(self, call: Call) -> object:
+        if call.request["method"] == "state_getKeysPaged":
+            self.at_most -= 1
+            if self.at_most < 0:
+                return tampering.error(call, -32000, "Keys have been listed for too long")
+        return await super().__call__(call)
+
+
+def newcomer() -> tuple[int, int, str]:
+    """The first epoch after `AT` at which somebody is there that was not before, and who."""
+    before: set[tuple[int, str]] = set()
+    for epoch, positions in true_positions(PLAYED).items():
+        new = sorted(positions.keys() - before)
+        if epoch > AT and new:
+            return epoch, *new[0]
+        before |= positions.keys()
+    raise AssertionError
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["from its epoch on", "its epoch alone"])
+def test_a_new_account_whose_entry_is_not_understood_is_left_out_and_the_rest_goes_on(
+    *, alone: bool, database: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Nobody knows it before, so it stays unknown however often its operator's keys are listed."""
+    epoch, operator, account = newcomer()
+    spoilt = frozenset(told.end_hash for told in truth_of(PLAYED) if told.epoch >= epoch)
+    key = DEPOSITS + keys.u64(operator) + account[2:]
+    tamper = Listings(key, cut, at=spoilt)
+    tamper.active = not alone
+    with serving(PLAYED, tamper=tamper) as node, reading(node.url, tmp_path) as chain:
+        fill(chain, database, nominators=True)
+        if alone:
+            tamper.active = True
+            database.execute("DELETE FROM nominator_epochs WHERE epoch >= %s", [epoch])
+            for table in ("raw_nominators", "nominator_positions"):
+                query = f"DELETE FROM {table} WHERE epoch >= {epoch}"  # noqa: S608
+                database.execute(query.encode())
+            before = store.nominators_before(database, epoch)
+            assert before is not None
+            states = chain.read([epoch], before)
+            assert states.nominators_quarantined["epoch"].to_list() == [epoch]
+            return
+    true = true_positions(PLAYED)
+    for at, positions in stored_positions(database).items():
+        left_out = {(operator, account)} if at >= epoch else set()
+        assert positions == {pair: has for pair, has in true[at].items() if pair not in left_out}
+    found = database.execute("SELECT min(epoch), bool_and(storage_key = %s) FROM quarantine", [key])
+    assert found.fetchone() == (epoch, True)
 
 
 def test_without_nominators_nothing_of_them_is_asked_or_stored(

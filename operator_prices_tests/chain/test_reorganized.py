@@ -22,6 +22,7 @@ from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest, left_the_chain, recheck
 from operator_prices_tests.support.commands import run
 from operator_prices_tests.support.filling import fill
+from operator_prices_tests.support.followed import stored_positions, true_positions
 from operator_prices_tests.support.samples import (
     Spoiler,
     assert_all_read,
@@ -274,6 +275,23 @@ def test_a_stored_epoch_that_is_skipped_by_now_is_forgotten(
         assert rows.fetchall() == [(told.epoch,) for told in truth]
     shares = database.execute("SELECT count(*) FROM operator_shares").fetchone()
     assert shares == (sum(len(told.operators) for told in truth),)
+
+
+def test_what_moved_in_blocks_that_have_left_the_chain_ends_no_position(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    """The row before it, of an earlier window, holds again until the pair's next one."""
+    played = DevChain(replace(REGULAR, epochs=106, operators=2, seed=2))
+    windows = EpochWindow(0), EpochWindow(100)
+    with serving(played) as node, reading(node.url, tmp_path) as chain:
+        for window in windows:
+            fill(chain, database, window, nominators=True)
+        ended = {told.epoch: told.end_block for told in truth_of(played)}
+        played_otherwise(played, jumps=(101,))
+        node.reorg(ended[101] - 3, extra=300)
+        assert recheck(chain, database, 100, 199)[:2] == [101, 102]
+        assert fill(chain, database, windows[1], nominators=True).skipped == 1
+    assert stored_positions(database) == true_positions(played)
 
 
 def test_one_skipped_block_that_is_another_by_now_is_named(

@@ -178,16 +178,19 @@ def assert_true(states: EpochStates, played: DevChain) -> None:
 
 
 class Spoiler:
-    """Changes the values behind a prefix at one block, until it is told to leave them alone."""
+    """Changes the values behind a prefix at some blocks, until it is told to leave them alone."""
 
-    def __init__(self, prefix: str, change: Callable[[str], str | None], *, at: str) -> None:
+    def __init__(
+        self, prefix: str, change: Callable[[str], str | None], *, at: str | frozenset[str]
+    ) -> None:
         self.active = True
-        self._prefix, self._change, self._at = prefix, change, at
+        self._prefix, self._change = prefix, change
+        self._at = frozenset({at}) if isinstance(at, str) else at
 
     async def __call__(self, call: Call) -> object:
         answer = own_copy(call)
         method, params = call.request["method"], call.request["params"]
-        if self.active and method == "state_queryStorageAt" and params[1] == self._at:
+        if self.active and method == "state_queryStorageAt" and params[1] in self._at:
             for change in answer["result"][0]["changes"]:
                 if change[0].startswith(self._prefix) and change[1]:
                     change[1] = self._change(change[1])

@@ -182,7 +182,11 @@ class _Following:
             everywhere |= first.keys()
             new: dict[int, list[Pair]] = {}
             for position, pairs in self._listed_of(first).items():
-                new[position] = [one for one in pairs if not self._histories.knows(one)]
+                new[position] = [
+                    one
+                    for one in pairs
+                    if not (self._histories.knows(one) or self._histories.was_read(position, one))
+                ]
                 found = {operator for operator, _ in new[position]}
                 for operator in first[position]:
                     if operator not in found:
