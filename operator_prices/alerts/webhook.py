@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from html import escape
+from threading import Thread
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -20,8 +22,14 @@ AGENT = f"operator-prices/{VERSION}"
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 10
 
+SECONDS = 15
+"""How long a message may take in all, however its answer comes: each piece has its own limit."""
+
 READ = 2_000
 """Bytes that are read of an answer."""
+
+_unanswered: dict[str, Thread] = {}
+"""Of an address, the request whose answer was given up and may still come, a bit at a time."""
 
 COLOURS = {"bad": "danger", "good": "good", "neutral": "#3AA3E3"}
 
@@ -46,6 +54,35 @@ class Webhook:
         return cls(url) if fits else None
 
     def send(self, message: Message) -> None:
+        last = _unanswered.pop(self._url, None)
+        if last is not None and last.is_alive():
+            _unanswered[self._url] = last
+            why: str | None = "it is still answering the message before"
+        else:
+            why = self._within(message)
+        if why is not None:
+            # From None: what lies below names the whole address.
+            raise RefusedError(self.label, without(why, parts(self._url))) from None
+
+    def _within(self, message: Message) -> str | None:
+        """Why a message was not taken in `SECONDS`, None if it was."""
+        answer: Future[str | None] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._ask(message))
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                answer.set_exception(error)
+
+        asking = Thread(target=ask, name=f"alert to {self.label}", daemon=True)
+        asking.start()
+        try:
+            return answer.result(SECONDS)
+        except TimeoutError:
+            _unanswered[self._url] = asking
+            return f"no whole answer within {SECONDS} s"
+
+    def _ask(self, message: Message) -> str | None:
         try:
             with (
                 unlogged(),
@@ -59,15 +96,14 @@ class Webhook:
                 ) as answer,
             ):
                 if answer.ok and not answer.is_redirect:
-                    return
+                    return None
                 said = next(answer.iter_content(READ), b"").decode(errors="replace")
                 why = f"{answer.status_code} {answer.reason}" + (f": {said}" if said else "")
                 if answer.is_redirect:
                     why += f", sent on to {urlsplit(answer.headers['location']).hostname}"
-        except requests.RequestException as error:
-            why = cause(error)
-        # From None: what lies below names the whole address.
-        raise RefusedError(self.label, without(why, parts(self._url))) from None
+                return why
+        except (requests.RequestException, ValueError) as error:  # of a place that is none, too
+            return cause(error)
 
 
 def body(message: Message) -> dict[str, object]:

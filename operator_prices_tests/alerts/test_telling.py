@@ -1,6 +1,8 @@
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psycopg
 import pytest
@@ -133,3 +135,63 @@ def test_an_address_that_swallows_everything_leaves_time_for_the_others(
             tell(database, addresses(f"{dead} {webhook.url}"), within=2)
     assert len(webhook.taken) == 9
     assert time.monotonic() - begun < 4
+
+
+def test_those_who_answer_have_their_turn_among_many_that_do_not(
+    database: psycopg.Connection, webhook: Webhook
+) -> None:
+    incidents.begin(database, [TROUBLE])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0)
+        dead = f"json://127.0.0.1:{silent.getsockname()[1]}"
+        many = " ".join(f"{dead}/{number}?rto=0.3" for number in range(4))
+        told = addresses(f"{many} {webhook.url}")
+        for _ in range(100):
+            with suppress(RefusedError):
+                tell(database, told, within=0.4)
+            assert asked(silent) <= 2, "after that no further one is begun"
+            if webhook.taken:
+                break
+    assert len(webhook.taken) == 1
+
+
+def asked(server: socket.socket) -> int:
+    """How many have come since the last look."""
+    count = 0
+    with suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            count += 1
+    return count
+
+
+def test_an_answer_that_comes_a_byte_at_a_time_is_given_up(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operator_prices.alerts.webhook.SECONDS", 0.5)
+    webhook.status, webhook.says, webhook.pause = 500, b"not now", 0.2
+    [address] = addresses(webhook.url)
+    told = message([TROUBLE], recovered=False)
+    begun = time.monotonic()
+    with pytest.raises(RefusedError, match=r"no whole answer within 0\.5 s"):
+        address.send(told)
+    with pytest.raises(RefusedError, match="still answering the message before"):
+        address.send(told)
+    assert time.monotonic() - begun < 1.2
+    assert len(webhook.asked) == 1
+    webhook.pause = 0
+    while any(thread.name.startswith("alert to") for thread in threading.enumerate()):
+        time.sleep(0.05)
+    with pytest.raises(RefusedError, match=r"500 .*: not now"):
+        address.send(told)
+
+
+def test_an_answer_that_sends_on_to_no_place_holds_up_no_other(
+    database: psycopg.Connection, webhook: Webhook
+) -> None:
+    incidents.begin(database, [TROUBLE])
+    with serving_webhook() as other:
+        webhook.status, webhook.location = 302, "http://["
+        with pytest.raises(RefusedError, match="Invalid IPv6 URL"):
+            tell(database, addresses(f"{webhook.url} {other.url}"))
+        assert len(other.taken) == 1

@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ class Webhook(ThreadingHTTPServer):
         self.says = b"ok"
         self.location: str | None = None
         self.refuses = "nothing of this kind"
+        self.pause = 0.0
+        """Seconds between one byte of an answer and the next."""
 
     @property
     def url(self) -> str:
@@ -69,7 +72,9 @@ class _Taking(BaseHTTPRequestHandler):
             self.send_header("Location", self.server.location)
         self.send_header("Content-Length", str(len(self.server.says)))
         self.end_headers()
-        self.wfile.write(self.server.says)
+        for byte in self.server.says:
+            time.sleep(self.server.pause)
+            self.wfile.write(bytes([byte]))
 
     def log_message(self, *_: object) -> None:
         pass
