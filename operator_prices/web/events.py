@@ -33,13 +33,14 @@ HERE = {"127.0.0.1", "localhost", "::1"}
 async def operator_events(request: Request, operator: given.Operator) -> Response:
     """What has happened to an operator, the newest first; `/feed.atom` beside it is the feed."""
     api = service(request)
+    still = api.settings.alert_price_epochs
 
     async def told(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
         await _known(cursor, operator)
-        found = await events_of(cursor, operator, api.settings.alert_price_epochs)
+        found = await events_of(cursor, operator, still)
         yield orjson.dumps([_published(event) for event in found])
 
-    return api.small(request, told, f"events {operator}")
+    return api.small(request, told, f"events {operator} {still}")
 
 
 @router.get("/api/operators/{operator}/feed.atom", include_in_schema=False)
@@ -47,14 +48,15 @@ async def operator_feed(request: Request, operator: given.Operator) -> Response:
     """The same as an Atom feed, which generators of clients cannot read a document of."""
     api = service(request)
     ours = api.settings.api_url.rstrip("/")
+    still = api.settings.alert_price_epochs
     site = UP if urlsplit(ours).hostname in HERE else f"{ours}/"
 
     async def told(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
         known = await _known(cursor, operator)
-        found = await events_of(cursor, operator, api.settings.alert_price_epochs)
+        found = await events_of(cursor, operator, still)
         yield atom.feed(known, found, site)
 
-    return api.small(request, told, f"feed {operator}", atom.MEDIA_TYPE)
+    return api.small(request, told, f"feed {operator} {still} {site}", atom.MEDIA_TYPE)
 
 
 async def _known(cursor: Cursor, operator: int) -> Named:

@@ -113,10 +113,24 @@ def test_a_feed_is_sent_again_only_when_something_has_changed(eventful: Served) 
 
 
 def test_where_the_site_is_known_its_feeds_name_it(eventful: Served) -> None:
-    with serving(eventful.dsn, API_URL="https://prices.example/p/") as api:
-        read = feedparser.parse(api.get("/api/operators/1/feed.atom").body)
+    path = "/api/operators/1/feed.atom"
+    with serving(eventful.dsn, API_URL="https://prices.example/p/", ALERT_PRICE_EPOCHS="25") as api:
+        first = api.get(path)
+        assert eventful.get(path, if_none_match=first.headers["etag"]).status == 200
+    read = feedparser.parse(first.body)
     assert read.entries[0].link == "https://prices.example/p/#/operator/1"
     assert read.feed.links[0].href == "https://prices.example/p/api/operators/1/feed.atom"
+
+
+@pytest.mark.parametrize("part", ["events", "feed.atom"])
+def test_events_are_sent_again_when_a_price_stands_still_after_another_time(
+    eventful: Served, part: str
+) -> None:
+    path = f"/api/operators/2/{part}"
+    tag = eventful.get(path).headers["etag"]
+    with serving(eventful.dsn, ALERT_PRICE_EPOCHS="10") as api:
+        again = api.get(path, if_none_match=tag)
+    assert (again.status, b"has not moved for 10 epochs" in again.body) == (200, True)
 
 
 @pytest.mark.parametrize("part", ["events", "feed.atom"])
