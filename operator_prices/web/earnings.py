@@ -30,13 +30,13 @@ class Moment:
 
     @property
     def worth(self) -> int | None:
-        return _sum([self.staked, self.leaving])
+        return summed_up([self.staked, self.leaving])
 
     def withdrawn_since(self, before: "Moment") -> int | None:
         """What stopped to be staked since: what is more on its way out, and what went out."""
         if before.leaving is None:
             return None
-        return _sum([self.leaving, -before.leaving, self.paid_out])
+        return summed_up([self.leaving, -before.leaving, self.paid_out])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,12 @@ def earned(opening: Moment | None, changes: Sequence[Moment], closing: Moment) -
     if opening is None and changes and changes[0].paid_in is None:
         opening, changes = changes[0], changes[1:]
         since = opening.epoch
-    paid_in = _sum(change.paid_in for change in changes)
-    paid_out = _sum(change.paid_out for change in changes)
+    paid_in = summed_up(change.paid_in for change in changes)
+    paid_out = summed_up(change.paid_out for change in changes)
     begun = 0 if opening is None else opening.worth
     gain = None
     if closing.worth is not None and begun is not None:
-        gain = _sum([closing.worth, -begun, paid_out, None if paid_in is None else -paid_in])
+        gain = summed_up([closing.worth, -begun, paid_out, None if paid_in is None else -paid_in])
     invested, at_work = _invested(opening, changes, closing)
     return Earnings(since, paid_in, paid_out, gain, invested, at_work)
 
@@ -103,10 +103,10 @@ def together(parts: Sequence[Earnings]) -> Earnings:
     sinces = [part.since for part in parts if part.since is not None]
     return Earnings(
         max(sinces, default=None),
-        _sum(part.paid_in for part in parts),
-        _sum(part.paid_out for part in parts),
-        _sum(part.gain for part in parts),
-        _sum(part.invested for part in parts),
+        summed_up(part.paid_in for part in parts),
+        summed_up(part.paid_out for part in parts),
+        summed_up(part.gain for part in parts),
+        summed_up(part.invested for part in parts),
         tuple(interval for part in parts for interval in part.at_work),
     )
 
@@ -149,7 +149,7 @@ def united(intervals: Iterable[Interval]) -> list[Interval]:
     return found
 
 
-def _sum(amounts: Iterable[int | None]) -> int | None:
+def summed_up(amounts: Iterable[int | None]) -> int | None:
     """The sum, None if one of them is unknown."""
     known = 0
     for amount in amounts:

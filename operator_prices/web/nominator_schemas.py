@@ -135,11 +135,11 @@ class Flow(Shape):
 
     epoch: int
     timestamp: int | None
-    deposits: int
+    deposits: int | None
     paid_in: str | None
     tax: str | None
-    withdrawals: int
+    withdrawals: int | None
     withdrawn_shares: str | None
     withdrawn: str | None
-    unlocks: int
+    unlocks: int | None
     paid_out: str | None

@@ -127,6 +127,7 @@ Ai3 = Annotated[
 
 EXPECTED = {
     "limit": "`all` or a whole number from 1 on",
+    "page": f"a whole number from 1 to {PAGE}",
     "sample": "a whole number from 1 to 1000000",
     "from": f"an epoch, a whole number from 0 to {LAST_EPOCH}",
     "to": f"an epoch, a whole number from 0 to {LAST_EPOCH}",
@@ -151,18 +152,17 @@ VALUES = {"format": tuple(FORMATS), "path": ("tables", "json"), "limit": ("all",
 def sentence(error: RequestValidationError) -> str:
     """What is wrong with a request, by parameter."""
     return "; ".join(
-        f"{name} must be {_expected(name, wrong['type'])}, and is {str(wrong['input'])[:100]!r}"
-        f"{_reason(wrong)}{nearest(str(wrong['input']), VALUES.get(name, ()))}"
+        f"{name} must be {EXPECTED.get(kind, 'given')}, and is {str(wrong['input'])[:100]!r}"
+        f"{_reason(wrong)}{nearest(str(wrong['input']), VALUES.get(kind, ()))}"
         for wrong in error.errors()
         for name in [str(wrong["loc"][-1])]
+        for kind in [_kind(name, wrong["type"])]
     )
 
 
-def _expected(name: str, wrong: str) -> str:
-    """What a parameter should be: a `limit` that has no pattern is that of a page."""
-    if name == "limit" and wrong != "string_pattern_mismatch":
-        return f"a whole number from 1 to {PAGE}"
-    return EXPECTED.get(name, "given")
+def _kind(name: str, wrong: str) -> str:
+    """What a parameter is looked up by: a `limit` that has no pattern is that of a page."""
+    return "page" if name == "limit" and wrong != "string_pattern_mismatch" else name
 
 
 def _reason(wrong: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from operator_prices.web.earnings import Earnings, Moment, earned, together
+from operator_prices.web.earnings import Earnings, Moment, earned, summed_up, together
 
 Row = Mapping[str, Any]
 """A row of `queries.positions.MOMENTS`."""
@@ -62,8 +62,7 @@ def published(rows: Sequence[Row], pace: Pace | None) -> tuple[list[dict[str, An
             _moment(closing),
         )
         earnings.append(found)
-        taxed = (closing["taxed"] or 0) - ((opening and opening["taxed"]) or 0)
-        told.append({**_position(closing, pace), "tax": str(taxed), **_earned(found)})
+        told.append({**_position(closing, pace), "tax": _text(closing["taxed"]), **_earned(found)})
     return told, together(earnings)
 
 
@@ -71,7 +70,7 @@ def summed(positions: Sequence[Mapping[str, Any]], earnings: Earnings) -> dict[s
     """All positions of an account together; what is unknown of one is unknown of all."""
     return {
         **{
-            name: _sum([position[name] for position in positions])
+            name: _text(summed_up(_integer(position[name]) for position in positions))
             for name in ("stake", "pending", "storageFeeDeposit", "leaving", "worth", "tax")
         },
         **_earned(earnings),
@@ -147,8 +146,3 @@ def _text(amount: object) -> str | None:
 
 def _integer(amount: Any) -> int | None:  # noqa: ANN401 - a Decimal without decimals
     return None if amount is None else int(amount)
-
-
-def _sum(amounts: Sequence[str | None]) -> str | None:
-    known = [int(amount) for amount in amounts if amount is not None]
-    return str(sum(known)) if len(known) == len(amounts) else None

@@ -13,9 +13,10 @@ PREFIX = 6094
 LOCK = 500
 """Domain blocks: five epochs."""
 
-WHOLE_LIFE, SLASHED, OWNER, HOLDER, UNPRICED = ("0x" + f"{n}" * 64 for n in range(1, 6))
+WHOLE_LIFE, SLASHED, OWNER, HOLDER, UNPRICED, LEAVER = ("0x" + f"{n}" * 64 for n in range(1, 7))
 """Deposits twice, withdraws in parts, unlocks; is slashed; has a tax; still has all it can have;
-has stake with an operator whose newest price is missing."""
+has stake with an operator whose newest price is missing; is paid out with its shares by one
+operator, and goes on with another."""
 
 SMALL = tuple("0x" + f"{n:064x}" for n in range(1, 26))
 """Nominators of operator 1 that deposit once, each another amount."""
@@ -42,7 +43,7 @@ class Position:
     on_hold: int = 0
     deposited: int | None = 0
     deposited_fee: int | None = 0
-    tax: int = 0
+    tax: int | None = 0
     withdrawn: int | None = 0
     released: int | None = 0
     released_fee: int | None = 0
@@ -133,13 +134,18 @@ class Life:
         )
         return self
 
+    def paid_with_shares(self, epoch: int) -> "Life":
+        """Be paid out with all shares, as after a deregistration: how much is in no end block."""
+        self.rows.append(Position(epoch, released=None, released_fee=None, ended=True))
+        return self
+
     def slash(self, epoch: int) -> "Life":
         self.rows.append(Position(epoch, ended=True))
         return self
 
     def known_since(self, epoch: int, shares: int) -> "Life":
         """What a reader finds that begins in the middle of history."""
-        unknown = dict.fromkeys(("deposited", "deposited_fee", "withdrawn", "released"))
+        unknown = dict.fromkeys(("deposited", "deposited_fee", "tax", "withdrawn", "released"))
         self.rows.append(
             Position(epoch, shares, fee=shares // 4, released_fee=None, **unknown)  # type: ignore[arg-type]
         )
@@ -166,12 +172,12 @@ def _write_row(
         {"block": block, "amount": str(amount), "storage_fee_refund": str(refund)}
         for block, amount, refund in row.unlocking
     ]
-    tax_fee = row.tax // 5
+    tax = (None, None) if row.tax is None else (row.tax - row.tax // 5, row.tax // 5)
     told = (
         *(operator, nominator, row.epoch, until, row.ended, row.shares, row.pending),
         *(row.withdrawing[0], sum(amount for _, amount, _ in row.unlocking)),
         *(json.dumps(unlocking), row.fee, row.on_hold, row.deposited, row.deposited_fee),
-        *(row.tax - tax_fee, tax_fee, row.withdrawn, row.released, row.released_fee, "chain"),
+        *(*tax, row.withdrawn, row.released, row.released_fee, "chain"),
     )
     places = ", ".join(["%s"] * len(told))
     connection.execute(
@@ -205,11 +211,15 @@ def lives(prices: dict[tuple[int, int], int]) -> list[Life]:
     for epoch in range(3, 40, 4):
         owner.tax(epoch, AI3 // 1_000 + epoch)
     slashed = Life(2, SLASHED, prices).deposit(5, 20 * AI3).slash(23)
+    leaver = Life(5, LEAVER, prices).deposit(4, 30 * AI3).paid_with_shares(28)
+    leaver_elsewhere = Life(4, LEAVER, prices).deposit(6, 5 * AI3).deposit(36, 5 * AI3)
+    newcomer = Life(5, SMALL[0], prices).deposit(28, 2 * AI3)
     small = [
         Life(1, nominator, prices).deposit(10, number * AI3)
         for number, nominator in enumerate(SMALL, start=1)
     ]
-    return [whole, holder, holding, unpriced, owner, slashed, *small]
+    leaving = [leaver, leaver_elsewhere, newcomer]
+    return [whole, holder, holding, unpriced, owner, slashed, *leaving, *small]
 
 
 def write(connection: psycopg.Connection) -> list[Life]:

@@ -97,6 +97,19 @@ def test_a_whole_life_can_be_followed(page: Page, api: Served) -> None:
     assert all(url.startswith((api.url, "blob:")) for url in asked)
 
 
+def test_what_was_paid_out_with_its_shares_is_no_loss_but_unknown(page: Page) -> None:
+    typed(page, positions.LEAVER)
+    rows = page.get_by_role("region", name="Payments of").locator("tbody tr")
+    expect(rows).to_have_count(4)
+    expect(rows.filter(has_text="Paid out").locator("td.number")).to_have_text("unknown")
+    gain = page.locator(".account .facts div", has_text="Gain").locator("dd")
+    expect(gain).to_have_text("unknown")
+    drawn = page.get_by_role("img", name="Gain of").locator("path[stroke-width]")
+    assert "L" in (drawn.get_attribute("d") or "")  # what is known of it is drawn
+    levels = page.get_by_role("img", name="Gain of").locator("text[text-anchor=end]")
+    assert [text for text in levels.all_text_contents() if text.startswith("-")] == []
+
+
 def test_what_is_locked_is_told_with_its_block_and_a_time(page: Page, api: Served) -> None:
     typed(page, positions.HOLDER)
     locked = page.get_by_role("region", name="Locked of").locator("tbody tr")

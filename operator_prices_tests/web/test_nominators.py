@@ -161,7 +161,7 @@ def test_a_tax_is_earned_and_not_paid_in(told: Told) -> None:
     [one] = answer["positions"]
     life = told.life(positions.OWNER, 3)
     assert (one["knownSince"], one["paidIn"]) == (0, "0")
-    assert one["tax"] == str(sum(row.tax for row in life.rows))
+    assert one["tax"] == str(sum(row.tax or 0 for row in life.rows))
     assert one["gain"] == str(staked(life, LAST) - staked(life, 0))
 
 
@@ -226,6 +226,65 @@ def test_a_sample_keeps_the_last_epoch_and_all_in_which_something_was_paid(told:
     assert {row["operatorId"] for row in only} == {4}
 
 
+def test_a_sample_goes_on_to_its_end_though_what_goes_on_changes_after_it(told: Told) -> None:
+    path = f"/api/nominators/{positions.LEAVER}/history?to=33&sample=3"
+    last = told.api.get(path).json[-1]
+    assert (last["epoch"], last["operatorId"]) == (33, 4)
+    ended = told.api.get(f"{path}&operators=5").json[-1]
+    assert (ended["epoch"], ended["operatorId"]) == (28, 5)
+
+
+def test_what_was_paid_out_is_unknown_from_an_unknown_unlock_on(told: Told) -> None:
+    path = f"/api/nominators/{positions.LEAVER}"
+    rows = told.api.get(f"{path}/history?operators=5").json
+    assert {(row["paidInTotal"], row["paidOutTotal"]) for row in rows[:-1]} == {
+        (str(30 * positions.AI3), "0")
+    }
+    assert rows[-1]["epoch"] == 28
+    assert [rows[-1][name] for name in ("worth", "paidIn", "paidOut")] == ["0", "0", None]
+    assert (rows[-1]["paidInTotal"], rows[-1]["paidOutTotal"]) == (str(30 * positions.AI3), None)
+    gained = {one["operatorId"]: one["gain"] for one in told.api.get(path).json["positions"]}
+    assert (gained[5], gained[4] is None) == (None, False)
+
+
+def test_totals_are_of_the_time_since_where_history_begins_in_the_middle(told: Told) -> None:
+    rows = told.api.get(f"/api/nominators/{positions.OWNER}/history").json
+    assert (rows[0]["paidIn"], rows[0]["tax"]) == (None, None)
+    assert {(row["paidInTotal"], row["paidOutTotal"]) for row in rows} == {("0", "0")}
+
+
+def test_a_tax_that_nobody_knows_is_unknown_for_all_spans_with_it_and_no_others(
+    server: str, migrated: str
+) -> None:
+    with database(server, migrated) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            history.write(connection, 0, LAST, 6, raw=False)
+            positions.write(connection)
+            connection.execute(
+                "UPDATE nominator_positions SET (deposited_raw, deposited_storage_fee_raw, tax_raw,"
+                " tax_storage_fee_raw, withdrawn_shares_raw, released_raw,"
+                " released_storage_fee_raw) = (NULL, NULL, NULL, NULL, NULL, NULL, NULL)"
+                " WHERE operator_id = 3 AND epoch = 11"
+            )
+        with serving(dsn) as api:
+            taxes = {}
+            for span in ("from=0", "from=1", "from=0&to=10", "from=12", "from=12&to=15"):
+                answer = api.get(f"/api/nominators/{positions.OWNER}?{span}").json
+                taxes[span] = answer["positions"][0]["tax"]
+                assert answer["total"]["tax"] == taxes[span]
+            rows = api.get(f"/api/nominators/{positions.OWNER}/history").json
+    tax = {epoch: positions.AI3 // 1_000 + epoch for epoch in range(3, 40, 4)}
+    assert taxes == {
+        "from=0": None,
+        "from=1": None,
+        "from=0&to=10": str(tax[3] + tax[7]),
+        "from=12": str(sum(tax[epoch] for epoch in range(15, 40, 4))),
+        "from=12&to=15": str(tax[15]),
+    }
+    totals = [row["paidInTotal"] for row in rows]
+    assert (set(totals[:11]), set(totals[11:])) == ({"0"}, {None})
+
+
 def test_nominators_come_largest_first_and_page_by_page(told: Told) -> None:
     first = told.api.get("/api/operators/1/nominators?limit=10").json
     assert first["nominatorCount"] == 26
@@ -254,8 +313,17 @@ def test_flows_add_up_what_came_and_what_went(told: Told) -> None:
     assert flows[25]["paidOut"] == str(paid(whole, 25, 25)[1])
     assert set(flows) == {2, 3, 8, 10, 15, 21, 25, 30, 37}
     [unknown, *taxed] = told.api.get("/api/operators/3/flows").json
-    assert (unknown["epoch"], unknown["paidIn"]) == (0, None)
+    assert [name for name, value in unknown.items() if value is not None] == ["epoch", "timestamp"]
     assert all(row["paidIn"] == "0" != row["tax"] for row in taxed)
+
+
+def test_a_payment_of_unknown_amount_leaves_what_else_happened_in_its_epoch_known(
+    told: Told,
+) -> None:
+    flows = {row["epoch"]: row for row in told.api.get("/api/operators/5/flows").json}
+    assert (flows[28]["deposits"], flows[28]["paidIn"]) == (1, str(2 * positions.AI3))
+    assert (flows[28]["unlocks"], flows[28]["paidOut"]) == (1, None)
+    assert (flows[28]["withdrawals"], flows[28]["withdrawn"], flows[28]["tax"]) == (0, "0", "0")
 
 
 def test_what_is_no_account_or_has_no_position_is_said_in_a_sentence(told: Told) -> None:
@@ -272,12 +340,14 @@ def test_what_is_no_account_or_has_no_position_is_said_in_a_sentence(told: Told)
     for path in (f"/api/nominators/{stranger}", f"/api/nominators/{stranger}/history?format=csv"):
         reply = told.api.get(path)
         assert reply.status == 404
-        assert "never had a position: 30 accounts had one in epochs 0 to 39" in reply.json["detail"]
+        assert "never had a position: 31 accounts had one in epochs 0 to 39" in reply.json["detail"]
     early = told.api.get(f"/api/nominators/{positions.WHOLE_LIFE}?to=2")
     assert (early.status, "its first is of epoch 3" in early.json["detail"]) == (404, True)
     for path in ("nominators", "flows"):
         assert told.api.get(f"/api/operators/77/{path}").status == 404
-    assert "1 to 1000" in told.api.get("/api/operators/1/nominators?limit=0").json["detail"]
+    for limit in ("0", "all"):
+        refused = told.api.get(f"/api/operators/1/nominators?limit={limit}").json["detail"]
+        assert refused == f"limit must be a whole number from 1 to 1000, and is '{limit}'"
 
 
 @pytest.fixture(scope="module")

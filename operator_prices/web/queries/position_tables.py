@@ -1,47 +1,27 @@
 """Positions as tables: an account's by epoch, and an operator's nominators and their payments."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg import sql
 
 from operator_prices.web.database import Cursor
+from operator_prices.web.queries.amounts import PAID_IN, PAID_OUT, STAKE, TAX, leaving, total
 from operator_prices.web.queries.rendered import Column, Facts, column
 from operator_prices.web.queries.spans import Span, chosen
 
-STAKE = (
-    "CASE WHEN {shares} = 0 THEN 0 WHEN {price} < 1000000000000000000"
-    " THEN div({shares} * 1000000000000000000, {price} + 1)"
-    " WHEN {price} IS NOT NULL THEN {shares} END"
-)
-"""`shares_to_stake`, written out: a function for each of many rows costs more than the row."""
-
 OWN_PRICE = sql.SQL(
-    "SELECT share_price_perq FROM operator_share_prices AS own"
-    " WHERE own.epoch = position.epoch AND own.operator_id = position.operator_id"
+    "(SELECT share_price_perq FROM operator_share_prices AS own"
+    " WHERE own.epoch = position.epoch AND own.operator_id = position.operator_id)"
 )
 REFUND = sql.SQL(
-    "SELECT withdrawing_storage_fee_raw FROM raw_nominators AS stored"
+    "(SELECT withdrawing_storage_fee_raw FROM raw_nominators AS stored"
     " WHERE stored.operator_id = position.operator_id AND stored.nominator = position.nominator"
-    " AND stored.epoch = position.epoch"
+    " AND stored.epoch = position.epoch)"
 )
-LEAVING = sql.SQL(
-    "CASE WHEN withdrawing_shares_raw = 0 THEN 0"
-    " ELSE shares_to_stake(withdrawing_shares_raw, ({price})) + ({refund}) END"
-    " + CASE WHEN unlocking = '[]' THEN 0 ELSE unlocking_raw"
-    " + (SELECT coalesce(sum((one ->> 'storage_fee_refund')::numeric), 0)"
-    " FROM jsonb_array_elements(unlocking) AS one) END"
-).format(price=OWN_PRICE, refund=REFUND)
-"""What is on its way out of a position: withdrawn at the price of its epoch, with its refund."""
-
-PAID_IN = sql.SQL("deposited_raw + deposited_storage_fee_raw")
-PAID_OUT = sql.SQL("released_raw + released_storage_fee_raw")
-TAX = sql.SQL("tax_raw + tax_storage_fee_raw")
-
 HISTORY = sql.SQL(
     "WITH held AS MATERIALIZED (SELECT position.*, {paid_in} AS paid_in, {paid_out} AS paid_out,"
-    " {tax} AS tax, {leaving} AS leaving, sum({paid_in}) OVER states AS paid_in_total,"
-    " sum({paid_out}) OVER states AS paid_out_total,"
+    " {tax} AS tax, {leaving} AS leaving, {paid_in_total} AS paid_in_total,"
+    " {paid_out_total} AS paid_out_total,"
     " row_number() OVER (ORDER BY operator_id, epoch) AS place"
     " FROM nominator_positions AS position"
     " WHERE nominator = {nominator} AND epoch <= {last} AND {chosen}"
@@ -80,7 +60,8 @@ SAMPLED_EPOCHS = sql.SQL(
     "SELECT epoch FROM (SELECT epoch, row_number() OVER (ORDER BY epoch) - 1 AS number,"
     " count(*) OVER () AS epochs FROM nominator_epochs WHERE epoch BETWEEN"
     " greatest({first}, (SELECT min(epoch) FROM held)) AND (SELECT CASE WHEN bool_and(ended)"
-    " FILTER (WHERE until_epoch IS NULL) THEN max(epoch) ELSE {last} END FROM held)) AS numbered"
+    " FILTER (WHERE until_epoch IS NULL OR until_epoch > {last}) THEN max(epoch) ELSE {last} END"
+    " FROM held)) AS numbered"
     " WHERE number % greatest(1, (epochs + {sample} - 1) / {sample}) = 0 OR number = epochs - 1"
     " OR epoch IN (SELECT epoch FROM held WHERE ended OR withdrawn_shares_raw IS DISTINCT FROM 0"
     " OR paid_in IS DISTINCT FROM 0 OR paid_out IS DISTINCT FROM 0)"
@@ -131,7 +112,9 @@ def history(nominator: str, span: Span, operators: tuple[int, ...] | None) -> Fa
         paid_in=PAID_IN,
         paid_out=PAID_OUT,
         tax=TAX,
-        leaving=LEAVING,
+        paid_in_total=total(PAID_IN),
+        paid_out_total=total(PAID_OUT),
+        leaving=leaving("position", OWN_PRICE, REFUND),
         worded=sql.SQL(", ").join(
             sql.SQL("{}::text AS {}").format(sql.Identifier(name), sql.Identifier(f"{name}_text"))
             for name in WORDED
@@ -206,7 +189,7 @@ async def pool(cursor: Cursor, operator: int) -> Pool:
         raise LookupError("the pool of an operator is one row, and none came")
     epoch, shares, count, held, *largest = row
     known = dict(zip((1, 10, 100), map(int, largest), strict=True))
-    return Pool(epoch, _integer(shares), count, int(held), known)
+    return Pool(epoch, None if shares is None else int(shares), count, int(held), known)
 
 
 def nominators(operator: int, limit: int, offset: int) -> Facts:
@@ -227,29 +210,43 @@ def nominators(operator: int, limit: int, offset: int) -> Facts:
 FLOWS = sql.SQL(
     "WITH price AS MATERIALIZED (SELECT epoch, share_price_perq FROM operator_share_prices"
     " WHERE operator_id = {operator} AND epoch BETWEEN {first} AND {last}),"
-    " change AS (SELECT epoch, deposited_raw + deposited_storage_fee_raw AS paid_in,"
-    " tax_raw + tax_storage_fee_raw AS tax, withdrawn_shares_raw,"
-    " released_raw + released_storage_fee_raw AS paid_out FROM nominator_positions"
+    " change AS (SELECT epoch, {paid_in} AS paid_in, {tax} AS tax,"
+    " withdrawn_shares_raw AS withdrawn_shares, {paid_out} AS paid_out FROM nominator_positions"
     " WHERE operator_id = {operator} AND epoch BETWEEN {first} AND {last} OFFSET 0),"
-    " flow AS (SELECT epoch, share_price_perq, nullif(paid_in, 0) AS paid_in, nullif(tax, 0)"
-    " AS tax, nullif(withdrawn_shares_raw, 0) AS withdrawn_shares, nullif(paid_out, 0) AS paid_out,"
-    " paid_in IS NULL OR tax IS NULL OR withdrawn_shares_raw IS NULL OR paid_out IS NULL"
-    " AS unknown FROM change LEFT JOIN price USING (epoch)"
-    " WHERE (paid_in, tax, withdrawn_shares_raw, paid_out) IS DISTINCT FROM (0, 0, 0, 0))"
-    " SELECT told.*, timestamp FROM (SELECT epoch, count(paid_in) AS deposits,"
-    " CASE WHEN NOT bool_or(unknown) THEN coalesce(sum(paid_in), 0) END AS paid_in,"
-    " CASE WHEN NOT bool_or(unknown) THEN coalesce(sum(tax), 0) END AS tax,"
-    " count(withdrawn_shares) AS withdrawals,"
-    " CASE WHEN NOT bool_or(unknown) THEN coalesce(sum(withdrawn_shares), 0) END"
-    " AS withdrawn_shares,"
-    " CASE WHEN NOT bool_or(unknown) AND count(withdrawn_shares) = count({withdrawn})"
-    " THEN coalesce(sum({withdrawn}), 0) END AS withdrawn, count(paid_out) AS unlocks,"
-    " CASE WHEN NOT bool_or(unknown) THEN coalesce(sum(paid_out), 0) END AS paid_out"
-    " FROM flow GROUP BY epoch) AS told"
+    " flow AS (SELECT change.*, {withdrawn} AS withdrawn, paid_in IS NULL AND tax IS NULL"
+    " AND withdrawn_shares IS NULL AND paid_out IS NULL AS unknown"
+    " FROM change LEFT JOIN price USING (epoch)"
+    " WHERE (paid_in, tax, withdrawn_shares, paid_out) IS DISTINCT FROM (0, 0, 0, 0))"
+    " SELECT told.*, timestamp FROM (SELECT epoch, {sums} FROM flow GROUP BY epoch) AS told"
     " LEFT JOIN (SELECT epoch::integer, timestamp FROM epoch_documents"
     " WHERE epoch BETWEEN {first} AND {last}) AS document USING (epoch)"
 )
 """Each withdrawal is converted by itself, as the chain does: the sum of what is rounded down."""
+
+FLOW_SUM = "CASE WHEN count(*) = count({name}) THEN sum({name}) END AS {name}"
+FLOW_COUNT = (
+    "CASE WHEN NOT bool_or(unknown) THEN count(*) FILTER (WHERE {name} IS DISTINCT FROM 0) END"
+    " AS {count}"
+)
+"""How many; a payment of unknown amount counts, and one of which nobody knows whether it was is
+unknown."""
+
+FLOW_SUMS = sql.SQL(", ").join(
+    [
+        *(
+            sql.SQL(FLOW_SUM).format(name=sql.Identifier(name))
+            for name in ("paid_in", "tax", "withdrawn_shares", "withdrawn", "paid_out")
+        ),
+        *(
+            sql.SQL(FLOW_COUNT).format(name=sql.Identifier(name), count=sql.Identifier(count))
+            for name, count in (
+                ("paid_in", "deposits"),
+                ("withdrawn_shares", "withdrawals"),
+                ("paid_out", "unlocks"),
+            )
+        ),
+    ]
+)
 
 FLOWS_ORDER = sql.SQL("epoch")
 FLOW_COLUMNS: tuple[Column, ...] = (
@@ -276,9 +273,9 @@ def flows(operator: int, span: Span) -> Facts:
         first=sql.Literal(span.first),
         last=sql.Literal(span.last),
         withdrawn=sql.SQL(WITHDRAWN),
+        sums=FLOW_SUMS,
+        paid_in=PAID_IN,
+        paid_out=PAID_OUT,
+        tax=TAX,
     )
     return Facts(rows, FLOWS_ORDER, FLOW_COLUMNS)
-
-
-def _integer(amount: Any) -> int | None:  # noqa: ANN401 - a Decimal without decimals
-    return None if amount is None else int(amount)

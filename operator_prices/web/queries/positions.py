@@ -6,6 +6,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from operator_prices.web.database import Cursor
+from operator_prices.web.queries.amounts import PAID_IN, PAID_OUT, TAX, leaving, total
 
 ACCOUNT = sql.SQL("SELECT address FROM nominator_accounts WHERE nominator = {nominator}")
 SEEN = sql.SQL(
@@ -20,15 +21,15 @@ PACE = sql.SQL(
     " AND epoch BETWEEN {closing} - 50 AND {closing})"
     " SELECT min(head), max(head), min(timestamp), max(timestamp) FROM paced"
 )
+REFUND = sql.SQL("stored.withdrawing_storage_fee_raw")
 MOMENTS = sql.SQL(
     "WITH bounds AS (SELECT (SELECT max(epoch) FROM nominator_epochs WHERE epoch < {first})"
     " AS opening, (SELECT max(epoch) FROM nominator_epochs WHERE epoch <= {last}) AS closing),"
     " change AS (SELECT position.*, lag(epoch) OVER states AS before, lead(epoch) OVER states"
-    " AS after, deposited_raw + deposited_storage_fee_raw AS paid_in,"
-    " released_raw + released_storage_fee_raw AS paid_out,"
+    " AS after, {paid_in} AS paid_in, {paid_out} AS paid_out,"
     " (withdrawing_shares_raw, unlocking) IS DISTINCT FROM (lag(withdrawing_shares_raw)"
     " OVER states, lag(unlocking) OVER states) AS moved,"
-    " sum(tax_raw + tax_storage_fee_raw) OVER states AS taxed,"
+    " {taxed} AS taxed,"
     " min(epoch) OVER states AS first_epoch"
     " FROM nominator_positions AS position WHERE nominator = {nominator}"
     " AND epoch <= (SELECT closing FROM bounds)"
@@ -48,12 +49,8 @@ MOMENTS = sql.SQL(
     " stored.withdrawing_block AS withdrawing_block, wanted.unlocking,"
     " CASE WHEN wanted.shares_raw = 0 THEN 0"
     " ELSE shares_to_stake(wanted.shares_raw, share_price_perq) END"
-    " + wanted.pending_raw + wanted.storage_fee_deposit_raw AS staked,"
-    " CASE WHEN wanted.withdrawing_shares_raw = 0 THEN 0"
-    " ELSE shares_to_stake(wanted.withdrawing_shares_raw, leaves.price)"
-    " + stored.withdrawing_storage_fee_raw END + unlocking_raw"
-    " + (SELECT coalesce(sum((one ->> 'storage_fee_refund')::numeric), 0)"
-    " FROM jsonb_array_elements(wanted.unlocking) AS one) AS leaving, paid_in, paid_out, taxed"
+    " + wanted.pending_raw + wanted.storage_fee_deposit_raw AS staked, {leaving} AS leaving,"
+    " paid_in, paid_out, taxed"
     " FROM wanted LEFT JOIN operator_share_prices AS price ON price.epoch = at"
     " AND price.operator_id = wanted.operator_id"
     " LEFT JOIN LATERAL (SELECT share_price_perq AS price FROM operator_share_prices AS own"
@@ -66,6 +63,10 @@ MOMENTS = sql.SQL(
     " ORDER BY wanted.operator_id, kind, at"
 )
 """Of each operator, by `kind`: the changes that count, and the states at both ends of the span."""
+
+TAX_OF_SPAN = sql.SQL(
+    "CASE WHEN epoch <= (SELECT opening FROM bounds) THEN 0 ELSE {tax} END"
+).format(tax=TAX)
 
 
 async def address_of(cursor: Cursor, nominator: str) -> str | None:
@@ -103,6 +104,10 @@ async def moments(cursor: Cursor, nominator: str, first: int, last: int) -> list
                 nominator=sql.Literal(nominator),
                 first=sql.Literal(first),
                 last=sql.Literal(last),
+                paid_in=PAID_IN,
+                paid_out=PAID_OUT,
+                taxed=total(TAX_OF_SPAN),
+                leaving=leaving("wanted", sql.SQL("leaves.price"), REFUND),
             )
         )
         return await named.fetchall()

@@ -131,9 +131,10 @@ function columns({ now, history }) {
       if (!first.has(row.operatorId)) first.set(row.operatorId, row);
     }
     const worth = sum(those, "worth");
-    const [paidIn, paidOut] = ["paidInTotal", "paidOutTotal"].map((name) => [...latest.values()].reduce((all, row) => all + BigInt(row[name] ?? 0), 0n));
-    const begun = [...first.values()].reduce((all, row) => (unknown(row.paidIn) ? all + BigInt(row.worth ?? 0) : all), 0n);
-    return { epoch, timestamp: those[0].timestamp, worth, gain: worth === null ? null : worth + paidOut - paidIn - begun };
+    const [paidIn, paidOut] = ["paidInTotal", "paidOutTotal"].map((name) => sum([...latest.values()], name));
+    const begun = sum([...first.values()].filter((row) => unknown(row.paidIn)), "worth");
+    const known = [worth, paidIn, paidOut, begun].every((amount) => amount !== null);
+    return { epoch, timestamp: those[0].timestamp, worth, gain: known ? worth + paidOut - paidIn - begun : null };
   });
   return {
     name: short(now.address),
@@ -153,21 +154,26 @@ function grouping(rows) {
   return found;
 }
 
-/** What was paid or withdrawn, in the order of time. */
-const payments = (history) => history.flatMap((row) => [
-  ["in", "Deposited", row.paidIn],
-  ["out", "Withdrawn", row.withdrawnShares],
-  ["paid", "Paid out", row.paidOut],
-].filter(([, , told]) => !unknown(told) && told !== "0").map(([kind, what, told]) => ({ kind, what, told, row })));
+/** What was paid or withdrawn, in the order of time: an unknown amount, too, but not all that was before the first known epoch. */
+function payments(history) {
+  const begun = new Set();
+  return history.flatMap((row) => {
+    const first = !begun.has(row.operatorId);
+    begun.add(row.operatorId);
+    const kinds = [["in", "Deposited", row.paidIn], ["out", "Withdrawn", row.withdrawnShares], ["paid", "Paid out", row.paidOut]];
+    const those = kinds.every(([, , told]) => unknown(told)) ? [["all", "Paid in or out", null]] : kinds;
+    return those.filter(([, , told]) => (unknown(told) ? !first : told !== "0")).map(([kind, what, told]) => ({ kind, what, told, row }));
+  });
+}
 
-const said = ({ kind, told }) => (kind === "out" ? `${grouped(told)} shares` : exact(told, state.unit));
+const said = ({ kind, told }) => (kind === "out" && !unknown(told) ? `${grouped(told)} shares` : exact(told, state.unit));
 
 function pictures(known) {
   const width = Math.max(280, find("main").clientWidth - 2 * parseFloat(getComputedStyle(find("main")).paddingLeft) - 34);
   const told = known.map((one) => ({
     ...columns(one),
     color: one.color,
-    marks: payments(one.history).map((payment) => ({ kind: payment.kind, epoch: payment.row.epoch, text: `Epoch ${grouped(payment.row.epoch)}: ${payment.what} ${said(payment)}` })),
+    marks: payments(one.history).filter(({ kind }) => kind !== "all").map((payment) => ({ kind: payment.kind, epoch: payment.row.epoch, text: `Epoch ${grouped(payment.row.epoch)}: ${payment.what} ${said(payment)}` })),
   }));
   const local = state.time === "local";
   return make("div", { "data-key": `pictures ${width}` },
@@ -261,7 +267,7 @@ function happened(now, history) {
     make("th", { scope: "row" }, epochLink(row.epoch)),
     cell(unknown(row.timestamp) ? nothing("unknown") : moment(row.timestamp).slice(0, 16)),
     cell(what),
-    number(kind === "out" ? `${grouped(told)} shares` : amount(told, state.unit)),
+    number(kind === "out" && !unknown(told) ? `${grouped(told)} shares` : amount(told, state.unit)),
     cell(link(named(row.operatorId), `#/operator/${row.operatorId}`))));
   if (!rows.length) return make("p", { class: "none" }, "Nothing was paid in or out in the epochs that are known.");
   return table(`Payments of ${short(now.address)}`, [["Epoch"], ["End (UTC)"], ["What"], ["Amount", NUMBER], ["Operator"]], rows, "max-height:300px");

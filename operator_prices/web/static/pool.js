@@ -68,12 +68,12 @@ function largest({ nominators }) {
 
 function flowing(flows) {
   if (!flows.length) return make("p", { class: "none" }, "Nothing was paid in or out in them.");
-  const counted = (count, told) => (count ? make("span", {}, amount(told, state.unit), make("span", { class: "from" }, `${grouped(count)}×`)) : nothing("–"));
+  const counted = (count, told) => (unknown(count) ? nothing("unknown") : count ? make("span", {}, amount(told, state.unit), make("span", { class: "from" }, `${grouped(count)}×`)) : nothing("–"));
   const rows = flows.map((flow) => make("tr", { "data-key": `f${flow.epoch}` },
     make("th", { scope: "row" }, link(grouped(flow.epoch), `#/epoch/${flow.epoch}`)),
-    number(unknown(flow.paidIn) ? nothing("unknown") : counted(flow.deposits, flow.paidIn)),
-    number(unknown(flow.withdrawn) ? nothing("unknown") : counted(flow.withdrawals, flow.withdrawn)),
-    number(unknown(flow.paidOut) ? nothing("unknown") : counted(flow.unlocks, flow.paidOut)),
+    number(counted(flow.deposits, flow.paidIn)),
+    number(counted(flow.withdrawals, flow.withdrawn)),
+    number(counted(flow.unlocks, flow.paidOut)),
     number(unknown(flow.tax) ? nothing("unknown") : flow.tax === "0" ? nothing("–") : amount(flow.tax, state.unit))));
   return table("Deposits and withdrawals", [["Epoch"], ["Paid in", NUMBER], ["Withdrawn", NUMBER], ["Paid out", NUMBER], ["Tax to the owner", NUMBER]], rows, "max-height:320px");
 }
