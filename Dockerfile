@@ -40,6 +40,7 @@ ENV PATH=/opt/operator-prices/bin:$PATH \
     DAGSTER_HOME=/opt/dagster/default \
     DAGSTER_EVENT_BATCH_SIZE=50 \
     DEPLOY=/opt/deploy \
+    ROLE_FILE=/tmp/role \
     CODE_SERVER_HOST=code \
     CODE_SERVER_LISTEN=0.0.0.0 \
     API_HOST=0.0.0.0 \

@@ -3,8 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,8 @@ import psycopg
 import pytest
 import yaml
 
-from operator_prices.settings import PROJECT, VARIABLES
-
-DEPLOY = PROJECT / "deploy"
-
-SCRIPTS = Path(sysconfig.get_path("scripts"))
+from operator_prices.settings import PROJECT, VARIABLES, facts
+from operator_prices_tests.support.deploy_files import DEPLOY, SCRIPTS, read, run
 
 ROLES = {"api", "code", "web", "daemon", "worker"}
 
@@ -31,32 +26,17 @@ current-context: none
 """
 
 
-def read(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(file.read_text())
-    return found
-
-
 def without(known: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in known.items() if name not in names}
-
-
-def run(*command: object) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PATH": f"{SCRIPTS}:{os.environ['PATH']}", "DEPLOY": str(DEPLOY)}
-    return subprocess.run(
-        [str(part) for part in command],
-        cwd=PROJECT,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_instances_elsewhere_differ_from_the_one_at_the_top_level_by_their_launcher_alone() -> None:
     common = read(PROJECT / "dagster.yaml")
     assert "run_launcher" not in common
     assert without(read(DEPLOY / "dagster.celery.yaml"), "run_launcher") == common
-    assert without(read(DEPLOY / "dagster.k8s.yaml"), "run_launcher", "compute_logs") == common
+    pods = without(read(DEPLOY / "dagster.k8s.yaml"), "run_launcher", "compute_logs")
+    monitoring = {**common["run_monitoring"], "start_timeout_seconds": 300}
+    assert pods == {**common, "run_monitoring": monitoring}
 
 
 def test_the_charts_values_say_what_the_instance_says() -> None:
@@ -68,10 +48,9 @@ def test_the_charts_values_say_what_the_instance_says() -> None:
         "tag_concurrency_limits": queue["tagConcurrencyLimits"],
     } == instance["concurrency"]["runs"]
     assert queue["dequeueIntervalSeconds"] == instance["run_queue"]["dequeue_interval_seconds"]
-    pod_starts = {"start_timeout_seconds", "max_resume_run_attempts"}
-    assert without(snake(daemon["runMonitoring"]), *pod_starts) == without(
-        instance["run_monitoring"], *pod_starts
-    )
+    pods = read(DEPLOY / "dagster.k8s.yaml")
+    monitoring = snake(daemon["runMonitoring"])
+    assert monitoring == {**pods["run_monitoring"], "max_resume_run_attempts": 0}
     assert snake(daemon["runRetries"]) == instance["run_retries"]
     assert snake(daemon["sensors"]) == instance["sensors"]
     for kind, kept in instance["retention"].items():
@@ -158,26 +137,44 @@ def test_every_service_of_ours_has_a_role_of_the_image() -> None:
     assert set(re.findall(r"^  (\w+)\)", text, re.MULTILINE)) == ROLES
 
 
-def test_settings_that_are_given_elsewhere_are_settings_of_ours() -> None:
-    part = read(DEPLOY / "compose.yaml")["x-part"]["environment"]
-    given = {name for name in part if not name.startswith(("DAGSTER_", "CELERY_"))}
+def test_compose_gives_each_setting_to_those_who_heed_it() -> None:
+    """But for what is of the containers alone: where they listen and what they keep."""
+    file = read(DEPLOY / "compose.yaml")
     known = {name.upper() for name in VARIABLES}
-    assert given - {"CODE_SERVER_HOST"} <= known
+    part, api = file["x-part"]["environment"], file["services"]["api"]["environment"]
+    of_containers = {"DATA_DIR", "API_PORT", "UI_PORT", "UI_HOST"}
+    assert known & {*part, *api} == known - of_containers
+    fixed = {"DATABASE_URL", "API_DATABASE_URL", "CELERY_BROKER", "CELERY_BACKEND", "API_HOST"}
+    for name, value in {**part, **api}.items():
+        if name in known - fixed:
+            assert value.startswith((f"${{{name}:-", f"${{{name}:?")), name
+    modules = "".join(one.read_text() for one in (PROJECT / "operator_prices/web").glob("*.py"))
+    heeded = {name.upper() for name in re.findall(r"\bsettings\.([a-z_]+)", modules)}
+    assert heeded >= {"CORS_ORIGINS", "TRUSTED_PROXIES", "ROOT_PATH", "NOMINATORS"}
+    assert heeded - of_containers <= known & set(api)
+    for port in ("API_PORT", "UI_PORT"):
+        assert f"127.0.0.1:${{{port}:-" in (DEPLOY / "compose.yaml").read_text()
+
+
+def test_settings_that_a_cluster_gives_are_settings_of_ours() -> None:
     (config, *_) = yaml.safe_load_all((DEPLOY / "kubernetes" / "api.yaml").read_text())
+    known = {name.upper() for name in VARIABLES}
     assert {name for name in config["data"] if not name.startswith("DAGSTER_")} <= known
 
 
-def test_the_entry_point_says_what_it_can_be_and_hands_on_commands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ROLE_FILE", str(tmp_path / "role"))
-    nothing = run("sh", DEPLOY / "entrypoint.sh")
-    assert nothing.returncode == 2
-    assert "api, code, web, daemon, worker, or a command" in nothing.stderr
-    status = run("sh", DEPLOY / "entrypoint.sh", "status", "--help")
-    assert status.returncode == 0, status.stderr
-    assert "who is at work" in " ".join(status.stdout.split())
-    assert (tmp_path / "role").read_text() == "status\n"
+def test_the_api_is_given_no_secret_but_the_password_of_its_role() -> None:
+    api = read(DEPLOY / "compose.yaml")["services"]["api"]
+    assert "env_file" not in api
+    assert "POSTGRES_PASSWORD" not in str(api["environment"])
+    secret = {name for name in VARIABLES if facts(name).get("secret")}
+    assert secret >= {"database_url", "archive_node_url", "alert_webhook_url"}
+    assert {name for name in secret if name.upper() in api["environment"]} == {"api_database_url"}
+    documents = yaml.safe_load_all((DEPLOY / "kubernetes" / "api.yaml").read_text())
+    (deployment,) = (one for one in documents if one["kind"] == "Deployment")
+    (api,) = containers(deployment)
+    assert not [one for one in api["envFrom"] if "secretRef" in one]
+    drawn = [one["valueFrom"]["secretKeyRef"]["key"] for one in api["env"] if "valueFrom" in one]
+    assert drawn == ["API_DATABASE_URL"]
 
 
 def containers(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -96,7 +96,6 @@ class Host:
                     "DATA_DIR": "/mnt/data",
                     "DAGSTER_HOME": "/mnt/dagster",
                     "DAGSTER_EVENT_BATCH_SIZE": "50",
-                    "ROLE_FILE": "/mnt/tmp/role",
                     "DEPLOY": str(DEPLOY),
                     "CODE_SERVER_HOST": self.address,
                     "CODE_SERVER_LISTEN": self.address,
