@@ -4,7 +4,7 @@ The chain converts lazily: here everything is converted at the epoch at which th
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,6 +51,8 @@ class Told:
     """Of ended epochs, as stored."""
     first_epochs: Mapping[int, int]
     """At which each operator is there first."""
+    registered: Set[tuple[int, int]]
+    """Operators with the epoch of their registration, whose price is there from then on."""
     deregistered: Mapping[int, int]
     """The epoch from which on an operator is."""
     taxed_owners: frozenset[Pair]
@@ -159,14 +161,14 @@ class _Pair:
     def _price(self, of: int | None, epoch: int) -> int | None:
         """The price of an epoch that the chain has stored by the end of another one.
 
-        That of an operator's first epoch is there from its registration on, which may have been at
-        the very close of an epoch, when nobody has seen it yet.
+        That of the epoch of an operator's registration is there from then on. If that was at the
+        very close of an epoch, nobody has seen it there; the next one has a price of its own.
         """
         if of is None or of > epoch:
             return None
         operator = self._pair[0]
         first = self._told.first_epochs.get(operator)
-        if first is not None and of in (first, first - 1):
+        if of + 1 == first or (operator, of) in self._told.registered:
             return ONE
         return self._told.prices.get((operator, of)) if of < epoch else None
 

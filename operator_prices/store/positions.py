@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import polars as pl
 from psycopg import Connection, Cursor, sql
@@ -32,12 +33,25 @@ ORDER BY epoch
 PREVIOUS = "SELECT max(epoch) FROM nominator_epochs WHERE epoch < %s"
 
 OPERATORS = """
-SELECT operator_id, min(epoch), min(epoch) FILTER (WHERE status = 'Deregistered'),
-       bool_or(nomination_tax > 0)
-FROM operator_shares WHERE epoch <= %s GROUP BY operator_id
+SELECT operator_id, since, share.shares_raw = 0 AND share.stake_raw = 0, since = 0 OR EXISTS (
+    SELECT FROM raw_epochs AS before WHERE complete AND before.epoch = (
+      SELECT max(candidate) FROM generate_series(
+        (SELECT max(epoch) FROM epochs WHERE epoch < since AND source IS NOT NULL), since - 1)
+        AS candidate
+      WHERE NOT EXISTS (SELECT FROM skipped_epochs WHERE epoch = candidate))
+    AND NOT EXISTS (
+      SELECT FROM jsonb_array_elements(data -> 'operators' -> 'entries') AS there
+      WHERE there -> 'key' ->> 0 = operator_id::text)),
+  deregistered, takes_tax
+FROM (
+  SELECT operator_id, min(epoch) AS since,
+         min(epoch) FILTER (WHERE status = 'Deregistered') AS deregistered,
+         bool_or(nomination_tax > 0) AS takes_tax
+  FROM operator_shares WHERE epoch <= %s GROUP BY operator_id) AS seen
+JOIN operator_shares AS share USING (operator_id) WHERE share.epoch = since
 """
-
-FIRST_OF_ALL = "SELECT coalesce(min(epoch), 0) FROM epochs WHERE source IS NOT NULL"
+"""Where each operator is seen first, whether it has nothing there yet, and whether it begins there:
+the epoch before, passing over those that are skipped, is known and has no such operator."""
 
 OWNERS = """
 SELECT operator_id, nominator FROM operators_metadata JOIN nominator_accounts ON owner = address
@@ -108,7 +122,7 @@ def _told(
     row = cursor.execute(PREVIOUS, [first]).fetchone()
     previous = BEFORE_ALL if first == 0 else row[0] if row else None
     raw = _raw(cursor, [epoch for epoch, _, _ in epochs], previous)
-    begun, deregistered, taxed = _operators(cursor, last)
+    operators = _operators(cursor, last)
     at_once = raw.filter(
         (pl.col("pending_epoch") == pl.col("epoch")) & pl.col("pending_price_perq").is_not_null()
     )
@@ -119,10 +133,11 @@ def _told(
             epoch for epoch, _, connected in epochs if not (connected or epoch == 0)
         ),
         prices=_prices(cursor, raw),
-        first_epochs=begun | dict(at_once.select("operator_id", "epoch").rows()),
-        deregistered=deregistered,
+        first_epochs=operators.begun,
+        registered=operators.registered | {*at_once.select("operator_id", "epoch").rows()},
+        deregistered=operators.deregistered,
         taxed_owners=frozenset(
-            pair for pair in cursor.execute(OWNERS).fetchall() if pair[0] in taxed
+            pair for pair in cursor.execute(OWNERS).fetchall() if pair[0] in operators.taxed
         ),
     )
     return told, _by_pair(raw)
@@ -151,19 +166,27 @@ def _epoch(entry: tuple[int, Entry]) -> int:
     return entry[0]
 
 
-def _operators(cursor: Cursor, until: int) -> tuple[dict[int, int], dict[int, int], set[int]]:
-    """Where operators begin as far as that is known, where they have left, and who takes tax."""
-    row = cursor.execute(FIRST_OF_ALL).fetchone()
-    begins = int(row[0]) if row else 0
-    begun, left, taxed = {}, {}, set()
-    for operator, first, deregistered, takes_tax in cursor.execute(OPERATORS, [until]).fetchall():
-        if first > begins or first == 0:
-            begun[operator] = first
-        if deregistered is not None:
-            left[operator] = deregistered
-        if takes_tax:
-            taxed.add(operator)
-    return begun, left, taxed
+class Operators(NamedTuple):
+    begun: dict[int, int]
+    """At which epoch each is there first, of those of which that is known."""
+    registered: frozenset[tuple[int, int]]
+    """Each with the epoch of its registration, where that has been seen."""
+    deregistered: dict[int, int]
+    """From which epoch on each is, of those that have left."""
+    taxed: frozenset[int]
+
+
+def _operators(cursor: Cursor, until: int) -> Operators:
+    seen = cursor.execute(OPERATORS, [until]).fetchall()
+    begun = {operator: since for operator, since, _, begins, *_ in seen if begins}
+    return Operators(
+        begun,
+        frozenset(
+            (operator, since) for operator, since, is_new, *_ in seen if is_new and operator in begun
+        ),
+        {operator: left for operator, *_, left, _ in seen if left is not None},
+        frozenset(operator for operator, *_, takes_tax in seen if takes_tax),
+    )
 
 
 def _prices(cursor: Cursor, raw: pl.DataFrame) -> Prices:

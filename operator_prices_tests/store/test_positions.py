@@ -91,14 +91,14 @@ def test_rows_are_the_same_whatever_the_order_of_windows(
 ) -> None:
     chain = DevChain(LONG)
     found = []
-    for order in (WINDOWS, (200, 0, 100), (100, 200, 0)):
+    for order in (WINDOWS, (200, 0, 100), (100, 200, 0), (0, 200, 100)):
         follow(chain, database, tmp_path, order)
         found.append(database.execute(ROWS).fetchall())
         database.execute(
             "TRUNCATE epochs, skipped_epochs, operator_shares, operator_share_prices,"
             " operators_metadata, nominator_epochs, raw_nominators, nominator_positions"
         )
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1] == found[2] == found[3]
     assert len(found[0]) > 500
 
 
