@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 from psycopg import Connection
 
@@ -41,7 +41,7 @@ def ingest(
     With `nominators` those epochs, too, whose nominators are not known. A window that is whole
     costs no request. Raises `ChainError` when the chain cannot be read.
     """
-    return next(ingest_each(chain, connection, [window], nominators=nominators))
+    return next(_ingest_each(Reading(chain, connection, nominators, stored=nominators), [window]))
 
 
 def ingest_each(
@@ -54,13 +54,21 @@ def ingest_each(
 ) -> Generator[Ingested, None, None]:
     """Do so with each of `windows` in turn, while the next ones are read.
 
-    With `verify`, what has left the chain is read again, too. Each window is kept for itself: those
-    after the last that was kept are as missing as before when this fails, or is given up.
+    With `verify`, what has left the chain is read again, too. With `nominators` these are read
+    along with what is missing; epochs that are stored without them are left alone, since their
+    blocks may be gone by now. Each window is kept for itself: those after the last that was kept
+    are as missing as before when this fails, or is given up.
     """
+    yield from _ingest_each(Reading(chain, connection, nominators, verify=verify), windows)
+
+
+def _ingest_each(
+    reading: "Reading", windows: Sequence[EpochWindow]
+) -> Generator[Ingested, None, None]:
+    chain, connection = reading.chain, reading.connection
     begun: deque[Begun] = deque()
-    reading = Reading(chain, connection, verify=verify, nominators=nominators)
     wanted = _wanted(reading, windows, begun)
-    with closing(chain.read_each(wanted, reading.before if nominators else None)) as read:
+    with closing(chain.read_each(wanted, reading.before if reading.nominators else None)) as read:
         for states in read:
             done, later = begun.popleft()
             done = _kept(chain, connection, states, done)
@@ -80,17 +88,20 @@ class Reading:
 
     chain: Chain
     connection: Connection
-    verify: bool
     nominators: bool
+    _: KW_ONLY
+    verify: bool = False
+    stored: bool = False
+    """Whether to read epochs again that are stored without their nominators."""
 
     def before(self, epoch: int) -> Nominators | Listing:
         """What all nominators had before an epoch, as far as it is kept."""
         return store.nominators_before(self.connection, epoch) or Listing()
 
     def lacking(self, window: EpochWindow, until: int) -> list[int]:
-        """The epochs of a window that are missing or incomplete, or whose nominators are."""
+        """The epochs of a window that are missing, incomplete, or wanted for their nominators."""
         lacking = set(store.lacking(self.connection, window, until=until))
-        if self.nominators:
+        if self.stored:
             lacking |= set(store.lacking_nominators(self.connection, window, until=until))
         return sorted(lacking)
 

@@ -77,7 +77,7 @@ def raw_nominators(
 ) -> None:
     """What the chain stores of accounts that stake, from the epochs on at which it changes.
 
-    It is read along with the raw epochs; only where these are there without it, as after an
+    It is read along with raw epochs that are missing; where these are there without it, as after an
     upgrade, this reads them once more.
     """
     for window in windows_of(context):

@@ -1,6 +1,6 @@
 """Follow the chain: when epochs are completed, ask for their windows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from time import time
 
@@ -53,7 +53,7 @@ class Situation:
     """What the decision is made from."""
 
     wanted: Mapping[EpochWindow, int]
-    """The last epoch that each window behind the chain lacks."""
+    """The last epoch that each window behind the chain lacks, in the order in which to ask."""
     now: float
     busy: frozenset[EpochWindow] = frozenset()
     """The windows that runs are queued or at work for, whoever asked for them."""
@@ -62,13 +62,18 @@ class Situation:
     tries: Mapping[EpochWindow, Tries] = field(default_factory=dict)
 
 
-def wanted(unserved: Iterable[int]) -> dict[EpochWindow, int]:
-    """The last unserved epoch of each window that has any, oldest window first."""
-    return {EpochWindow.containing(epoch): epoch for epoch in sorted(unserved)}
+def wanted(unserved: Iterable[int], of_nominators: Iterable[int] = ()) -> dict[EpochWindow, int]:
+    """The last unserved epoch of each window that has any, oldest window first.
+
+    Then the windows that lack nobody but the nominators of some epochs: no price waits for these.
+    """
+    behind = {EpochWindow.containing(epoch): epoch for epoch in sorted(unserved)}
+    later = {EpochWindow.containing(epoch): epoch for epoch in sorted(of_nominators)}
+    return behind | {window: until for window, until in later.items() if window not in behind}
 
 
 def to_ask_for(situation: Situation) -> list[Asked]:
-    """The windows to run now, oldest first, so that at most `WINDOWS_A_TICK` of ours are under way.
+    """The windows to run now, in order, so that at most `WINDOWS_A_TICK` of ours are under way.
 
     A window that a run is under way for is left to it. One whose run has ended without bringing the
     epoch is asked for again, after a pause that doubles; the run key says after which run, because
@@ -108,16 +113,21 @@ def completed_epochs(
     if latest is None:
         return dg.SkipReason("no epoch is completed yet")
     follows = options.nominators == "on"
-    behind = wanted(store.unserved(database, until=latest, nominators=follows))
+    behind = wanted(
+        store.unserved(database, until=latest),
+        store.unserved(database, until=latest, nominators=True) if follows else (),
+    )
     if not behind:
         return dg.SkipReason(f"epoch {latest} is still the last one completed")
+    busy = busy_windows(context.instance)
+    free = {window: until for window, until in behind.items() if window not in busy}
     asked = to_ask_for(
         Situation(
-            wanted=behind,
+            wanted=free,
             now=time(),
-            busy=busy_windows(context.instance),
+            busy=busy,
             ours=len(busy_windows(context.instance, {"source": SOURCE})),
-            tries=tries_of(context.instance, behind),
+            tries=tries_of(context.instance, free),
         )
     )
     if not asked:
@@ -151,10 +161,9 @@ def request(asked: Asked) -> dg.RunRequest:
 def tries_of(
     instance: dg.DagsterInstance, behind: Mapping[EpochWindow, int]
 ) -> dict[EpochWindow, Tries]:
-    """What became of the newest runs of the oldest windows that are behind."""
-    oldest: Sequence[tuple[EpochWindow, int]] = list(behind.items())[: 2 * WINDOWS_A_TICK]
+    """What became of the newest runs of windows that are behind."""
     tries = {}
-    for window, until in oldest:
+    for window, until in behind.items():
         records = instance.get_run_records(
             dg.RunsFilter(job_name=ingest_epochs.name, tags={"dagster/partition": window.key}),
             limit=10,

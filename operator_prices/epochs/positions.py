@@ -4,7 +4,8 @@ The chain converts lazily: here everything is converted at the epoch at which th
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,7 +52,7 @@ class Told:
     """Of ended epochs, as stored."""
     first_epochs: Mapping[int, int]
     """At which each operator is there first."""
-    registered: Set[tuple[int, int]]
+    registered: AbstractSet[tuple[int, int]]
     """Operators with the epoch of their registration, whose price is there from then on."""
     deregistered: Mapping[int, int]
     """The epoch from which on an operator is."""

@@ -182,7 +182,9 @@ def _operators(cursor: Cursor, until: int) -> Operators:
     return Operators(
         begun,
         frozenset(
-            (operator, since) for operator, since, is_new, *_ in seen if is_new and operator in begun
+            (operator, since)
+            for operator, since, is_new, *_ in seen
+            if is_new and operator in begun
         ),
         {operator: left for operator, *_, left, _ in seen if left is not None},
         frozenset(operator for operator, *_, takes_tax in seen if takes_tax),

@@ -1,4 +1,6 @@
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 import psycopg
@@ -8,10 +10,16 @@ from operator_prices.chain import Chain, DomainMissingError, NodeUnreachableErro
 from operator_prices.definitions import defs
 from operator_prices.defs.partitions import begin_windows
 from operator_prices.defs.window_assets import retried_if_it_may_pass
+from operator_prices.devchain.chain import DevChain
+from operator_prices.devchain.serving import serving
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices.postgres.keeping import SilentDatabaseError
+from operator_prices_tests.support.filling import fill
+from operator_prices_tests.support.samples import reading, truth_of
 from operator_prices_tests.support.windows_samples import (
     FIRST,
     SECOND,
+    SMALL,
     WrongPrice,
     rows,
     run_windows,
@@ -154,6 +162,29 @@ def test_an_epoch_that_has_left_the_chain_is_read_again_when_a_run_verifies(
     assert result.success
     assert metadata_of(result, "left_the_chain") == {("raw_epochs", SECOND): [105]}
     assert metadata_of(result, "epochs_read") == {("raw_epochs", SECOND): 1}
+
+
+def test_after_an_upgrade_a_node_without_old_states_tells_the_prices_of_new_epochs(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain, tmp_path: Path
+) -> None:
+    """Epochs are stored without nominators, which nobody can read any more."""
+    fill(chain, database, EpochWindow(100))
+    end = next(told.end_block for told in truth_of(DevChain(SMALL)) if told.epoch == 106)
+    for table in ("epochs", "operator_shares", "operator_share_prices", "epoch_analytics"):
+        database.execute(f"DELETE FROM {table} WHERE epoch >= 108".encode())  # noqa: S608
+    pruned = replace(SMALL, keep_states=DevChain(SMALL).head - end)
+    with serving(pruned) as node, reading(node.url, tmp_path) as short:
+        result = run_windows(instance, database, short, SECOND)
+
+    failed = {one.step_key for one in result.all_events if one.is_step_failure}
+    assert {one.split("[")[0] for one in failed} == {"raw_nominators"}
+    served = database.execute(
+        "SELECT min(epoch), count(DISTINCT epoch) FROM epoch_analytics"
+        " JOIN operator_share_prices USING (epoch)"
+    )
+    assert served.fetchone() == (100, 12)
+    known = database.execute("SELECT array_agg(epoch ORDER BY epoch) FROM nominator_epochs")
+    assert known.fetchone() == ([108, 109, 110, 111],)
 
 
 def test_what_cannot_be_true_is_refused_before_it_is_written(

@@ -13,7 +13,7 @@ from operator_prices.defs.sensors import (
     tries_of,
     wanted,
 )
-from operator_prices.epochs.windows import EpochWindow
+from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.settings import Settings
 from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
 
@@ -26,6 +26,12 @@ def keys(situation: Situation) -> list[str]:
 
 def test_windows_that_lack_epochs_are_wanted_for_the_last_one_they_lack() -> None:
     assert wanted([3, 7, 199, 101]) == {FIRST: 7, SECOND: 199}
+
+
+def test_no_epoch_waits_for_nominators_of_others() -> None:
+    behind = wanted([110, 205], [3, 105, 110, 205])
+    assert list(behind.items()) == [(SECOND, 110), (THIRD, 205), (FIRST, 3)]
+    assert list(wanted([], [110, 3]).items()) == [(FIRST, 3), (SECOND, 110)]
 
 
 def test_the_open_window_is_run_again_when_it_gains_an_epoch() -> None:
@@ -174,6 +180,37 @@ def test_the_tries_of_an_epoch_are_told_by_the_keys_of_their_runs(
             tags={"dagster/partition": FIRST.key, "dagster/run_key": f"{FIRST.key}{key}"},
         )
     assert tries_of(instance, {FIRST: 99})[FIRST].count == 2
+
+
+def test_windows_that_fail_for_want_of_nominators_hold_up_nobody(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    """Thirty-five of them that failed just now wait, and the head is read."""
+    windows = 35
+    served(database, range(100 * windows))
+    database.execute("DELETE FROM nominator_epochs")
+
+    @dg.job(name="ingest_epochs")
+    def failing() -> None:
+        pass
+
+    for window in between(0, 100 * windows - 1):
+        instance.create_run_for_job(
+            failing,
+            tags={
+                "dagster/partition": window.key,
+                "dagster/run_key": f"{window.key}@{window.last} after none",
+            },
+        )
+    for run in instance.get_runs():
+        instance.report_run_failed(run)
+    assert isinstance(tick(HeadOnly(100 * windows - 1), database, instance), dg.SkipReason)
+
+    result = tick(HeadOnly(100 * windows), database, instance)
+
+    assert isinstance(result, dg.SensorResult)
+    (request,) = result.run_requests or []
+    assert request.partition_key == f"{100 * windows:06}-{100 * windows + 99:06}"
 
 
 def test_a_range_with_a_far_future_window_keeps_those_busy_that_there_are(
