@@ -177,7 +177,7 @@ def test_after_an_upgrade_a_node_without_old_states_tells_the_prices_of_new_epoc
         result = run_windows(instance, database, short, SECOND)
 
     failed = {one.step_key for one in result.all_events if one.is_step_failure}
-    assert {one.split("[")[0] for one in failed} == {"raw_nominators"}
+    assert {str(one).split("[")[0] for one in failed} == {"raw_nominators"}
     served = database.execute(
         "SELECT min(epoch), count(DISTINCT epoch) FROM epoch_analytics"
         " JOIN operator_share_prices USING (epoch)"
