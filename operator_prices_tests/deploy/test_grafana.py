@@ -30,16 +30,27 @@ def reading(server: str, migrated: str) -> Iterator[psycopg.Connection]:
         with psycopg.connect(dsn, autocommit=True) as connection:
             history.write(connection, 0, EPOCHS - 1, OPERATORS, raw=False)
             connection.execute("UPDATE operators_metadata SET name = 'Zwei' WHERE operator_id = 2")
+            for operators, epoch in (([2], SINCE - 10), ([0, 1], 60)):
+                connection.execute(
+                    "UPDATE operator_shares SET nomination_tax = 30"
+                    " WHERE operator_id = ANY (%s) AND epoch >= %s",
+                    [operators, epoch],
+                )
+            connection.execute(
+                "UPDATE operator_share_prices SET share_price_perq = 5"
+                " WHERE operator_id = 2 AND epoch >= 30"
+            )
         with psycopg.connect(reader(dsn), autocommit=True) as connection:
             yield connection
 
 
-def filled_in(query: str) -> str:
+def filled_in(query: str, since: int) -> str:
     """A query as Grafana sends it, with its variables replaced."""
     values = {
-        "$__from": str(history.BEGUN + SINCE * history.EPOCH),
+        "$__from": str(history.BEGUN + since * history.EPOCH),
         "$__to": str(history.BEGUN + EPOCHS * history.EPOCH),
         "${operator:csv}": "0,2",
+        "${still}": "40",
     }
     for name, value in values.items():
         query = query.replace(name, value)
@@ -47,9 +58,11 @@ def filled_in(query: str) -> str:
     return query
 
 
-def answer(reading: psycopg.Connection, title: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+def answer(
+    reading: psycopg.Connection, title: str, since: int = SINCE
+) -> tuple[list[str], list[tuple[Any, ...]]]:
     (target,) = PANELS[title]["targets"]
-    cursor = reading.execute(filled_in(target["rawSql"]).encode())
+    cursor = reading.execute(filled_in(target["rawSql"], since).encode())
     assert cursor.description is not None
     return [column.name for column in cursor.description], cursor.fetchall()
 
@@ -82,6 +95,22 @@ def test_the_panels_say_what_is_stored(reading: psycopg.Connection) -> None:
     worth = [row[2] for row in answer(reading, "Stake per share")[1] if row[1] == "Zwei"]
     assert earned["Zwei"][1] == pytest.approx(worth[-1] / worth[0] - 1, rel=1e-9)
     assert earned["Zwei"][3] == EPOCHS - SINCE
+
+
+def test_the_events_are_those_of_the_operators_and_of_the_time_shown(
+    reading: psycopg.Connection,
+) -> None:
+    assert [row[1:] for row in answer(reading, "Events")[1]] == [
+        (70, "Zwei", "Share price has not moved for 40 epochs, since epoch 30"),
+        (60, "Operator 0", "Nomination tax raised from 0 % to 30 %"),
+    ]
+
+
+def test_a_span_of_less_than_a_day_says_nothing_about_a_year(reading: psycopg.Connection) -> None:
+    a_day = EPOCHS - 1 - 86_400_000 // history.EPOCH
+    for since, said in ((a_day - 1, True), (a_day, False)):
+        years = [row[2] for row in answer(reading, "Returns over the time shown", since)[1]]
+        assert [year is not None for year in years] == [said, said]
 
 
 def test_the_choice_of_operators_names_them(reading: psycopg.Connection) -> None:
