@@ -105,6 +105,11 @@ def test_data_lie_in_the_checkout(bare: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert Settings.read(data_dir="here").data_dir == tmp_path / "here"
 
 
+def test_where_alerts_go_is_no_address_over_http_alone() -> None:
+    with pytest.raises(SettingError, match=r"set it to addresses as docs/alerts\.md shows them"):
+        Settings.read(alert_webhook_url=7)
+
+
 def test_the_readme_lists_every_setting_with_its_default_and_meaning() -> None:
     readme = (PROJECT / "README.md").read_text()
     rows = re.findall(r"^\| (`[A-Z_`, ]+`) \| (.+?) \| (.+?) \|$", readme, re.MULTILINE)

@@ -161,7 +161,7 @@ class Settings(BaseSettings):
     alert_webhook_url: str | None = setting(
         None,
         "Where trouble and events are told (docs/alerts.md); several between blanks or commas.",
-        URL,
+        "addresses as docs/alerts.md shows them",
         shown="none",
         secret=True,
         option=False,
