@@ -128,6 +128,8 @@ def test_the_command_tells_value_and_origin_of_each_setting_and_no_secret(tmp_pa
         "ARCHIVE_NODE_AUTHORIZATION": "Bearer hush",
         "ARCHIVE_NODE_URL": "wss://me:hush@node.example/ws?token=hush",
         "ALERT_WEBHOOK_URL": "https://hooks.example/services/hush",
+        "UI_PORT": "1",
+        "API_PORT": "8001",
     }
     done = subprocess.run(
         [sys.executable, "-m", "operator_prices", "settings", "--ui-port", "4000"],
@@ -144,6 +146,8 @@ def test_the_command_tells_value_and_origin_of_each_setting_and_no_secret(tmp_pa
     assert lines["DATABASE_URL"].rstrip().endswith("environment")
     assert "4000" in lines["UI_PORT"]
     assert lines["UI_PORT"].rstrip().endswith("option")
+    assert "8001" in lines["API_PORT"]
+    assert lines["API_PORT"].rstrip().endswith("environment")
     assert lines["DOMAIN_ID"].rstrip().endswith("default")
 
 

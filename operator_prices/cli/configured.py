@@ -18,11 +18,12 @@ HIDDEN = "(set, not shown)"
 
 @app.command()
 @with_settings(*ALL)
-def settings(*, asked: Settings) -> None:
+def settings(context: typer.Context, *, asked: Settings) -> None:
     """Show every setting: its value without secrets, and where it came from."""
+    given = {name for name, text in context.params.items() if text is not None}
     Console().table(
         ("setting", "value", "from"),
-        [(name.upper(), _shown(asked, name), origin(asked, name)) for name in VARIABLES],
+        [(name.upper(), _shown(asked, name), origin(name, given)) for name in VARIABLES],
     )
 
 

@@ -1,7 +1,7 @@
 """All that can be set: each variable with its type, its default and what it means, in one table."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -330,11 +330,11 @@ def shown_default(name: str) -> str:
     return str(facts(name).get("shown", _text(VARIABLES[name].default)))
 
 
-def origin(settings: Settings, name: str) -> str:
-    """Where the value of a variable came from."""
-    if os.environ.get(name.upper(), "").strip():
-        return "environment"
-    return "option" if name in settings.model_fields_set else "default"
+def origin(name: str, given: Container[str]) -> str:
+    """Where the value of a variable came from, where these were `given` as options."""
+    if name in given:
+        return "option"
+    return "environment" if os.environ.get(name.upper(), "").strip() else "default"
 
 
 def _text(value: object) -> str:
