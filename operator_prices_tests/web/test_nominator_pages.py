@@ -176,6 +176,28 @@ def test_what_is_no_account_is_said_beside_those_that_are(page: Page) -> None:
     expect(page.locator(".remembered")).to_have_count(0)  # it shows all that it remembers
 
 
+def test_those_for_whom_there_is_no_room_are_named(page: Page, api: Served) -> None:
+    names = [positions.address(one) for one in positions.SMALL[:8]]
+    page.goto(f"{api.url}/#/nominators/{','.join(names)}")
+    expect(page.locator(".account")).to_have_count(6)
+    notice = page.locator("#page > .notice")
+    expect(notice).to_contain_text("6 accounts stand side by side at most")
+    for name in names[6:]:
+        expect(notice).to_contain_text(name[:8])
+    page.get_by_role("link", name=f"Close {names[0][:8]}").first.click()
+    expect(page.locator(".account code").first).to_have_text(names[1])
+    expect(page.locator(".account").nth(5)).to_contain_text(names[6])
+    expect(notice).to_contain_text(f"{names[7][:8]}…{names[7][-5:]} is left out")
+    expect(page.locator(".remembered .chip")).to_have_text([f"{names[0][:8]}…{names[0][-5:]}"])
+    expect(page.locator(".remembered a")).to_have_count(0)
+
+
+def test_an_account_by_two_names_is_shown_once(page: Page) -> None:
+    typed(page, f"{positions.HOLDER} {HOLDER} {positions.HOLDER.upper().replace('X', 'x')}")
+    expect(page.locator(".account")).to_have_count(1)
+    expect(page.get_by_role("img", name="Worth of")).to_have_count(1)
+
+
 def test_the_numbers_of_an_account_are_saved_as_csv(page: Page, api: Served) -> None:
     typed(page, WHOLE)
     with page.expect_download() as saved:

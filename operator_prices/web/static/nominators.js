@@ -40,13 +40,20 @@ function remember(addresses) {
 }
 
 /** The accounts that an address of the page names. */
-export const accounts = (text) => [...new Set(decodeURIComponent(text ?? "").split(",").map((one) => one.trim()).filter(Boolean))].slice(0, SHOWN);
+export const accounts = (text) => decodeURIComponent(text ?? "").split(",").map((one) => one.trim()).filter(Boolean);
+
+/** Accounts and others beside them, each once: those that are shown, and those for which there is no room. */
+function beside(shown, wanted) {
+  const all = [...new Set([...shown, ...wanted])];
+  return { names: all.slice(0, SHOWN), left: all.slice(SHOWN) };
+}
 
 const address = (names) => `#/nominators${names.length ? `/${names.map(encodeURIComponent).join(",")}` : ""}`;
 
-/** What is known of each account: what it has, its history, or the sentence that says why not. */
-export async function nominatorFacts(names) {
-  const told = await Promise.all(names.map(async (name) => {
+/** What is known of each account: what it has, its history, or the sentence that says why not; and which are left out. */
+export async function nominatorFacts(wanted) {
+  const { names, left } = beside([], wanted);
+  const asked = await Promise.all(names.map(async (name) => {
     const path = `api/nominators/${encodeURIComponent(name)}`;
     try {
       const [now, history] = await Promise.all([json(path), json(`${path}/history?sample=${SAMPLE}`)]);
@@ -56,20 +63,22 @@ export async function nominatorFacts(names) {
       return { name, path, sentence: error.message };
     }
   }));
+  const told = asked.filter(({ now }, index) => !now || asked.findIndex((one) => one.now?.nominator === now.nominator) === index);
   const found = told.filter(({ now }) => now).map(({ now }) => now.address);
   if (found.length) remember([...found, ...remembered().filter((one) => !found.includes(one))]);
-  return told;
+  return { told, left };
 }
 
-export function nominatorPage(told) {
+export function nominatorPage({ told, left }) {
   const known = told.filter(({ now }) => now);
   known.forEach((one, index) => { one.color = color(index, null, dark()); });
   return [
     make("p", { class: "crumbs" }, link("Overview", "#/")),
     make("h1", { tabindex: "-1" }, "Nominators"),
     field(told),
+    left.length ? make("p", { class: "notice", "data-key": "left" }, `${SHOWN} accounts stand side by side at most: ${left.map(short).join(", ")} ${left.length === 1 ? "is" : "are"} left out until others are closed.`) : null,
     known.some(({ history }) => history.length) ? pictures(known) : null,
-    told.length ? make("div", { class: "accounts", "data-key": "accounts" }, ...told.map((one) => account(one, told))) : make("p", { class: "none" }, "What an account has staked, has earned, and can have back when. Nothing of it leaves this browser but the question for its numbers."),
+    told.length ? make("div", { class: "accounts", "data-key": "accounts" }, ...told.map((one) => account(one, told, left))) : make("p", { class: "none" }, "What an account has staked, has earned, and can have back when. Nothing of it leaves this browser but the question for its numbers."),
   ];
 }
 
@@ -86,7 +95,7 @@ function field(told) {
       make("button", { class: "button", type: "submit", disabled: full }, "Show")),
     others.length ? make("p", { class: "remembered", "data-key": "remembered" }, make("span", { class: "unit" }, "Remembered in this browser: "),
       ...others.flatMap((one) => [
-        make("a", { class: "chip", href: address([...shown, one].slice(-SHOWN)), title: one }, short(one)),
+        full ? make("span", { class: "chip", title: one }, short(one)) : make("a", { class: "chip", href: address([...shown, one]), title: one }, short(one)),
         make("button", { class: "button quiet", type: "button", "data-forget": one, "aria-label": `Forget ${short(one)}` }, "×"),
       ])) : null);
 }
@@ -102,7 +111,8 @@ export function controlNominators(renew) {
     if (!wanted.length) return;
     input.value = "";
     const [, , text] = location.hash.split("/");
-    location.hash = address([...new Set([...accounts(text), ...wanted])]);
+    const { names, left } = beside(accounts(text), wanted);
+    location.hash = address([...names, ...left]);
   });
   page.addEventListener("click", ({ target }) => {
     const { forget } = target.dataset;
@@ -194,8 +204,8 @@ function fresh(svg) {
 
 // ---- one account
 
-function account({ name, path, now, history, sentence, color: tint }, told) {
-  const rest = told.filter((one) => one.name !== name).map((one) => one.now?.address ?? one.name);
+function account({ name, path, now, history, sentence, color: tint }, told, left) {
+  const rest = [...told.filter((one) => one.name !== name).map((one) => one.now?.address ?? one.name), ...left];
   const close = link("Close", address(rest));
   close.setAttribute("aria-label", `Close ${short(name)}`);
   if (!now) return make("section", { class: "account", "data-key": name, "aria-label": short(name) }, make("h2", {}, short(name)), make("p", { class: "notice" }, sentence), make("p", { class: "crumbs" }, close));
