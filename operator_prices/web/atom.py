@@ -42,7 +42,7 @@ def feed(operator: Named, events: Sequence[Event], site: str) -> bytes:
         _text(entry, "updated", _time(event.at or BEGINNING))
         _link(entry, "alternate", page, "text/html")
         ET.SubElement(entry, "category", {"term": event.kind})
-        _text(entry, "summary", f"{event.text}. {_when(event)}")
+        _text(entry, "summary", _printable(f"{event.text}. {_when(event)}"))
     ET.indent(root)
     body: bytes = ET.tostring(root, "utf-8", xml_declaration=True)
     return body
