@@ -29,13 +29,13 @@ LEFT_OUT = (
 )
 
 
-async def kept(request: Request) -> None:
+async def require_nominators(request: Request) -> None:
     """Raise `RefusedRequestError` where nominators are left out."""
     if service(request).settings.nominators == "off":
         raise RefusedRequestError(404, LEFT_OUT)
 
 
-router = APIRouter(tags=["nominators"], dependencies=[Depends(kept)])
+router = APIRouter(tags=["nominators"], dependencies=[Depends(require_nominators)])
 
 HISTORY_CSV = example([name for name, _, _ in tables.HISTORY_COLUMNS], EXAMPLES[PositionAt])
 NOMINATORS_CSV = example(
