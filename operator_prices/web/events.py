@@ -12,9 +12,8 @@ from operator_prices.web import parameters as given
 from operator_prices.web.database import Cursor, Version
 from operator_prices.web.documented import documented
 from operator_prices.web.examples import EXAMPLES
+from operator_prices.web.existence import no_operator
 from operator_prices.web.queries.events import Event, Named, events_of, named
-from operator_prices.web.refusals import RefusedRequestError
-from operator_prices.web.routes import no_operator
 from operator_prices.web.schemas import OperatorEvent
 from operator_prices.web.service import service
 
@@ -62,7 +61,7 @@ async def operator_feed(request: Request, operator: given.Operator) -> Response:
 async def _known(cursor: Cursor, operator: int) -> Named:
     found = await named(cursor, operator)
     if found is None:
-        raise RefusedRequestError(404, await no_operator(cursor, operator))
+        raise await no_operator(cursor, operator)
     return found
 
 

@@ -1,6 +1,6 @@
 """The routes of nominators: what each has with operators, and what operators' nominators do."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -10,18 +10,18 @@ from fastapi import APIRouter, Depends, Request, Response
 from operator_prices.web import parameters as given
 from operator_prices.web.database import Cursor, Version
 from operator_prices.web.documented import documented
+from operator_prices.web.existence import Exists, existing_account, existing_operator, known_address
 from operator_prices.web.nominator_examples import EXAMPLES
 from operator_prices.web.nominator_schemas import Flow, Nominator, NominatorsOfOperator, PositionAt
 from operator_prices.web.positions import pace_of, published, summed
 from operator_prices.web.queries import position_tables as tables
-from operator_prices.web.queries.operators import operator_exists
-from operator_prices.web.queries.positions import address_of, known, moments, pace, seen
+from operator_prices.web.queries.positions import moments, pace, seen
 from operator_prices.web.queries.rendered import Facts, lines, objects
 from operator_prices.web.queries.spans import Served, Span
 from operator_prices.web.refusals import RefusedRequestError
-from operator_prices.web.routes import no_operator
+from operator_prices.web.rows import rows_answer
 from operator_prices.web.service import service
-from operator_prices.web.tables import Form, Table, example
+from operator_prices.web.tables import Form, example
 
 LEFT_OUT = (
     "Nominators are left out here: whoever runs this API has set NOMINATORS=off, and nothing of"
@@ -44,32 +44,17 @@ NOMINATORS_CSV = example(
 )
 FLOWS_CSV = example([name for name, _, _ in tables.FLOW_COLUMNS], EXAMPLES[Flow])
 
-Exists = Callable[[Cursor], Awaitable[None]]
-"""Raises `RefusedRequestError` if there is no such thing."""
-
 
 def _table(request: Request, form: Form, name: str, facts: Facts, exists: Exists) -> Response:
-    """Rows in the form that is asked for, once it is known that what they are of exists."""
     if form.ai3:
         raise RefusedRequestError(422, "ai3 is not given here: these tables have Shannons alone")
-    api = service(request)
-    served = Served()
 
-    async def producer(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
-        await exists(cursor)
+    def rows(cursor: Cursor, served: Served) -> AsyncGenerator[bytes, None]:
         give = objects if form.name == "json" else lines
-        try:
-            async with aclosing(give(cursor, facts, served)) as parts:
-                async for part in parts:
-                    yield part
-        finally:
-            api.counted(request.scope["route"].path, served)
+        return give(cursor, facts, served)
 
     key = f"{name} {facts.rows.as_string()}"
-    if form.name == "json":
-        return api.large(request, producer, key)
-    table = Table(form, [(title, kind) for title, kind, _ in facts.columns], producer)
-    return api.table(request, table, key, name)
+    return rows_answer(request, form, name, key, facts.columns, rows, exists)
 
 
 @router.get(
@@ -90,7 +75,7 @@ async def one_nominator(
     begin, end = given.span(first, last)
 
     async def told(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
-        written = await _address(cursor, address)
+        written = await known_address(cursor, address)
         rows = await moments(cursor, address, begin, end)
         closing = next((row for row in rows if row["kind"] == "closing"), None)
         if closing is None:
@@ -127,13 +112,9 @@ async def position_history(  # noqa: PLR0917
     operators: given.Operators = None,
 ) -> Response:
     """An account's positions epoch by epoch: what each was worth, and what was paid in and out."""
-
-    async def exists(cursor: Cursor) -> None:
-        await _address(cursor, address)
-
     span = Span(*given.span(first, last), sample=sample)
     facts = tables.history(address, span, given.listed(operators))
-    return _table(request, form, "positions", facts, exists)
+    return _table(request, form, "positions", facts, existing_account(address))
 
 
 @router.get(
@@ -152,11 +133,7 @@ async def nominators_of_operator(
     """An operator's nominators at the newest epoch, the largest first, each with its share."""
     limit, offset = page or given.USUAL_PAGE, beyond or 0
     facts = tables.nominators(operator, limit, offset)
-
-    async def exists(cursor: Cursor) -> None:
-        if not await operator_exists(cursor, operator):
-            raise RefusedRequestError(404, await no_operator(cursor, operator))
-
+    exists = existing_operator(operator)
     if form.name != "json":
         return _table(request, form, "nominators", facts, exists)
 
@@ -192,25 +169,8 @@ async def flows_of_operator(
     last: given.To = None,
 ) -> Response:
     """What an operator's nominators paid in, withdrew and were paid out, by epoch."""
-
-    async def exists(cursor: Cursor) -> None:
-        if not await operator_exists(cursor, operator):
-            raise RefusedRequestError(404, await no_operator(cursor, operator))
-
     facts = tables.flows(operator, Span(*given.span(first, last)))
-    return _table(request, form, "flows", facts, exists)
-
-
-async def _address(cursor: Cursor, nominator: str) -> str:
-    """The address of an account, or `RefusedRequestError` if it never had a position."""
-    if (address := await address_of(cursor, nominator)) is not None:
-        return address
-    first, last, accounts = await known(cursor)
-    if first is None:
-        what = "no epoch of nominators has been read yet"
-    else:
-        what = f"{accounts} accounts had one in epochs {first} to {last}"
-    raise RefusedRequestError(404, f"Account {nominator} never had a position: {what}.")
+    return _table(request, form, "flows", facts, existing_operator(operator))
 
 
 async def _nothing_by_then(cursor: Cursor, nominator: str, last: int) -> str:

@@ -1,7 +1,6 @@
 """The routes of epochs, operators and share prices."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
@@ -13,21 +12,24 @@ from operator_prices.web.answers import EpochAnswer
 from operator_prices.web.database import Cursor, Version
 from operator_prices.web.documented import documented
 from operator_prices.web.examples import EXAMPLES
+from operator_prices.web.existence import (
+    Exists,
+    existing_epoch,
+    existing_operator,
+    no_epoch,
+    no_operator,
+)
 from operator_prices.web.operators import columns, flat, published
-from operator_prices.web.queries.operators import last_operator, operator_exists, operator_rows
+from operator_prices.web.queries.operators import operator_rows
 from operator_prices.web.queries.points import AI3_COLUMNS, COLUMNS, lines, points
-from operator_prices.web.queries.spans import Served, Span, bounds
-from operator_prices.web.queries.status import epoch_exists, skipped
-from operator_prices.web.refusals import RefusedRequestError
+from operator_prices.web.queries.spans import Served, Span
 from operator_prices.web.returns import DAYS
+from operator_prices.web.rows import rows_answer
 from operator_prices.web.schemas import EpochFacts, Operator, SharePrice
 from operator_prices.web.service import Service, service
 from operator_prices.web.tables import Form, Table, example, line
 
 router = APIRouter()
-
-Exists = Callable[[Cursor], Awaitable[None]]
-"""Raises `RefusedRequestError` if there is no such thing."""
 
 POINTS_CSV = example([name for name, _, _ in COLUMNS], EXAMPLES[SharePrice])
 OPERATORS_CSV = example([name for name, _ in columns()], EXAMPLES[Operator])
@@ -41,37 +43,22 @@ def _points(
     exists: Exists | None = None,
 ) -> Response:
     """Share prices of some operators over some epochs."""
-    api = service(request)
     chosen = (*COLUMNS, *AI3_COLUMNS) if form.ai3 else COLUMNS
-    served = Served()
 
-    async def producer(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
-        if exists:
-            await exists(cursor)
-        rows = (
-            points(cursor, span, operators, served)
-            if form.name == "json"
-            else lines(cursor, span, operators, chosen, served)
-        )
-        try:
-            async with aclosing(rows):
-                async for part in rows:
-                    yield part
-        finally:
-            api.counted(request.scope["route"].path, served)
+    def rows(cursor: Cursor, served: Served) -> AsyncGenerator[bytes, None]:
+        if form.name == "json":
+            return points(cursor, span, operators, served)
+        return lines(cursor, span, operators, chosen, served)
 
     key = f"points {span} {operators} {exists is not None}"
-    if form.name == "json":
-        return api.large(request, producer, key)
-    table = Table(form, [(name, kind) for name, kind, _ in chosen], producer)
-    return api.table(request, table, key, "share-prices")
+    return rows_answer(request, form, "share-prices", key, chosen, rows, exists)
 
 
 def _operators(request: Request, form: Form, chosen: tuple[int, ...] | None) -> Response:
     async def found(cursor: Cursor) -> list[dict[str, Any]]:
         told = [published(row) for row in await operator_rows(cursor, chosen, DAYS)]
         if chosen is not None and not told:
-            raise RefusedRequestError(404, await no_operator(cursor, chosen[0]))
+            raise await no_operator(cursor, chosen[0])
         return told
 
     async def told(cursor: Cursor, _: Version) -> AsyncGenerator[bytes, None]:
@@ -97,19 +84,11 @@ def _operators(request: Request, form: Form, chosen: tuple[int, ...] | None) -> 
 )
 async def one_epoch(request: Request, epoch: given.Epoch, form: given.AsForm) -> Response:
     """Everything about one epoch; as a table, its operators."""
-
-    async def missing(cursor: Cursor) -> RefusedRequestError:
-        return RefusedRequestError(404, await _no_epoch(cursor, epoch))
-
-    async def exists(cursor: Cursor) -> None:
-        if not await epoch_exists(cursor, epoch):
-            raise await missing(cursor)
-
     if form.name != "json":
-        return _points(request, form, Span(epoch, epoch), None, exists)
+        return _points(request, form, Span(epoch, epoch), None, existing_epoch(epoch))
     api = service(request)
     count = partial(api.counted, "/api/epochs/{epoch}", Served(1))
-    return EpochAnswer(request, api.database, epoch, missing, count)
+    return EpochAnswer(request, api.database, epoch, partial(no_epoch, epoch=epoch), count)
 
 
 @router.get(
@@ -145,12 +124,8 @@ async def history(
     last: given.To = None,
 ) -> Response:
     """An operator's share price, what a share was worth, and its rewards, epoch by epoch."""
-
-    async def exists(cursor: Cursor) -> None:
-        if not await operator_exists(cursor, operator):
-            raise RefusedRequestError(404, await no_operator(cursor, operator))
-
-    return _points(request, form, Span(*given.span(first, last)), (operator,), exists)
+    span = Span(*given.span(first, last))
+    return _points(request, form, span, (operator,), existing_operator(operator))
 
 
 @router.get(
@@ -167,17 +142,3 @@ async def share_prices(
 ) -> Response:
     """The same for several operators, ordered by epoch and operator."""
     return _points(request, form, Span(*given.span(first, last)), given.listed(operators))
-
-
-async def _no_epoch(cursor: Cursor, epoch: int) -> str:
-    if reason := await skipped(cursor, epoch):
-        return f"Epoch {epoch} was skipped: {reason}."
-    first, last, rows = await bounds(cursor, Span())
-    stored = f"epochs {first} to {last} are stored" if rows else "no epoch is stored yet"
-    return f"Epoch {epoch} is not stored: {stored}."
-
-
-async def no_operator(cursor: Cursor, operator: int) -> str:
-    last = await last_operator(cursor)
-    known = "no operator is" if last is None else f"operators up to {last} are"
-    return f"Operator {operator} is in no stored epoch: {known} known."

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from psycopg import sql
 
 from operator_prices.web.database import Cursor, Version
-from operator_prices.web.queries.spans import CHUNK, Served, Span, bounds, chunks
+from operator_prices.web.queries.spans import CHUNK, Served, Span, as_array, bounds, chunks
 
 EVERY = sql.SQL(
     "COPY (SELECT rows, chunk FROM generate_series({first}::bigint, {last}::bigint, {size}::bigint)"
@@ -103,12 +103,9 @@ async def documents(
         within=within,
         **ends,
     )
-    separator = b"["
-    async with aclosing(chunks(cursor, copy, served)) as parts:
+    async with aclosing(as_array(chunks(cursor, copy, served))) as parts:
         async for chunk in parts:
-            yield separator + (chunk.replace(NOT_SAMPLED, SAMPLED) if sampled else chunk)
-            separator = b","
-    yield b"]" if separator == b"," else b"[]"
+            yield chunk.replace(NOT_SAMPLED, SAMPLED) if sampled else chunk
 
 
 def _documents(

@@ -6,7 +6,17 @@ from contextlib import aclosing
 from psycopg import sql
 
 from operator_prices.web.database import Cursor
-from operator_prices.web.queries.spans import CHUNK, Served, Span, chosen, chunks
+from operator_prices.web.queries.spans import (
+    CHUNK,
+    Column,
+    Served,
+    Span,
+    as_array,
+    as_lines,
+    chosen,
+    chunks,
+    csv_line,
+)
 
 POINT_BYTES = 220
 """What a row of share prices takes as JSON, about."""
@@ -24,7 +34,7 @@ POINTS = sql.SQL(
 READY_POINTS = sql.SQL(
     "SELECT point FROM operator_points WHERE epoch BETWEEN {start} AND {end} AND {chosen}"
 )
-LINES = sql.SQL("SELECT concat_ws(',', {columns}) AS point FROM {facts} AS fact")
+LINES = sql.SQL("SELECT {line} AS point FROM {facts} AS fact")
 FACTS = sql.SQL(
     "(SELECT epoch, operator_id, share_price_perq, stake_raw, shares_raw, reward_raw,"
     " nomination_tax, status, price.source, timestamp,"
@@ -37,9 +47,6 @@ FACTS = sql.SQL(
     " WHERE epoch BETWEEN {start} AND {end}) AS document USING (epoch))"
 )
 """Every operator at every epoch, priced or not: its end block, and the price at its close."""
-
-Column = tuple[str, str, sql.SQL]
-"""A column of a table: its name, whether it is `integer` or `text`, and where it is read."""
 
 COLUMNS: tuple[Column, ...] = (
     ("epoch", "integer", sql.SQL("epoch")),
@@ -72,19 +79,14 @@ async def ends(cursor: Cursor, span: Span) -> tuple[int, int, int]:
     return (row[0], row[1], row[2]) if row and row[0] is not None else (0, -1, 1)
 
 
-async def points(
+def points(
     cursor: Cursor, span: Span, operators: tuple[int, ...] | None, served: Served
 ) -> AsyncGenerator[bytes, None]:
     """Operators' share prices over a span, by epoch and operator, as a JSON array."""
-    separator = b"["
-    async with aclosing(_chunks(cursor, span, operators, None, served)) as parts:
-        async for chunk in parts:
-            yield separator + chunk
-            separator = b","
-    yield b"]" if separator == b"," else b"[]"
+    return as_array(_chunks(cursor, span, operators, None, served))
 
 
-async def lines(
+def lines(
     cursor: Cursor,
     span: Span,
     operators: tuple[int, ...] | None,
@@ -92,9 +94,7 @@ async def lines(
     served: Served,
 ) -> AsyncGenerator[bytes, None]:
     """The same as lines of CSV, without the names of the columns."""
-    async with aclosing(_chunks(cursor, span, operators, columns, served)) as parts:
-        async for chunk in parts:
-            yield chunk + b"\n"
+    return as_lines(_chunks(cursor, span, operators, columns, served))
 
 
 async def _chunks(
@@ -116,8 +116,7 @@ async def _chunks(
     if columns is None:
         rows = READY_POINTS.format(**names)
     else:
-        fields = [sql.SQL("coalesce({}::text, '')").format(column) for _, _, column in columns]
-        rows = LINES.format(columns=sql.SQL(", ").join(fields), facts=FACTS.format(**names))
+        rows = LINES.format(line=csv_line(columns), facts=FACTS.format(**names))
     copy = POINTS.format(
         first=sql.Literal(first),
         last=sql.Literal(last),

@@ -6,8 +6,8 @@ from psycopg import sql
 
 from operator_prices.web.database import Cursor
 from operator_prices.web.queries.amounts import PAID_IN, PAID_OUT, STAKE, TAX, leaving, total
-from operator_prices.web.queries.rendered import Column, Facts, column
-from operator_prices.web.queries.spans import Span, chosen
+from operator_prices.web.queries.rendered import Facts, column
+from operator_prices.web.queries.spans import Column, Span, chosen
 
 OWN_PRICE = sql.SQL(
     "(SELECT share_price_perq FROM operator_share_prices AS own"

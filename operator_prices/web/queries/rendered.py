@@ -8,10 +8,15 @@ from psycopg import sql
 from pydantic.alias_generators import to_camel
 
 from operator_prices.web.database import Cursor
-from operator_prices.web.queries.spans import CHUNK, Served, chunks
-
-Column = tuple[str, str, sql.Composable]
-"""A column of a table: its name, whether it is `integer` or `text`, and where it is read."""
+from operator_prices.web.queries.spans import (
+    CHUNK,
+    Column,
+    Served,
+    as_array,
+    as_lines,
+    chunks,
+    csv_line,
+)
 
 ROW_BYTES = 500
 """What a row takes as JSON, about."""
@@ -38,7 +43,7 @@ def column(name: str, kind: str = "text", source: str | None = None) -> Column:
     return name, kind, sql.SQL(source or name)
 
 
-async def objects(cursor: Cursor, facts: Facts, served: Served) -> AsyncGenerator[bytes, None]:
+def objects(cursor: Cursor, facts: Facts, served: Served) -> AsyncGenerator[bytes, None]:
     """The rows as a JSON array; amounts are text."""
     fields: list[sql.Composable] = []
     for name, kind, source in facts.columns:
@@ -46,25 +51,16 @@ async def objects(cursor: Cursor, facts: Facts, served: Served) -> AsyncGenerato
         fields += [sql.Literal(f'{"," if fields else "{"}"{to_camel(name)}":')]
         fields += [sql.SQL(shape).format(source)]
     point = sql.SQL("concat({}, '}}')").format(sql.SQL(", ").join(fields))
-    separator = b"["
-    async with aclosing(_chunks(cursor, facts, point, ",", served)) as parts:
-        async for chunk in parts:
-            yield separator + chunk
-            separator = b","
-    yield b"]" if separator == b"," else b"[]"
+    return as_array(_chunks(cursor, facts, point, ",", served))
 
 
 JSON_TEXT = "coalesce('\"' || {} || '\"', 'null')"
 """Of what needs no escape: digits, addresses, hex."""
 
 
-async def lines(cursor: Cursor, facts: Facts, served: Served) -> AsyncGenerator[bytes, None]:
+def lines(cursor: Cursor, facts: Facts, served: Served) -> AsyncGenerator[bytes, None]:
     """The same as lines of CSV, without the names of the columns."""
-    fields = [sql.SQL("coalesce({}::text, '')").format(source) for _, _, source in facts.columns]
-    point = sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join(fields))
-    async with aclosing(_chunks(cursor, facts, point, "\n", served)) as parts:
-        async for chunk in parts:
-            yield chunk + b"\n"
+    return as_lines(_chunks(cursor, facts, csv_line(facts.columns), "\n", served))
 
 
 async def _chunks(

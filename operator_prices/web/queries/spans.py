@@ -1,6 +1,7 @@
 """Which epochs and operators are asked for, and how rows come over in chunks."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -30,6 +31,10 @@ class Span:
     last: int = 2**32 - 1
     limit: int | None = None
     sample: int | None = None
+
+
+Column = tuple[str, str, sql.Composable]
+"""A column of a table: its name, whether it is `integer` or `text`, and where it is read."""
 
 
 @dataclass(slots=True)
@@ -73,3 +78,26 @@ async def chunks(cursor: Cursor, copy: sql.Composed, served: Served) -> AsyncGen
         async for number, chunk in rows.rows():
             served.rows += number
             yield chunk
+
+
+def csv_line(columns: Sequence[Column]) -> sql.Composable:
+    """A row as a line of CSV, of values that need no quotation marks."""
+    fields = [sql.SQL("coalesce({}::text, '')").format(source) for _, _, source in columns]
+    return sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join(fields))
+
+
+async def as_array(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Chunks of JSON, each of values between commas, as one array."""
+    separator = b"["
+    async with aclosing(parts):
+        async for chunk in parts:
+            yield separator + chunk
+            separator = b","
+    yield b"]" if separator == b"," else b"[]"
+
+
+async def as_lines(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Chunks of lines, the last one of each unended, with all ended."""
+    async with aclosing(parts):
+        async for chunk in parts:
+            yield chunk + b"\n"
