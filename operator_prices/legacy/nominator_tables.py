@@ -26,6 +26,11 @@ WHERE snapshot.epoch BETWEEN %s AND %s AND snapshot.source = 'legacy'
 ORDER BY snapshot.epoch
 """
 
+OPERATORS = """
+SELECT operator_id FROM operators_metadata UNION SELECT DISTINCT operator_id FROM raw_nominators
+"""
+"""Operators of the domain, even where a snapshot's own entry of them is not understood."""
+
 Run = list[tuple[int, str, Listed, int | None, dict[Pair, Entry]]]
 """Snapshots that follow upon each other: epoch, end hash, listing, newest domain block, changes."""
 
@@ -48,6 +53,8 @@ def keep_listed(connection: Connection, window: EpochWindow, *, again: bool) -> 
     doubted is left out, and nobody knows nominators at its epoch.
     """
     rows = connection.execute(SNAPSHOTS, [window.first, window.last, again]).fetchall()
+    own = {operator for (operator,) in connection.execute(OPERATORS)}
+    own |= {int(operator) for *_, operators in rows for operator, _ in operators}
     kept, run = Kept(), Run()
     known: dict[Pair, Entry] = {}
     for epoch, end_hash, deposits, withdrawals, held, head, operators in rows:
@@ -62,7 +69,8 @@ def keep_listed(connection: Connection, window: EpochWindow, *, again: bool) -> 
         if run and run[-1][0] != epoch - 1:
             kept.changed_nominators += _keep(connection, run)
             run, known = Run(), {}
-        entries = {pair: one for pair, one in found.entries.items() if pair[0] in fees}
+        before = known if run or not found.offenders else store.entries_at(connection, epoch - 1)
+        entries = {pair: one for pair, one in found.all_there_is(before).items() if pair[0] in own}
         gone = dict.fromkeys(known.keys() - entries.keys(), NOTHING)
         moved = {
             pair: entry for pair, entry in (entries | gone).items() if known.get(pair) != entry
@@ -86,7 +94,7 @@ def _keep(connection: Connection, run: Run) -> int:
     ]
     accounts = {nominator for _, (_, nominator), _ in changes}
     offenders = [
-        (one.epoch, None, one.item, one.path, None, None, one.raw, one.reason)
+        (one.epoch, None, one.item, one.path, one.operator_id, None, one.raw, one.reason)
         for _, _, found, _, _ in run
         for one in found.offenders
     ]

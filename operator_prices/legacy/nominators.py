@@ -3,16 +3,16 @@
 A snapshot lists all there is at its end block, or does not tell of nominators: a section that is
 missing, or has not as many entries as it counts, is no listing. One whose storage fee deposits do
 not add up to what its own operators say is doubted as a whole. What is held of deposits it mostly
-does not tell.
+does not tell. Of what it does not tell readably is believed that it is as it was before.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from operator_prices.chain import Entry, Pair, Unlocking
+from operator_prices.chain import NOTHING, Entry, Pair, Unlocking
 from operator_prices.legacy.decoding import shown
 from operator_prices.legacy.entries import entries_of
 from operator_prices.legacy.numbers import InexactError, NotANumberError, amount
@@ -34,6 +34,9 @@ SECTIONS = {
 }
 """The storage item that a section lists, and what its keys begin with."""
 
+DEPOSIT = "shares"
+"""The field of `Entry` that tells whether there is one in `Deposits`."""
+
 UNREADABLE = (NotANumberError, InexactError, TypeError, ValueError, LookupError)
 
 
@@ -43,22 +46,45 @@ class Listed:
 
     entries: dict[Pair, Entry] = field(default_factory=dict)
     offenders: list[Offender] = field(default_factory=list)
+    unread: set[Pair] = field(default_factory=set)
+    """Accounts of which something could not be understood."""
+    nameless: set[str] = field(default_factory=set)
+    """The fields of `Entry` that something tells of which nobody knows whose it is."""
 
     def doubt(self, storage_fees: Mapping[int, int]) -> str | None:
-        """Why the listing cannot be right, by what each operator has of storage fees in all."""
-        if self.offenders:
-            return None  # then it cannot add up
+        """Why the listing cannot be right, by what each operator has of storage fees in all.
+
+        Where something could not be read it may be less, and never more.
+        """
         sums = dict.fromkeys(storage_fees, 0)
         for (operator, _), entry in self.entries.items():
             if operator in sums:
                 sums[operator] += entry.storage_fees
+        partly = {operator for operator, _ in self.unread}
         for operator, told in storage_fees.items():
-            if sums[operator] != told:
+            may_lack = operator in partly or DEPOSIT in self.nameless
+            if sums[operator] > told or (sums[operator] < told and not may_lack):
                 return (
                     f"the storage fee deposits of operator {operator} add up to {sums[operator]},"
                     f" and it says {told}"
                 )
         return None
+
+    def all_there_is(self, before: Mapping[Pair, Entry]) -> dict[Pair, Entry]:
+        """The entries, with those before of accounts whose own may be among what was not read."""
+        believed = {
+            pair: entry
+            for pair, entry in before.items()
+            if pair in self.unread or self._may_lack(pair, entry)
+        }
+        return self.entries | believed
+
+    def _may_lack(self, pair: Pair, before: Entry) -> bool:
+        now = self.entries.get(pair, NOTHING)
+        return any(
+            getattr(before, name) is not None and getattr(now, name) is None
+            for name in self.nameless
+        )
 
 
 def listed(epoch: int, sections: Mapping[str, object]) -> Listed | None:
@@ -67,11 +93,10 @@ def listed(epoch: int, sections: Mapping[str, object]) -> Listed | None:
         return None
     found = Listed()
     parts: dict[Pair, dict[str, Any]] = {}
-    spoilt: set[Pair] = set()
-    for name, read in (
-        ("deposits", _deposit),
-        ("withdrawals", _withdrawal),
-        ("depositOnHold", _held),
+    for name, told, read in (
+        ("deposits", DEPOSIT, _deposit),
+        ("withdrawals", "unlocking", _withdrawal),
+        ("depositOnHold", "on_hold", _held),
     ):
         item, prefix = SECTIONS[name]
         for index, entry in enumerate(entries_of(sections.get(name)) or ()):
@@ -82,10 +107,15 @@ def listed(epoch: int, sections: Mapping[str, object]) -> Listed | None:
                 parts.setdefault(pair, {}).update(read(orjson.loads(text), epoch))
             except UNREADABLE as error:
                 reason = str(error) or "is no entry of an account"
-                found.offenders.append(Offender(epoch, item, path, shown(entry), reason))
-                if pair is not None:
-                    spoilt.add(pair)
-    found.entries = {pair: Entry(**part) for pair, part in parts.items() if pair not in spoilt}
+                operator = None if pair is None else pair[0]
+                found.offenders.append(Offender(epoch, item, path, shown(entry), reason, operator))
+                if pair is None:
+                    found.nameless.add(told)
+                else:
+                    found.unread.add(pair)
+    found.entries = {
+        pair: Entry(**part) for pair, part in parts.items() if pair not in found.unread
+    }
     return found
 
 
@@ -155,10 +185,3 @@ def _epoch(told: Any, epoch: int) -> int:  # noqa: ANN401
     if found > epoch:
         raise NotANumberError(f"is of epoch {found} at the end of epoch {epoch}")
     return found
-
-
-_READERS: Mapping[str, Callable[[Any, int], dict[str, Any]]] = {
-    "deposits": _deposit,
-    "withdrawals": _withdrawal,
-    "depositOnHold": _held,
-}

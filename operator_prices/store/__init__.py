@@ -12,6 +12,7 @@ from operator_prices.store.database import (
 )
 from operator_prices.store.epochs import blocks, doubt, keep_counts, keep_epochs, uncounted
 from operator_prices.store.nominators import (
+    entries_at,
     keep_nominators,
     lacking_nominators,
     nominators_before,
@@ -41,6 +42,7 @@ __all__ = [
     "count",
     "doing",
     "doubt",
+    "entries_at",
     "incomplete",
     "keep_counts",
     "keep_epochs",

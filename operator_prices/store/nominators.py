@@ -6,7 +6,7 @@ from decimal import Decimal
 import polars as pl
 from psycopg import Connection, Cursor, sql
 
-from operator_prices.chain import TOTALS, EpochStates, Nominators
+from operator_prices.chain import TOTALS, Entry, EpochStates, Nominators, Pair, entries_of
 from operator_prices.epochs import nominators
 from operator_prices.epochs.nominators import QUARANTINED
 from operator_prices.epochs.tables import NOMINATOR_EPOCHS, RAW_NOMINATORS
@@ -110,13 +110,21 @@ def nominators_before(connection: Connection, epoch: int) -> Nominators | None:
     if row is None:
         return None
     previous = int(row[0])
+    totals = connection.execute(TOLD, [previous]).fetchall()
+    return Nominators(previous, _entries_at(connection, previous), _totals(totals))
+
+
+def entries_at(connection: Connection, epoch: int) -> dict[Pair, Entry]:
+    """What everybody was last known to have up to an epoch."""
+    return entries_of(_entries_at(connection, epoch))
+
+
+def _entries_at(connection: Connection, epoch: int) -> pl.DataFrame:
     state = sql.SQL("SELECT * FROM ({}) AS state WHERE {}").format(
-        STATE.format(columns=COLUMNS, epoch=sql.Literal(previous)), THERE
+        STATE.format(columns=COLUMNS, epoch=sql.Literal(epoch)), THERE
     )
     with connection.cursor() as cursor:
-        raw = rows_of(cursor, state, RAW_NOMINATORS)
-    totals = connection.execute(TOLD, [previous]).fetchall()
-    return Nominators(previous, nominators.entries(raw), _totals(totals))
+        return nominators.entries(rows_of(cursor, state, RAW_NOMINATORS))
 
 
 def keep_nominators(connection: Connection, states: EpochStates, *, source: str = "chain") -> int:
@@ -145,8 +153,7 @@ def keep_nominators(connection: Connection, states: EpochStates, *, source: str 
             "DELETE FROM quarantine WHERE source = %s AND epoch = ANY (%s) AND item = ANY (%s)",
             [source, epochs, list(QUARANTINED)],
         )
-        quarantined = states.nominators_quarantined
-        insert(cursor, "quarantine", quarantined.drop("operator_id"), source=source)
+        insert(cursor, "quarantine", states.nominators_quarantined, source=source)
         return changed
 
 
