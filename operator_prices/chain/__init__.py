@@ -4,7 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from operator_prices.chain.entries import NOTHING, Entry, Pair, Prices, Unlocking, entries_of
+from operator_prices.chain.entries import (
+    NOTHING,
+    Entry,
+    Pair,
+    Prices,
+    Unlocking,
+    entries_of,
+    histories_of,
+)
 from operator_prices.chain.entries import frame as nominators_frame
 from operator_prices.chain.errors import (
     ArchiveNeededError,
@@ -79,6 +87,7 @@ __all__ = [
     "address_of",
     "connect",
     "entries_of",
+    "histories_of",
     "nominators_frame",
 ]
 

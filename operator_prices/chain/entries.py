@@ -1,6 +1,6 @@
 """What the chain stores of an account with an operator, one value each, as it crosses the port."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import polars as pl
@@ -44,13 +44,14 @@ class Entry(NamedTuple):
 
     def is_due(self, domain_block: int) -> bool:
         """Whether something of it may be unlocked at a block of the domain."""
-        blocks = [one.block for one in self.unlocking or ()]
-        if self.withdrawing_block is not None:
-            blocks.append(self.withdrawing_block)
-        return any(block <= domain_block for block in blocks)
+        if self.withdrawing_block is not None and self.withdrawing_block <= domain_block:
+            return True
+        return any(one.block <= domain_block for one in self.unlocking or ())
 
 
 NOTHING = Entry()
+
+UNLOCKING = Entry._fields.index("unlocking")
 
 
 Prices = Mapping[tuple[int, int | None], int]
@@ -76,15 +77,23 @@ def frame(rows: Iterable[tuple[int, Pair, Entry]], prices: Prices) -> pl.DataFra
 
 def entries_of(entries_before: pl.DataFrame) -> dict[Pair, Entry]:
     """The entries of a frame with the columns of `NOMINATORS`, with or without `epoch`."""
-    kept: dict[Pair, Entry] = {}
-    for row in entries_before.select(*("operator_id", "nominator"), *Entry._fields).iter_rows(
-        named=True
-    ):
-        pair = (row.pop("operator_id"), row.pop("nominator"))
-        if row["unlocking"] is not None:
-            row["unlocking"] = tuple(Unlocking(**one) for one in row["unlocking"])
-        kept[pair] = Entry(**row)
-    return kept
+    return {pair: entry for _, pair, entry in _rows(entries_before.with_columns(epoch=pl.lit(0)))}
+
+
+def histories_of(changes: pl.DataFrame) -> dict[Pair, list[tuple[int, Entry]]]:
+    """The entries of each pair in a frame of `NOMINATORS`, by the epoch from which they hold."""
+    found: dict[Pair, list[tuple[int, Entry]]] = {}
+    for epoch, pair, entry in _rows(changes.sort("epoch")):
+        found.setdefault(pair, []).append((epoch, entry))
+    return found
+
+
+def _rows(changes: pl.DataFrame) -> Iterator[tuple[int, Pair, Entry]]:
+    columns = ("epoch", "operator_id", "nominator", *Entry._fields)
+    for epoch, operator, nominator, *values in changes.select(columns).iter_rows():
+        if values[UNLOCKING] is not None:
+            values[UNLOCKING] = tuple(Unlocking(**one) for one in values[UNLOCKING])
+        yield epoch, (operator, nominator), Entry(*values)
 
 
 def _plain(value: object) -> object:

@@ -19,6 +19,9 @@ from operator_prices.epochs.flows import NOTHING_MOVED, UNKNOWN, Flows
 from operator_prices.epochs.shares import stake_to_shares
 from operator_prices.epochs.tables import NOMINATOR_POSITIONS
 
+UNTIL = "until_epoch"
+"""The column that says until when a row holds, which depends on the next one."""
+
 BEFORE_ALL = -1
 """The epoch before the first one, at which nobody has anything."""
 
@@ -60,13 +63,14 @@ class Told:
 
 
 def positions(entries: Mapping[Pair, Sequence[tuple[int, Entry]]], told: Told) -> pl.DataFrame:
-    """One row per change at `told.epochs` with the columns of `nominator_positions`.
+    """One row per change at `told.epochs` with the columns of `nominator_positions` but `UNTIL`.
 
     `entries` are those of each pair by the epoch from which on they hold, of the epochs that are
     told of and the last one before.
     """
     rows = [row for pair, of_pair in entries.items() for row in _Pair(pair, of_pair, told).rows()]
-    return pl.DataFrame(rows, schema=NOMINATOR_POSITIONS.columns, orient="row")
+    told_of = {name: kind for name, kind in NOMINATOR_POSITIONS.columns.items() if name != UNTIL}
+    return pl.DataFrame(rows, schema=told_of, orient="row")
 
 
 class _Pair:

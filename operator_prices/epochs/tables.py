@@ -146,6 +146,7 @@ NOMINATOR_POSITIONS = Table(
             "operator_id": pl.UInt64(),
             "nominator": pl.String(),
             "epoch": pl.UInt32(),
+            "until_epoch": pl.UInt32(),
             "ended": pl.Boolean(),
             "shares_raw": AMOUNT,
             "pending_raw": AMOUNT,

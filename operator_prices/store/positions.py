@@ -1,13 +1,12 @@
 """Positions of nominators: made of what was read, window by window, in whatever order."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import polars as pl
 from psycopg import Connection, Cursor, sql
 
-from operator_prices.chain import Entry, Pair, Prices, entries_of
+from operator_prices.chain import Entry, Pair, Prices, histories_of
 from operator_prices.epochs import nominators
 from operator_prices.epochs.positions import BEFORE_ALL, Told, positions
 from operator_prices.epochs.tables import NOMINATOR_POSITIONS, RAW_NOMINATORS
@@ -88,6 +87,30 @@ DELETE FROM nominator_positions AS old WHERE epoch = ANY (%s) AND NOT EXISTS (
 RETURNING operator_id, nominator
 """
 
+LATER = """
+UPDATE incoming AS new SET until_epoch = (
+  SELECT min(epoch) FROM nominator_positions AS later
+  WHERE (later.operator_id, later.nominator) = (new.operator_id, new.nominator)
+    AND later.epoch > %(last)s)
+WHERE until_epoch IS NULL AND EXISTS (SELECT FROM nominator_positions WHERE epoch > %(last)s)
+"""
+"""Until when the last rows of pairs hold that are to be written."""
+
+SPANS = """
+UPDATE nominator_positions AS old SET until_epoch = new.until_epoch
+FROM (
+  SELECT operator_id, nominator, epoch, until_epoch FROM incoming
+  UNION ALL
+  SELECT operator_id, nominator, (SELECT max(epoch) FROM nominator_positions AS earlier
+      WHERE (earlier.operator_id, earlier.nominator) = (first.operator_id, first.nominator)
+        AND earlier.epoch < %(first)s), since
+  FROM (SELECT operator_id, nominator, min(epoch) AS since FROM incoming
+    GROUP BY operator_id, nominator) AS first) AS new
+WHERE (old.operator_id, old.nominator, old.epoch) = (new.operator_id, new.nominator, new.epoch)
+  AND old.until_epoch IS DISTINCT FROM new.until_epoch
+"""
+"""Until when the rows hold that were not written since they are stronger, and those before."""
+
 UNTIL = """
 UPDATE nominator_positions AS old SET until_epoch = new.until_epoch
 FROM (
@@ -140,7 +163,7 @@ def _told(
             pair for pair in cursor.execute(OWNERS).fetchall() if pair[0] in operators.taxed
         ),
     )
-    return told, _by_pair(raw)
+    return told, histories_of(nominators.entries(raw))
 
 
 def _raw(cursor: Cursor, epochs: list[int], previous: int | None) -> pl.DataFrame:
@@ -152,18 +175,6 @@ def _raw(cursor: Cursor, epochs: list[int], previous: int | None) -> pl.DataFram
         epochs=sql.Literal(epochs),
     )
     return rows_of(cursor, query, RAW_NOMINATORS)
-
-
-def _by_pair(raw: pl.DataFrame) -> dict[Pair, list[tuple[int, Entry]]]:
-    found: defaultdict[Pair, list[tuple[int, Entry]]] = defaultdict(list)
-    for (epoch,), rows in nominators.entries(raw).group_by("epoch", maintain_order=False):
-        for pair, entry in entries_of(rows).items():
-            found[pair].append((int(str(epoch)), entry))
-    return {pair: sorted(entries, key=_epoch) for pair, entries in found.items()}
-
-
-def _epoch(entry: tuple[int, Entry]) -> int:
-    return entry[0]
 
 
 class Operators(NamedTuple):
@@ -209,13 +220,16 @@ def _prices(cursor: Cursor, raw: pl.DataFrame) -> Prices:
     }
 
 
-def _write(cursor: Cursor, epochs: Iterable[int], rows: pl.DataFrame) -> int:
+def _write(cursor: Cursor, epochs: Sequence[int], rows: pl.DataFrame) -> int:
+    following = pl.col("epoch").shift(-1).over("operator_id", "nominator")
+    rows = rows.with_columns(until_epoch=following)
     stage(cursor, NOMINATOR_POSITIONS, rows)
-    gone = cursor.execute(GONE, [list(epochs)]).fetchall()
+    gone = cursor.execute(GONE, [epochs]).fetchall()
+    cursor.execute(LATER, {"last": epochs[-1]})
     changed = apply(cursor, NOMINATOR_POSITIONS, rows)
+    cursor.execute(SPANS, {"first": epochs[0]})
     cursor.execute("DROP TABLE incoming")
-    if changed or gone:
-        mend_spans(cursor, [*gone, *rows.select("operator_id", "nominator").unique().rows()])
+    mend_spans(cursor, gone)
     return changed + len(gone)
 
 

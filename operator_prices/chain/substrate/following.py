@@ -19,6 +19,7 @@ from operator_prices.chain.port import (
 )
 from operator_prices.chain.substrate import keys, listing, paging
 from operator_prices.chain.substrate.asking import Asked
+from operator_prices.chain.substrate.halving import Halving, MayChange, always
 from operator_prices.chain.substrate.histories import (
     BEFORE,
     Followed,
@@ -199,19 +200,13 @@ class _Following:
         """Accounts of which something became due that was not known before: totals do not tell."""
         heads = [self._asked.head_of(end) for end in self._ends]
         last = len(heads) - 1
-        due = [
-            pair
-            for pair in self._histories.pairs
-            if self._histories.at(pair, last).is_due(heads[last])
-        ]
+        due = [pair for pair, entry in self._histories.newest() if entry.is_due(heads[last])]
         self._read({last: due})
 
         def may_change(entry: Entry, until: int) -> bool:
             return entry.is_due(heads[until])
 
-        everywhere = range(len(heads))
-        while wanted := self._histories.undecided(self._histories.pairs, everywhere, may_change):
-            self._read(wanted)
+        self._settle_between(self._histories.pairs, range(len(heads)), may_change)
 
     def _compare(self, position: int) -> None:
         """Hold what has been followed against a full listing; the listing is right."""
@@ -237,9 +232,13 @@ class _Following:
                 self._acted[operator] = self._histories.acting(operator, totals, before)
         return {operator: positions for operator, positions in self._acted.items() if positions}
 
-    def _settle_between(self, pairs: Sequence[Pair], candidates: Sequence[int]) -> None:
+    def _settle_between(
+        self, pairs: Iterable[Pair], candidates: Sequence[int], may_change: MayChange = always
+    ) -> None:
         """Find out where pairs have changed, by halves."""
-        while wanted := self._histories.undecided(pairs, candidates):
+        halving = Halving(self._histories, candidates, may_change)
+        halving.look_at(dict.fromkeys(pairs))
+        while wanted := halving.wanted():
             self._read(wanted)
 
     def _read(self, wanted: Mapping[int, Iterable[Pair]]) -> None:

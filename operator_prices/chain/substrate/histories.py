@@ -1,8 +1,7 @@
 """What is believed of nominators over some epochs, and where their operators' totals contradict."""
 
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -104,8 +103,11 @@ class Histories:
 
     def last(self) -> dict[Pair, Entry]:
         """What is there at the last epoch."""
-        entries = {pair: seen[max(seen)] for pair, seen in self._seen.items()}
-        return {pair: entry for pair, entry in entries.items() if entry != NOTHING}
+        return {pair: entry for pair, entry in self.newest() if entry != NOTHING}
+
+    def newest(self) -> Iterator[tuple[Pair, Entry]]:
+        """What everybody has had last, nothing included."""
+        return ((pair, seen[max(seen)]) for pair, seen in self._seen.items())
 
     def changes(self) -> Iterator[tuple[int, Pair, Entry]]:
         """The entries that are others than before, with the position at which they are."""
@@ -114,35 +116,9 @@ class Histories:
                 if seen[before] != seen[at]:
                     yield at, pair, seen[at]
 
-    def undecided(
-        self,
-        among: Iterable[Pair],
-        candidates: Sequence[int],
-        may_change: Callable[[Entry, int], bool] = lambda _entry, _until: True,
-    ) -> dict[int, list[Pair]]:
-        """Where to read pairs next that have changed between two of the candidates.
-
-        `may_change` says of an entry whether it can have become another one by a position. Of what
-        lies between, that is read first by which most can be divided; so all pairs are read at the
-        same positions, and at each position once.
-        """
-        wanted: defaultdict[int, list[Pair]] = defaultdict(list)
-        widest = 0
-        for pair in among:
-            seen = self._seen.get(pair, {})
-            for low, high in pairwise(sorted(seen)):
-                if seen[low] == seen[high] or not may_change(seen[low], high):
-                    continue
-                first, last = bisect_left(candidates, low + 1), bisect_left(candidates, high)
-                if first == last:
-                    continue
-                nth = _roundest(first + 1, last)
-                middle = candidates[nth - 1]
-                if (middle, pair) not in self._read:  # else it is in quarantine there
-                    wanted[middle].append(pair)
-                    widest = max(widest, nth & -nth)
-        nths = {position: nth for nth, position in enumerate(candidates, start=1)}
-        return {at: pairs for at, pairs in wanted.items() if nths[at] & -nths[at] == widest}
+    def seen(self, pair: Pair) -> Mapping[int, Entry]:
+        """What was read of a pair, by position."""
+        return self._seen.get(pair, {})
 
     # --- what operators say of all their nominators ---
 
@@ -215,18 +191,6 @@ def _stands_still(before: Totals | None, now: Totals) -> bool:
     operator comes back, and then counts as what was moved there.
     """
     return before is not None and REGISTERED not in (before.status, now.status)
-
-
-def _roundest(first: int, last: int) -> int:
-    """Which of two numbers and those between is divisible by the highest power of two.
-
-    >>> _roundest(3, 6), _roundest(5, 5), _roundest(9, 15)
-    (4, 5, 12)
-    """
-    power = 1
-    while last // (2 * power) * (2 * power) >= first:
-        power *= 2
-    return last // power * power
 
 
 def _rest(totals: Totals, *believed: int) -> Rest:

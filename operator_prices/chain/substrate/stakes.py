@@ -1,7 +1,7 @@
 """What nominators have: the storage keys of an account with an operator, and the values behind."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -16,7 +16,9 @@ from operator_prices.chain.substrate.values import COLLECTIONS, Values
 ITEMS = ("Deposits", "Withdrawals", "DepositOnHold")
 """The maps that have an entry for an account with an operator, all under keys of one form."""
 
-PREFIX = len(keys.prefix("Domains", "Deposits"))
+STARTS = tuple(keys.prefix("Domains", item) for item in ITEMS)
+
+PREFIX = len(STARTS[0])
 """The digits of a key that name the map, with their `0x`."""
 
 
@@ -29,7 +31,7 @@ def suffix_of(pair: Pair) -> str:
 def keys_of(pair: Pair) -> list[str]:
     """The keys of what a pair has, in the order of `ITEMS`."""
     suffix = suffix_of(pair)
-    return [keys.prefix("Domains", item) + suffix for item in ITEMS]
+    return [start + suffix for start in STARTS]
 
 
 def pair_of(key: str) -> Pair | None:
@@ -45,6 +47,18 @@ Wanted = Sequence[tuple[int, State, Collection[Pair]]]
 
 Found = dict[int, dict[Pair, Entry | None]]
 """The entries by epoch and pair; None for one that is in quarantine."""
+
+
+class _Read(NamedTuple):
+    """That a pair was read in a state."""
+
+    epoch: int
+    state: State
+    pair: Pair
+
+
+_Raw = tuple[int | str | None, ...]
+"""The spec version, and what is stored of a pair in each of `ITEMS`."""
 
 
 Pools = Mapping[tuple[int, int], int]
@@ -66,17 +80,50 @@ def pools(operators: pl.DataFrame) -> Pools:
 
 
 class Decoder:
-    """Decodes what was read of pairs; what does not fit goes to the misfits of `values`."""
+    """Decodes what was read of pairs; what does not fit goes to the misfits of `values`.
+
+    Most entries are the same at many blocks: each is taken apart once.
+    """
 
     def __init__(self, values: Values, pools: Pools) -> None:
         self._values = values
         self._pools = pools
+        self._known: dict[_Raw, Entry] = {}
 
     def decoded(self, wanted: Wanted) -> Found:
         """What pairs have in the states in which all their keys were read."""
+        read = [
+            (_Read(epoch, state, pair), (state.spec_version, *map(state.values.get, keys_of(pair))))
+            for epoch, state, pairs in wanted
+            for pair in pairs
+        ]
+        new: dict[_Raw, list[_Read]] = {}
+        for one, raw in read:
+            if raw not in self._known:
+                new.setdefault(raw, []).append(one)
+        entries = self._taken_apart([alike[0] for alike in new.values()])
+        lost: list[_Read] = []
+        for (raw, alike), entry in zip(new.items(), entries, strict=True):
+            if entry is None:
+                lost += alike[1:]
+            else:
+                self._known[raw] = entry
+        self._taken_apart(lost)
+        found: Found = {epoch: {} for epoch, _, _ in wanted}
+        for one, raw in read:
+            entry = self._known.get(raw)
+            if entry is not None and self._quarantined(*one, entry):
+                entry = None
+            found[one.epoch][one.pair] = entry
+        return found
+
+    def _taken_apart(self, read: Sequence[_Read]) -> list[Entry | None]:
+        """What each says, None where it does not fit; that is put away."""
+        if not read:
+            return []
         parts: dict[tuple[int, str], dict[str, Any]] = {}
         for item in ITEMS:
-            for row in _READERS[item](self._values, _rows(item, wanted)).iter_rows(named=True):
+            for row in _READERS[item](self._values, _rows(item, read)).iter_rows(named=True):
                 suffix = row.pop("storage_key")[PREFIX:]
                 parts.setdefault((row.pop("epoch"), suffix), {}).update(row)
         misfits = {
@@ -84,20 +131,15 @@ class Decoder:
             for rows in self._values.misfits
             for epoch, key in rows.select("epoch", "storage_key").rows()
         }
-        found: Found = {}
-        for epoch, state, pairs in wanted:
-            of_epoch = found.setdefault(epoch, {})
-            for pair in pairs:
-                at = (epoch, suffix_of(pair))
-                entry = None if at in misfits else Entry(**parts.get(at, {}))
-                if entry is not None and self._quarantined(epoch, state, pair, entry):
-                    entry = None
-                of_epoch[pair] = entry
-        return found
+        at = [(one.epoch, suffix_of(one.pair)) for one in read]
+        return [None if one in misfits else Entry(**parts.get(one, {})) for one in at]
 
     def _quarantined(self, epoch: int, state: State, pair: Pair, entry: Entry) -> bool:
         """Whether an entry says what cannot be; it is put away with the values that differ."""
         pool = self._pools.get((epoch, pair[0]))
+        latest = max(entry.pending_epoch or 0, entry.withdrawing_epoch or 0)
+        if latest <= epoch and (pool is None or (entry.shares or 0) <= pool):
+            return False
         reasons = {
             "Deposits": _impossible_deposit(epoch, entry, pool),
             "Withdrawals": _impossible_withdrawal(epoch, entry),
@@ -131,16 +173,15 @@ def share_price(raw: str) -> int | None:
     return price if 1 <= price <= ONE else None
 
 
-def _rows(item: str, wanted: Wanted) -> pl.DataFrame:
+def _rows(item: str, read: Sequence[_Read]) -> pl.DataFrame:
     """The values of one item that are there (`FOUND`)."""
     start = keys.prefix("Domains", item)
     rows = []
-    for epoch, state, pairs in wanted:
-        for pair in pairs:
-            key = start + suffix_of(pair)
-            raw = state.values[key]
-            if raw is not None:
-                rows.append((epoch, pair[0], state.block_hash, state.spec_version, key, raw))
+    for epoch, state, pair in read:
+        key = start + suffix_of(pair)
+        raw = state.values[key]
+        if raw is not None:
+            rows.append((epoch, pair[0], state.block_hash, state.spec_version, key, raw))
     return pl.DataFrame(rows, schema=FOUND, orient="row")
 
 
