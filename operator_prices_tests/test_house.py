@@ -1,7 +1,10 @@
 """The house is kept: few modules on the floor, none that is two, and no test that needs a test."""
 
 import ast
+import runpy
 from pathlib import Path
+
+import pytest
 
 from operator_prices.settings import PROJECT
 
@@ -51,6 +54,20 @@ def test_no_test_imports_from_a_test() -> None:
                 parts = f"{node.module}.{node.names[0].name}".split(".")
                 ours = parts[0] == "operator_prices_tests"
                 assert not (ours and any(part.startswith("test_") for part in parts)), name
+
+
+@pytest.mark.parametrize(
+    ("module", "mark"),
+    [("support/hosts.py", "needs_hosts"), ("support/postgres_versions.py", "needs_builds")],
+)
+def test_in_ci_nothing_is_skipped_for_want_of_a_program(
+    module: str, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for everything, skipped in (("", True), ("1", False)):
+        monkeypatch.setenv("PATH", "/nowhere")
+        monkeypatch.setenv("REQUIRE_EVERYTHING", everything)
+        known = runpy.run_path(str(modules("operator_prices_tests")[module]))
+        assert known[mark].args == (skipped,)
 
 
 def test_the_readme_names_every_room() -> None:
