@@ -7,12 +7,14 @@ of ours has reached, and by the same rules for certificates as that connection's
 import asyncio
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from threading import Thread
 
 from psycopg import Connection
+
+from operator_prices.local.client_programs import ClientProgramError
 
 PORT = 5432
 """The number in the name of the socket."""
@@ -31,20 +33,35 @@ LONG = 60
 HOME = Path("~/.postgresql")
 """Where Postgres's own library looks for certificates that nobody names."""
 
+VERSIONS = {
+    "tlsv1": ssl.TLSVersion.TLSv1,
+    "tlsv1.1": ssl.TLSVersion.TLSv1_1,
+    "tlsv1.2": ssl.TLSVersion.TLSv1_2,
+    "tlsv1.3": ssl.TLSVersion.TLSv1_3,
+}
+
+DEMANDS = {"channel_binding": "require", "sslcrldir": None, "sslcertmode": "require"}
+"""What would make a connection safer and is beyond us: an option, or one value of it."""
+
 
 @contextmanager
 def relayed(connection: Connection) -> Iterator["Relay"]:
-    """A socket that leads to the connection's server, for as long as it is needed."""
-    loop = asyncio.new_event_loop()
-    thread = Thread(target=loop.run_forever, name="TLS relay", daemon=True)
+    """A socket that leads to the connection's server, for as long as it is needed.
+
+    Raises `ClientProgramError` where the connection's options ask for what the relay cannot do.
+    """
     with TemporaryDirectory(prefix="operator-prices-", dir=_short()) as folder:
         relay = Relay(connection, Path(folder))
+        loop = asyncio.new_event_loop()
+        thread = Thread(target=loop.run_forever, name="TLS relay", daemon=True)
         thread.start()
         try:
             asyncio.run_coroutine_threadsafe(relay.listen(), loop).result()
-            yield relay
+            try:
+                yield relay
+            finally:
+                asyncio.run_coroutine_threadsafe(relay.end(), loop).result()
         finally:
-            asyncio.run_coroutine_threadsafe(relay.end(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
@@ -61,9 +78,23 @@ def options(connection: Connection) -> dict[str, str]:
     return {one.keyword.decode(): one.val.decode() for one in connection.pgconn.info if one.val}
 
 
+def require_able(told: Mapping[str, str]) -> None:
+    """Raise `ClientProgramError` for an option that makes safer and would not be heeded."""
+    for name, value in DEMANDS.items():
+        if told.get(name) and value in {None, told[name]}:
+            raise ClientProgramError(
+                f"The address asks for {name}={told[name]}, and no program of Postgres here is"
+                " built with TLS that could heed it: install Postgres's client programs, as new as"
+                " the server, or leave it out."
+            )
+
+
 def context(told: Mapping[str, str]) -> ssl.SSLContext:
     """How certificates are looked at, as the options of a connection say."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = VERSIONS[told.get("ssl_min_protocol_version", "TLSv1.2").lower()]
+    if newest := told.get("ssl_max_protocol_version"):
+        made.maximum_version = VERSIONS[newest.lower()]
     made.check_hostname = told.get("sslmode") == "verify-full"
     root = told.get("sslrootcert") or str(HOME.expanduser() / "root.crt")
     if root == "system":
@@ -77,7 +108,7 @@ def context(told: Mapping[str, str]) -> ssl.SSLContext:
     elif not made.check_hostname and told.get("sslmode") != "verify-ca":
         made.verify_mode = ssl.CERT_NONE  # asked for by a mode that is content without
     certificate = told.get("sslcert") or str(HOME.expanduser() / "postgresql.crt")
-    if Path(certificate).exists():
+    if Path(certificate).exists() and told.get("sslcertmode") != "disable":
         key = told.get("sslkey") or str(HOME.expanduser() / "postgresql.key")
         made.load_cert_chain(certificate, key, told.get("sslpassword", ""))
     if told.get("sslnegotiation") == "direct":
@@ -90,6 +121,7 @@ class Relay:
 
     def __init__(self, connection: Connection, folder: Path) -> None:
         told = options(connection)
+        require_able(told)
         self.folder = folder
         self.trouble: Exception | None = None
         self._name, self._port = connection.info.host, connection.info.port
@@ -103,41 +135,49 @@ class Relay:
 
     async def end(self) -> None:
         self._listener.close()
+        await asyncio.sleep(0)  # who has just come begins, and so knows what it is to close
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _taken(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            far_reader, far_writer = await self._reached()
-        except (OSError, EOFError) as error:
-            self.trouble = error
-            writer.close()
-            return
-        ways = [
-            asyncio.ensure_future(_pump(reader, far_writer)),
-            asyncio.ensure_future(_answered(far_reader, writer)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            far_writer.close()
-            writer.close()
+        with closing(writer):
+            try:
+                far_reader, far_writer = await asyncio.open_connection(self._place, self._port)
+                with closing(far_writer):
+                    await self._secured(far_reader, far_writer)
+                    await _joined(reader, writer, far_reader, far_writer)
+            except (OSError, EOFError) as error:
+                self.trouble = error
 
-    async def _reached(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """The server by TLS. Raises `OSError` where it or its certificate is not right."""
-        reader, writer = await asyncio.open_connection(self._place, self._port)
+    async def _secured(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Go on by TLS. Raises `OSError` where the server or its certificate is not right."""
         if self._asks:
             writer.write(ASKING_FOR_TLS)
-            if await reader.readexactly(1) != b"S":
-                writer.close()
-                raise ConnectionRefusedError(f"{self._name} does not speak TLS")
+            if (said := await reader.read(1)) != b"S":
+                how = "does not speak TLS" if said else "ends the connection when asked for TLS"
+                raise ConnectionRefusedError(f"{self._name} {how}")
         await writer.start_tls(self._context, server_hostname=self._name)
-        return reader, writer
+
+
+async def _joined(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    far_reader: asyncio.StreamReader,
+    far_writer: asyncio.StreamWriter,
+) -> None:
+    """Pass on what either side says, until one of them ends."""
+    ways = [
+        asyncio.ensure_future(_pump(reader, far_writer)),
+        asyncio.ensure_future(_answered(far_reader, writer)),
+    ]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
 
 
 async def _answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

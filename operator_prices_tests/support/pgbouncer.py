@@ -38,6 +38,7 @@ def pgbouncer(
     size: int = 20,
     reset: str = "DISCARD ALL",
     client_tls: tuple[Path, Path] | None = None,
+    client_tls_protocols: str = "secure",
 ) -> Iterator[str]:
     """The address of `dsn` through a pooler in `mode` (`session` or `transaction`).
 
@@ -73,8 +74,9 @@ def pgbouncer(
         ]
         if client_tls:
             lines += ["client_tls_sslmode = allow"]
-            lines += [f"client_tls_cert_file = {client_tls[0]}"]
-            lines += [f"client_tls_key_file = {client_tls[1]}"]
+            lines += [f"client_tls_protocols = {client_tls_protocols}"]
+            for kind, file in zip(("cert", "key"), client_tls, strict=True):
+                lines += [f"client_tls_{kind}_file = {shutil.copy(file, folder / kind)}"]
         (folder / "pgbouncer.ini").write_text("\n".join([*lines, ""]))
         who = {}
         if os.geteuid() == 0:
