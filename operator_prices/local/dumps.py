@@ -51,19 +51,19 @@ def _way(
 ) -> Iterator[tuple[str, Mapping[str, str]]]:
     """How the program gets to the very server of the connection, of all that an address names."""
     info = connection.info
-    told |= {"host": info.host, "port": info.port, "password": info.password}
-    told.pop("hostaddr", None)
+    told |= {"host": info.host, "hostaddr": info.hostaddr, "port": info.port}
+    told |= {"password": info.password}
     if not connection.pgconn.ssl_in_use or client_programs.speaks_tls(program):
         yield client_programs.apart(_conninfo(told))
         return
     with tls_relay.relayed(connection) as relay:
-        plain = {name: value for name, value in told.items() if not _is_of_tls(name)}
+        plain = {name: one for name, one in told.items() if not _is_of_the_way(f"PG{name}")}
         plain |= {"host": str(relay.folder), "port": tls_relay.PORT, "sslmode": "disable"}
         address, environment = client_programs.apart(_conninfo(plain))
         try:
             yield (
                 address,
-                {name: one for name, one in environment.items() if not name.startswith("PGSSL")},
+                {name: one for name, one in environment.items() if not _is_of_the_way(name)},
             )
         except ClientProgramError as error:
             if relay.trouble is None:
@@ -75,8 +75,14 @@ def _conninfo(told: Mapping[str, Any]) -> str:
     return make_conninfo("", **{name: value for name, value in told.items() if value})
 
 
-def _is_of_tls(name: str) -> bool:
-    return name.startswith("ssl") or name == "channel_binding"
+def _is_of_the_way(variable: str) -> bool:
+    """Whether a variable of Postgres's library, or an option by its name, is heeded by the relay.
+
+    >>> [_is_of_the_way(name) for name in ("PGSSLROOTCERT", "PGchannel_binding", "PGUSER")]
+    [True, True, False]
+    """
+    name = variable.upper().replace("_", "")
+    return name.startswith("PGSSL") or name in {"PGCHANNELBINDING", "PGHOSTADDR", "PGREQUIREPEER"}
 
 
 def _watched(

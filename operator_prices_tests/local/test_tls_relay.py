@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from operator_prices.local import tls_relay
+from operator_prices.local import backups, tls_relay
 from operator_prices.local.client_programs import ClientProgramError
 from operator_prices.local.ports import free_port
 from operator_prices_tests.support.pgbouncer import needs_pgbouncer, pgbouncer
@@ -236,3 +236,22 @@ def test_a_line_that_leads_to_no_server_is_closed(
         asking.join()
     assert str(relay.trouble) == "127.0.0.1 ends the connection when asked for TLS"
     connection.close()
+
+
+def test_a_backup_goes_to_the_very_server_of_its_connection(
+    dsn: str,
+    database: psycopg.Connection,
+    certificates: tuple[Path, trustme.CA],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the address that is said beside a name which nobody knows, also by environment."""
+    assert database
+    with behind_tls(dsn, tmp_path, certificates[1]) as address:
+        for mode in ("disable", "require"):
+            told = {"host": "nowhere.invalid", "hostaddr": "127.0.0.1", "sslmode": mode}
+            assert backups.backup(make_conninfo(address, **told), tmp_path / "said") > 0
+            told.pop("hostaddr")
+            monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
+            assert backups.backup(make_conninfo(address, **told), tmp_path / "set") > 0
+            monkeypatch.delenv("PGHOSTADDR")
