@@ -59,12 +59,15 @@ def remove_strangers(instance: dg.DagsterInstance) -> list[str]:
     """Take the partitions away that are no windows, and return them.
 
     Anybody can add a partition of any name in the UI, which asks nobody whether it is right. While
-    a backfill is under way nothing is taken away: it would fail if it has the partition.
+    a backfill is under way nothing is taken away: it would fail if it has the partition. That is
+    asked last, so that a backfill counts which was launched meanwhile.
     """
+    _, strangers = _told(instance.get_dynamic_partitions(str(epoch_windows.name)))
+    if not strangers:
+        return []
     newest = instance.get_backfills(limit=50)
     if any(one.status.value in BACKFILLING for one in newest):
         return []
-    _, strangers = _told(instance.get_dynamic_partitions(str(epoch_windows.name)))
     for key in strangers:
         instance.delete_dynamic_partition(str(epoch_windows.name), key)
     return strangers

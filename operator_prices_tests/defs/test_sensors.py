@@ -3,7 +3,12 @@ import psycopg
 import pytest
 
 from operator_prices.chain import NodeBehindError, NodeUnreachableError
-from operator_prices.defs.partitions import WILL_RETRY, begin_windows, busy_windows
+from operator_prices.defs.partitions import (
+    WILL_RETRY,
+    begin_windows,
+    busy_windows,
+    remove_strangers,
+)
 from operator_prices.defs.sensors import (
     WINDOWS_A_TICK,
     Situation,
@@ -158,6 +163,27 @@ def test_a_partition_that_is_no_window_is_about_something_else(
     instance.add_dynamic_partitions("epoch_windows", [FIRST.key, key or "empty"])
     assert isinstance(tick(HeadOnly(5), database, instance), dg.SensorResult)
     assert instance.get_dynamic_partitions("epoch_windows") == [FIRST.key]
+
+
+def test_a_backfill_that_is_launched_meanwhile_keeps_its_partitions(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Backfills are asked for once it is known what would be taken away, and only then."""
+    asked: list[str] = []
+
+    def note(name: str) -> None:
+        real = getattr(instance, name)
+        monkeypatch.setattr(
+            instance, name, lambda *told, **more: asked.append(name) or real(*told, **more)
+        )
+
+    instance.add_dynamic_partitions("epoch_windows", [FIRST.key, "typo"])
+    note("get_dynamic_partitions")
+    note("get_backfills")
+    assert remove_strangers(instance) == ["typo"]
+    assert asked == ["get_dynamic_partitions", "get_backfills"]
+    assert remove_strangers(instance) == []
+    assert asked[2:] == ["get_dynamic_partitions"]
 
 
 def test_a_chain_without_a_completed_epoch_is_skipped(
