@@ -96,12 +96,15 @@ def lost_runs(
     context: dg.SensorEvaluationContext, database: dg.ResourceParam[psycopg.Connection]
 ) -> dg.SkipReason:
     """Report runs without a sign of life as failed; a slow run gives signs and is left alone."""
-    started = context.instance.get_runs(
-        filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
-    )
-    ours = [run.run_id for run in started if _is_ours(context, run)]
-    known = signs.look(database, ours)
-    silent = [sign for sign in known if sign.given_up or sign.silence >= SILENT_SECONDS]
+    unfinished = context.instance.get_runs(filters=dg.RunsFilter(statuses=list(UNFINISHED)))
+    started = [run for run in unfinished if run.status == dg.DagsterRunStatus.STARTED]
+    known = signs.look(database, [run.run_id for run in started if _is_ours(context, run)])
+    left = {run.run_id for run in unfinished}
+    silent = [
+        sign
+        for sign in known
+        if (sign.run_id in left if sign.given_up else sign.silence >= SILENT_SECONDS)
+    ]
     given_up = [sign for sign in silent if take_away(context.instance, database, sign)]
     alive = [sign for sign in known if not sign.given_up and sign not in given_up]
     others = [sign for sign in alive if sign.version not in {"", VERSION}]

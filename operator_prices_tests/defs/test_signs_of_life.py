@@ -129,6 +129,21 @@ def test_a_report_that_was_cut_short_is_made_up_for(
     assert status(kept, "dead") == "FAILURE"
 
 
+def test_what_was_given_up_long_ago_is_not_asked_for_run_by_run(
+    kept: dg.DagsterInstance, database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run in ("one", "two", "three"):
+        started(kept, run)
+        signs.begin(database, run, host="h3", launcher="L", process=GONE)
+        silent(database, run)
+    tick(kept, database)
+    asked: list[str] = []
+    real = kept.get_run_by_id
+    monkeypatch.setattr(kept, "get_run_by_id", lambda run: asked.append(run) or real(run))
+    assert tick(kept, database) == "0 runs give signs of life"
+    assert asked == []
+
+
 def test_a_run_of_another_code_location_need_not_give_signs(
     kept: dg.DagsterInstance, database: psycopg.Connection
 ) -> None:
