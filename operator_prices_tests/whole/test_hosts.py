@@ -35,6 +35,9 @@ ALL_TAKEN_OVER_SECONDS = 90
 
 FROZEN_SECONDS = 120
 
+READ_AHEAD_SECONDS = 120
+"""Within that a run keeps its first windows, three at once: it reads them ahead of each other."""
+
 TOLD_SECONDS = 15
 """After so long the sensor that keeps incidents has looked."""
 
@@ -156,7 +159,7 @@ def test_a_backfill_outlives_a_dead_host_a_frozen_host_and_a_restart_of_postgres
     ):
         h2, h3 = hosts.hosts["h2"], hosts.hosts["h3"]
         begin(hosts)
-        until(lambda: hosts.rows("SELECT count(*) FROM epochs") >= [(300,)], 60)
+        until(lambda: hosts.rows("SELECT count(*) FROM epochs") >= [(300,)], READ_AHEAD_SECONDS)
         dead = lose(hosts, "h3", h3.die, to="h2")
         h3.boot()
         h3.start("worker", WORKER_RUNS=str(RUNS))
