@@ -173,9 +173,12 @@ def test_a_backfill_that_is_launched_meanwhile_keeps_its_partitions(
 
     def note(name: str) -> None:
         real = getattr(instance, name)
-        monkeypatch.setattr(
-            instance, name, lambda *told, **more: asked.append(name) or real(*told, **more)
-        )
+
+        def noted(*told: object, **more: object) -> object:
+            asked.append(name)
+            return real(*told, **more)
+
+        monkeypatch.setattr(instance, name, noted)
 
     instance.add_dynamic_partitions("epoch_windows", [FIRST.key, "typo"])
     note("get_dynamic_partitions")

@@ -139,7 +139,12 @@ def test_what_was_given_up_long_ago_is_not_asked_for_run_by_run(
     tick(kept, database)
     asked: list[str] = []
     real = kept.get_run_by_id
-    monkeypatch.setattr(kept, "get_run_by_id", lambda run: asked.append(run) or real(run))
+
+    def noted(run_id: str) -> dg.DagsterRun | None:
+        asked.append(run_id)
+        return real(run_id)
+
+    monkeypatch.setattr(kept, "get_run_by_id", noted)
     assert tick(kept, database) == "0 runs give signs of life"
     assert asked == []
 

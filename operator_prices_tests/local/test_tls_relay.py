@@ -85,6 +85,11 @@ def secured(server: str, certificates: tuple[Path, trustme.CA]) -> Iterator[str]
         yield address
 
 
+def options(told: str) -> dict[str, str]:
+    """The options that a text has."""
+    return {name: str(value) for name, value in conninfo_to_dict(told).items()}
+
+
 def of_the_library(address: str, told: dict[str, str]) -> bool:
     """Whether Postgres's own library connects with these options."""
     try:
@@ -96,7 +101,7 @@ def of_the_library(address: str, told: dict[str, str]) -> bool:
 
 def of_the_relay(address: str, told: dict[str, str]) -> bool:
     """Whether the relay speaks to the server with these options."""
-    port = int(conninfo_to_dict(address)["port"])
+    port = int(options(address)["port"])
     with socket.create_connection(("127.0.0.1", port)) as line:
         line.sendall(tls_relay.ASKING_FOR_TLS)
         assert line.recv(1) == b"S"
@@ -134,10 +139,10 @@ def test_certificates_are_looked_at_as_by_the_library_of_postgres(
     secured: str,
     certificates: tuple[Path, trustme.CA],
 ) -> None:
-    known = {"host": "localhost", "hostaddr": "127.0.0.1", **conninfo_to_dict(told)}
+    known = {"host": "localhost", "hostaddr": "127.0.0.1", **options(told)}
     for name, value in known.items():
-        if str(value).endswith(".pem"):
-            known[name] = str(certificates[0] / str(value))
+        if value.endswith(".pem"):
+            known[name] = str(certificates[0] / value)
     if not fits and "mode=prefer" in told:  # the library then tries again without
         assert not of_the_relay(secured, known)
         return
@@ -166,8 +171,8 @@ def connection(secured: str, certificates: tuple[Path, trustme.CA]) -> Iterator[
 
 def through(relay: tls_relay.Relay, connection: psycopg.Connection) -> psycopg.Connection:
     """A connection by the relay's socket, without TLS."""
-    known = {"host": str(relay.folder), "port": tls_relay.PORT, "user": connection.info.user}
-    return psycopg.connect(make_conninfo("", **known, dbname="postgres", sslmode="disable"))
+    known = {"host": str(relay.folder), "user": connection.info.user, "dbname": "postgres"}
+    return psycopg.connect(make_conninfo("", **known, port=tls_relay.PORT, sslmode="disable"))
 
 
 def test_a_server_whose_certificate_is_another_by_now_is_not_spoken_to(
@@ -193,9 +198,9 @@ def test_a_server_whose_certificate_is_another_by_now_is_not_spoken_to(
 )
 def test_what_the_relay_cannot_do_is_refused_and_not_left_out(told: str) -> None:
     with pytest.raises(ClientProgramError, match=f"asks for {told}, and no program") as refused:
-        tls_relay.require_able(conninfo_to_dict(f"sslmode=verify-full {told}"))
+        tls_relay.require_able(options(f"sslmode=verify-full {told}"))
     assert "install Postgres's client programs" in str(refused.value)
-    tls_relay.require_able(conninfo_to_dict("sslmode=verify-full channel_binding=prefer"))
+    tls_relay.require_able(options("sslmode=verify-full channel_binding=prefer"))
 
 
 def test_a_connection_that_asks_for_more_than_the_relay_can_do_gets_none(secured: str) -> None:
