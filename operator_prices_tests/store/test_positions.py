@@ -87,6 +87,41 @@ def test_the_first_epochs_are_true_and_each_check_finds_what_is_not(
 
 
 @pytest.mark.e2e
+def test_a_deposit_that_stays_pending_is_found_in_each_window_in_which_it_does(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    follow(DevChain(LONG), database, tmp_path, WINDOWS)
+    row = database.execute(
+        "SELECT operator_id, nominator, epoch FROM nominator_positions"
+        " WHERE epoch < 98 AND pending_raw > 0 AND until_epoch = epoch + 1"
+        " ORDER BY epoch DESC LIMIT 1"
+    ).fetchone()
+    assert row is not None
+    for until, found_in in ((None, WINDOWS), (201, WINDOWS), (200, (0, 100)), (98, (0,))):
+        with database.transaction(force_rollback=True):
+            database.execute(
+                "DELETE FROM nominator_positions WHERE (operator_id, nominator) = (%s, %s)"
+                " AND epoch > %s",
+                row,
+            )
+            database.execute(
+                "UPDATE nominator_positions SET until_epoch = %s"
+                " WHERE (operator_id, nominator, epoch) = (%s, %s, %s)",
+                [until, *row],
+            )
+            database.execute(
+                "DELETE FROM raw_nominators WHERE (operator_id, nominator) = (%s, %s)"
+                " AND epoch > %s",
+                row,
+            )
+            assert [
+                first
+                for first in WINDOWS
+                if store.offenders(database, "pending_has_no_price", EpochWindow(first))
+            ] == [*found_in]
+
+
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("scenario", "orders"),
     [

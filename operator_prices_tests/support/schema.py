@@ -22,6 +22,7 @@ MIGRATIONS = [
     "15_create_alerts",
     "17_run_versions",
     "18_serve_nominators",
+    "19_check_nominators",
 ]
 OLD_DATABASE = """
 CREATE TABLE epochs (

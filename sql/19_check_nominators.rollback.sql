@@ -1,0 +1,1 @@
+DROP INDEX nominator_positions_long_pending;
