@@ -1,1 +1,2 @@
+DROP FUNCTION nominator_sums(INTEGER, INTEGER);
 DROP INDEX nominator_positions_long_pending;

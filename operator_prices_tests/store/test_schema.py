@@ -35,6 +35,7 @@ def test_functions_survive_the_splitting_into_statements(database: psycopg.Conne
         "hidden_tables",
         "keep_ends_of_document",
         "keep_original_epoch",
+        "nominator_sums",
         "note_data_change",
         "number_or_null",
         "operator_events",
