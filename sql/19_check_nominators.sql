@@ -6,6 +6,8 @@
 CREATE INDEX nominator_positions_long_pending ON nominator_positions (epoch)
   WHERE pending_raw > 0 AND (until_epoch IS NULL OR until_epoch > epoch + 1);
 
+-- An operator is left out while somebody's entry with it could not be understood: from that epoch on
+-- what the account had before is believed, until its entry is another one or all are listed again.
 CREATE FUNCTION nominator_sums(first_epoch INTEGER, last_epoch INTEGER)
 RETURNS TABLE (epoch INTEGER, operator_id INTEGER, shares_raw NUMERIC,
                withdrawing_shares_raw NUMERIC, storage_fee_deposit_raw NUMERIC)
@@ -15,10 +17,24 @@ BEGIN
   RETURN QUERY
   WITH start AS (  -- the first of these epochs that is known
     SELECT min(epoch) AS epoch FROM nominator_epochs WHERE epoch BETWEEN first_epoch AND last_epoch
+  ), misread AS MATERIALIZED (
+    SELECT DISTINCT operator_id, epoch AS since, '0x' || right(storage_key, 64) AS nominator
+    FROM quarantine
+    WHERE epoch <= last_epoch AND source = 'chain' AND operator_id IS NOT NULL
+      AND item IN ('Deposits', 'Withdrawals', 'DepositOnHold')
+  ), believed AS MATERIALIZED (
+    SELECT misread.operator_id, since, least(
+      (SELECT min(epoch) FROM nominator_epochs WHERE listed AND epoch > since),
+      (SELECT min(raw.epoch) FROM raw_nominators AS raw
+       WHERE raw.operator_id = misread.operator_id AND raw.nominator = misread.nominator
+         AND raw.epoch > since)) AS until
+    FROM misread
   ), share AS (
     SELECT share.epoch, share.operator_id FROM operator_shares AS share
     JOIN nominator_epochs AS known ON known.epoch = share.epoch AND known.complete
-    WHERE share.epoch BETWEEN first_epoch AND last_epoch
+    WHERE share.epoch BETWEEN first_epoch AND last_epoch AND NOT EXISTS (
+      SELECT FROM believed WHERE believed.operator_id = share.operator_id AND since <= share.epoch
+        AND (until IS NULL OR until > share.epoch))
   ), moved AS (  -- what there is at first, and by how much that changes
     SELECT start.epoch, operator_id, position.shares_raw, position.withdrawing_shares_raw,
            position.storage_fee_deposit_raw

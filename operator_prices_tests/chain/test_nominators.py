@@ -17,7 +17,7 @@ from operator_prices.devchain.serving import serving
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest
 from operator_prices_tests.support.filling import fill
-from operator_prices_tests.support.followed import stored_positions, true_positions
+from operator_prices_tests.support.followed import offending, stored_positions, true_positions
 from operator_prices_tests.support.samples import Spoiler, reading, truth_of
 
 PLAYED = DevChain(Scenario(seconds_per_block=0, epochs=40, operators=3, forced=()))
@@ -124,6 +124,10 @@ def test_a_new_account_whose_entry_is_not_understood_is_left_out_and_the_rest_go
         assert positions == {pair: has for pair, has in true[at].items() if pair not in left_out}
     found = database.execute("SELECT min(epoch), bool_and(storage_key = %s) FROM quarantine", [key])
     assert found.fetchone() == (epoch, True)
+    assert offending(database).keys() == {"nominators_understood"}
+    read_again = "UPDATE quarantine SET epoch = %s"
+    database.execute(read_again, [max(true)])
+    assert "storage_fees_add_up" in offending(database)
 
 
 def test_without_nominators_nothing_of_them_is_asked_or_stored(

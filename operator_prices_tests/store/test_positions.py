@@ -8,11 +8,15 @@ import psycopg
 import pytest
 
 from operator_prices import store
-from operator_prices.defs.checks import NOMINATORS
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.epochs.windows import EpochWindow
-from operator_prices_tests.support.followed import follow, stored_positions, true_positions
+from operator_prices_tests.support.followed import (
+    follow,
+    offending,
+    stored_positions,
+    true_positions,
+)
 from operator_prices_tests.support.samples import UPGRADED
 
 LONG = Scenario(seconds_per_block=0, epochs=230, operators=6, jumps=(99, 130))
@@ -39,14 +43,6 @@ WRONG = {
     " VALUES (3, 'Deposits', 'too short', 'chain')",
 }
 """What each check must find."""
-
-
-def offending(database: psycopg.Connection, first: int = 0) -> dict[str, int]:
-    return {
-        check.name: len(found)
-        for check in NOMINATORS
-        if (found := store.offenders(database, check.name, EpochWindow(first)))
-    }
 
 
 @pytest.mark.e2e

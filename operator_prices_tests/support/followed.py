@@ -5,6 +5,8 @@ from pathlib import Path
 
 import psycopg
 
+from operator_prices import store
+from operator_prices.defs.checks import NOMINATORS
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs.windows import EpochWindow
@@ -57,3 +59,12 @@ def follow(
         for first in windows:
             fill(reader, database, EpochWindow(first), nominators=True)
         return reader.requests
+
+
+def offending(database: psycopg.Connection, first: int = 0) -> dict[str, int]:
+    """How much each check of nominators finds in a window, of those that find something."""
+    return {
+        check.name: len(found)
+        for check in NOMINATORS
+        if (found := store.offenders(database, check.name, EpochWindow(first)))
+    }
