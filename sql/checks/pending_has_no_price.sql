@@ -1,6 +1,7 @@
 -- Deposits that are pending still, of an epoch that is over and whose operator was registered at its
 -- end: the chain must have had a price for it, unless the operator left before the epoch was closed.
--- A row is judged by the last epoch of the window at which it holds, wherever it begins.
+-- A row is judged by the last epoch of the window at which it holds, wherever it begins, and named with
+-- the first one at which it should have had one.
 WITH pending AS MATERIALIZED (
   SELECT operator_id, nominator, epoch, until_epoch, pending_raw
   FROM nominator_positions
@@ -12,8 +13,9 @@ WITH pending AS MATERIALIZED (
     AND (until_epoch IS NULL OR until_epoch > epoch + 1)
     AND (until_epoch IS NULL OR until_epoch > %(first)s)
 ), waiting AS MATERIALIZED (
-  SELECT pending.operator_id, pending.nominator, pending.pending_raw, held.epoch,
-         entry.pending_epoch
+  SELECT pending.operator_id, pending.nominator, pending.pending_raw, entry.pending_epoch, (
+    SELECT min(known.epoch) FROM nominator_epochs AS known
+    WHERE known.epoch >= greatest(%(first)s, pending.epoch, pending_epoch + 1)) AS epoch
   FROM pending
   CROSS JOIN LATERAL (
     SELECT epoch FROM nominator_epochs AS known
