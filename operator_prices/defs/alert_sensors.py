@@ -24,7 +24,7 @@ RETRIED = "dagster/will_retry"
 NODE, LATE, LAG = "node", "late", "lag"
 """The incidents that there is only one of, as there is of `BEHIND`."""
 
-TOLD = {"slashed", "status", "gone", "taxRaised", "priceStill"}
+TOLD = {"slashed", "status", "gone", "taxRaised", "ownerChanged", "priceStill"}
 """The events that somebody who has staked must know of; the others are in the feeds alone."""
 
 

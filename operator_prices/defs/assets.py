@@ -104,13 +104,13 @@ def operator_share_prices(
             write(database, OPERATOR_SHARE_PRICES, parse, window, metadata)
 
 
-@parsed(deps=[raw_epochs, legacy_epochs])
+@parsed(deps=[raw_epochs, legacy_epochs], code_version="2")
 def operator_shares(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[psycopg.Connection],
     options: dg.ResourceParam[Settings],
 ) -> None:
-    """Each operator's shares, stake, reward, tax and status at the end block of each epoch."""
+    """Each operator's shares, stake, reward, tax, status and owner at the end of each epoch."""
     for window in windows_of(context):
         with materializing(context, database, window, options) as metadata:
             write(database, OPERATOR_SHARES, normalized.operator_shares, window, metadata)

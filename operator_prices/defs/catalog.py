@@ -110,6 +110,7 @@ COLUMNS: dict[str, list[Column]] = {
             ("status", "text", "The operator's status, in the chain's spelling."),
             ("shares_after_raw", _AMOUNT, "Shares at the transition block; none if it is gone."),
             ("stake_after_raw", _AMOUNT, "Stake at the transition block; none if it is gone."),
+            ("owned_by", "text", "The account that owns the operator; none in legacy rows."),
         ),
         Column("source", "text", "chain, or legacy.", (f"{RAW}.source",)),
         Column("inserted_at", "timestamp with time zone", "When the row was first written."),

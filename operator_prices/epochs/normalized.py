@@ -202,6 +202,7 @@ def _of_operators(documents: pl.DataFrame) -> pl.DataFrame:
         "source",
         _operator_id(),
         "owner",
+        owned_by=pl.col("owner"),
         signing_key=_value("signingKey"),
         minimum_nominator_stake=_amount(_value("minimumNominatorStake")),
         nomination_tax=_value("nominationTax"),

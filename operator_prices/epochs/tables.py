@@ -72,6 +72,7 @@ OPERATOR_SHARES = Table(
             "status": pl.String(),
             "shares_after_raw": AMOUNT,
             "stake_after_raw": AMOUNT,
+            "owned_by": pl.String(),
             "source": pl.String(),
         }
     ),

@@ -131,12 +131,21 @@ class SharePrice(Shape):
 class OperatorEvent(Shape):
     """Something that has happened to an operator; `before` and `after` as the kind has them.
 
-    Statuses, taxes in percent, and of a price that stands still the epoch since when, and itself.
+    Statuses, taxes in percent, owners, and of a price that stands still the epoch since when, and
+    itself.
     """
 
     epoch: int
     kind: Literal[
-        "registered", "known", "status", "slashed", "taxRaised", "taxLowered", "priceStill", "gone"
+        "registered",
+        "known",
+        "status",
+        "slashed",
+        "taxRaised",
+        "taxLowered",
+        "ownerChanged",
+        "priceStill",
+        "gone",
     ]
     before: str | None
     after: str | None

@@ -1,10 +1,15 @@
 """What happens to operators is found in the tables, and once, in whatever order epochs come."""
 
+from hashlib import md5
+
 import psycopg
 import pytest
 
 from operator_prices.store import events
 from operator_prices_tests.support import history
+
+OWNER = "su" + md5(b"0", usedforsecurity=False).hexdigest()
+"""Of operator 0."""
 
 Told = list[tuple[int, int, str, str]]
 
@@ -50,6 +55,8 @@ def eventful(database: psycopg.Connection) -> psycopg.Connection:
     history.write(database, 5, 59, 4)
     changed(database, 0, 20, "nomination_tax = 9")
     changed(database, 0, 30, "nomination_tax = 4")
+    changed(database, 0, 33, "owned_by = 'suNew'")
+    database.execute("UPDATE operator_shares SET owned_by = NULL WHERE epoch BETWEEN 33 AND 34")
     changed(database, 1, 25, "status = 'PendingSlash'")
     gone(database, 1, 27)
     changed(database, 2, 40, "status = 'Deregistered'")
@@ -67,6 +74,7 @@ def test_everything_that_happened_to_an_operator_is_found(eventful: psycopg.Conn
             (5, 0, "known", "Already registered in the first stored epoch"),
             (20, 0, "taxRaised", "Nomination tax raised from 0 % to 9 %"),
             (30, 0, "taxLowered", "Nomination tax lowered from 9 % to 4 %"),
+            (35, 0, "ownerChanged", f"Owner changed from {OWNER} to suNew"),
         ],
         [
             (5, 1, "known", "Already registered in the first stored epoch"),

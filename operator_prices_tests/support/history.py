@@ -19,8 +19,9 @@ INSERT INTO operators_metadata (operator_id, first_seen_epoch, last_seen_epoch, 
 """
 SHARES = """
 INSERT INTO operator_shares (epoch, operator_id, shares_raw, stake_raw, active_stake_raw, reward_raw,
-    storage_fee_deposit_raw, nomination_tax, status, source)
-  SELECT epoch, id, shares, stake, stake, reward, div(stake, 4), id % 31, 'Registered', 'chain'
+    storage_fee_deposit_raw, nomination_tax, status, owned_by, source)
+  SELECT epoch, id, shares, stake, stake, reward, div(stake, 4), id % 31, 'Registered',
+    'su' || md5(id::text), 'chain'
   FROM generate_series({first}, {last}) AS epoch, generate_series(0, {operators} - 1) AS id,
     LATERAL (SELECT 100000000000000000000::numeric * (id + 3) + 987654321987654321 AS shares)
       AS a,

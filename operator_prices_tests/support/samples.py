@@ -9,12 +9,14 @@ from typing import Any
 import orjson
 import polars as pl
 import pytest
+from scalecodec.utils.ss58 import ss58_encode
 
 from operator_prices.chain import EpochStates
 from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.substrate.reader import SubstrateChain
 from operator_prices.devchain.chain import DevChain
+from operator_prices.devchain.metadata import SS58_PREFIX
 from operator_prices.devchain.scenario import Layout, Scenario, Upgrade
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.truth import EpochTruth
@@ -122,6 +124,7 @@ def operator_rows(states: EpochStates) -> Rows:
             "status",
             "shares_after_raw",
             "stake_after_raw",
+            "owned_by",
         )
     )
 
@@ -147,6 +150,7 @@ def true_operator_rows(truth: Iterable[EpochTruth]) -> Rows:
                 told.status,
                 told.shares_after,
                 told.stake_after,
+                ss58_encode(told.owner, SS58_PREFIX),
             )
     return rows
 

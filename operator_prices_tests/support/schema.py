@@ -23,6 +23,7 @@ MIGRATIONS = [
     "17_run_versions",
     "18_serve_nominators",
     "19_check_nominators",
+    "20_owners_by_epoch",
 ]
 OLD_DATABASE = """
 CREATE TABLE epochs (

@@ -34,6 +34,9 @@ def eventful(server: str, migrated: str) -> Iterator[Served]:
             connection.execute(
                 "UPDATE operator_share_prices SET share_price_perq = 5 WHERE operator_id = 2"
             )
+            connection.execute(
+                "UPDATE operator_shares SET owned_by = 'suNew' WHERE operator_id = 0 AND epoch > 6"
+            )
             connection.execute("UPDATE epoch_documents SET from_chain = false WHERE epoch = 10")
             connection.execute("UPDATE epoch_documents SET timestamp = NULL WHERE epoch = 15")
         with serving(dsn, ALERT_PRICE_EPOCHS="25") as api:
@@ -51,6 +54,8 @@ def test_events_are_told_the_newest_first(eventful: Served) -> None:
     assert told[0]["text"] == "Status changed from registered to slashed: slashed"
     assert told[1]["timestamp"] is None
     assert [one["timestampFromChain"] for one in told] == [True, True, False, True]
+    owned = eventful.get("/api/operators/0/events").json[0]
+    assert (owned["epoch"], owned["kind"], owned["after"]) == (7, "ownerChanged", "suNew")
     still = eventful.get("/api/operators/2/events").json[0]
     assert (still["epoch"], still["text"]) == (
         25,
