@@ -121,7 +121,8 @@ class _Pair:
             return NOTHING_MOVED
         if epoch in self._told.unconnected:
             return UNKNOWN
-        taxed = self._pair in self._told.taxed_owners
+        first = self._told.first_epochs.get(self._pair[0])
+        taxed = self._pair in self._told.taxed_owners and epoch != first
         return flows.between(
             before, after, lambda of: self._price(of, epoch), epoch=epoch, taxed=taxed
         )
