@@ -204,7 +204,8 @@ def _operators(cursor: Cursor, until: int) -> Operators:
 
 def _prices(cursor: Cursor, raw: pl.DataFrame) -> Prices:
     told: dict[tuple[int, int | None], int] = {}
-    wanted = set()
+    before = raw.filter(pl.col("epoch") > 0).select("operator_id", pl.col("epoch") - 1)
+    wanted = set(before.unique().rows())  # at which what was paid in at their close became shares
     for of, price in (
         ("pending_epoch", "pending_price_perq"),
         ("withdrawing_epoch", "withdrawing_price_perq"),

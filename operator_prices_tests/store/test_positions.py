@@ -149,7 +149,7 @@ def test_what_is_held_is_what_was_paid_in_and_minted(
     database: psycopg.Connection, tmp_path: Path
 ) -> None:
     """Flows against another item of the chain, which the pallet keeps by itself."""
-    chain = DevChain(Scenario(seconds_per_block=0, epochs=30, operators=5))
+    chain = DevChain(Scenario(seconds_per_block=0, epochs=36, operators=8))
     follow(chain, database, tmp_path, [0])
     rows = database.execute(
         "SELECT on_hold_raw - lag(on_hold_raw, 1, 0::numeric) OVER pair, deposited_raw + tax_raw,"
@@ -161,6 +161,12 @@ def test_what_is_held_is_what_was_paid_in_and_minted(
     assert len(kept) > 50
     assert any(tax for _, _, tax, _ in rows)
     assert sum(came > 0 for _, came in kept) > 20
+    [[unearned]] = database.execute(
+        "SELECT count(*) FROM nominator_positions AS position WHERE tax_raw > 0 AND NOT EXISTS ("
+        "  SELECT FROM operator_shares AS share WHERE share.operator_id = position.operator_id"
+        "  AND share.epoch < position.epoch AND share.reward_raw > 0)"
+    ).fetchall()
+    assert unearned == 0
 
 
 def test_what_was_released_is_what_the_chain_has_paid_out(
