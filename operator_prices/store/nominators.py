@@ -75,6 +75,16 @@ SELECT known.epoch FROM nominator_epochs AS known WHERE listed AND known.epoch =
 """
 """The epoch after one, where all were listed anew because nobody knew the epoch before."""
 
+DISPROVED = """
+UPDATE nominator_epochs SET complete = false
+FROM unnest(%s::integer[]) AS disproved
+WHERE source = 'chain' AND complete AND epoch <= disproved AND epoch > (
+  SELECT coalesce(max(epoch), -1) FROM nominator_epochs
+  WHERE listed AND source = 'chain' AND epoch < disproved)
+"""
+"""Epochs up to a listing that has shown something else, since the listing before: in one of them it
+was missed."""
+
 TOLD = """
 SELECT (entry -> 'key' ->> 0)::bigint, (entry -> 'value' ->> 'depositsInEpoch')::numeric,
        (entry -> 'value' ->> 'withdrawalsInEpoch')::numeric,
@@ -153,7 +163,10 @@ def keep_nominators(connection: Connection, states: EpochStates, *, source: str 
             "DELETE FROM quarantine WHERE source = %s AND epoch = ANY (%s) AND item = ANY (%s)",
             [source, epochs, list(QUARANTINED)],
         )
-        insert(cursor, "quarantine", states.nominators_quarantined, source=source)
+        misfits = states.nominators_quarantined
+        insert(cursor, "quarantine", misfits, source=source)
+        disproved = misfits.filter(pl.col("item") == nominators.LISTED)["epoch"].unique()
+        cursor.execute(DISPROVED, [disproved.to_list()])
         return changed
 
 

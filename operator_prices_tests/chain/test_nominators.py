@@ -189,3 +189,20 @@ def test_a_listing_that_has_something_else_is_told(
     assert set(told["item"]) == {"NominatorListing"}
     assert set(told["epoch"]) <= {10, 20}
     assert "followed it is nothing, the listing has shares" in " ".join(told["reason"])
+
+
+def test_what_a_listing_has_disproved_is_read_again(
+    database: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody was seen to act; the next run reads all epochs since the listing before."""
+    monkeypatch.setattr(following, "LISTED_EVERY", 13)
+    with serving(PLAYED) as node, reading(node.url, tmp_path) as chain:
+        with monkeypatch.context() as overlooking:
+            overlooking.setattr(following._Following, "_acting", lambda _: {})  # noqa: SLF001
+            fill(chain, database, nominators=True)
+        assert "nominators_as_listed" in offending(database)
+        again = fill(chain, database, nominators=True)
+        assert again.epochs_read == len(truth_of(PLAYED)) - 1
+        assert stored_positions(database) == true_positions(PLAYED)
+        assert offending(database) == {}
+        assert fill(chain, database, nominators=True).epochs_read == 0
