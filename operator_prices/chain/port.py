@@ -268,6 +268,7 @@ class Chain(Protocol):
 
         `pieces` is asked for some of the next ones before the first is given. An epoch that is not
         completed raises `ValueError`. Nominators are read if `nominators` says what they had before
-        a piece, whose epochs must follow upon each other then; it is asked when the piece's turn
-        has come, and once before that. What is found is what has changed.
+        a piece, whose epochs must follow upon each other then; it is asked when the piece begins to
+        be read, and again in its turn if it does not follow upon the piece before. What is found is
+        what has changed.
         """

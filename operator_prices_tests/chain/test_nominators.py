@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import psycopg
 import pytest
 
@@ -206,3 +207,21 @@ def test_what_a_listing_has_disproved_is_read_again(
         assert stored_positions(database) == true_positions(PLAYED)
         assert offending(database) == {}
         assert fill(chain, database, nominators=True).epochs_read == 0
+
+
+def test_what_there_is_before_pieces_that_follow_upon_each_other_is_asked_once(
+    tmp_path: Path,
+) -> None:
+    asked = []
+
+    def before(epoch: int) -> Listing:
+        asked.append(epoch)
+        return Listing()
+
+    with serving(PLAYED) as node, reading(node.url, tmp_path) as chain:
+        pieces = list(chain.read_each([range(10), range(10, 20), range(20, 30)], before))
+        whole = chain.read(range(30), Listing())
+    assert asked == [0, 10, 20]
+    key = ("epoch", "operator_id", "nominator")
+    found = pl.concat([one.nominators for one in pieces])
+    assert found.sort(key).equals(whole.nominators.sort(key))

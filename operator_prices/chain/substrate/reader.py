@@ -116,7 +116,7 @@ class SubstrateChain:
         Errors are `ChainError`; an epoch whose transition is not deep enough is a `ValueError`.
         """
         piece = Piece(None, list(epochs), nominators)
-        return self._anywhere(lambda: self._followed(self._read_here(piece), nominators))
+        return self._anywhere(lambda: self._followed(self._read_here(piece), nominators))[0]
 
     def read_each(
         self, pieces: Iterable[Iterable[int]], nominators: Before | None = None
@@ -126,12 +126,13 @@ class SubstrateChain:
         `pieces` is asked for the next ones some pieces ahead. What fails ahead of its turn is read
         again in its turn, and then raises what `read` does.
         """
+        after: Nominators | Listing | None = None
         with ahead.reading(self._read_beside) as reading:
             wanted = (self._piece(list(epochs), nominators) for epochs in pieces)
-            for piece, branch in reading.each(wanted, self._node.beside):
+            for nth, (piece, branch) in enumerate(reading.each(wanted, self._node.beside)):
                 begun = monotonic()
-                before = nominators(piece.epochs[0]) if nominators and piece.epochs else None
-                states = self._anywhere(partial(self._taken, piece, before, branch, reading))
+                before = _before(piece, nominators, after) if nth else piece.before
+                states, after = self._anywhere(partial(self._taken, piece, before, branch, reading))
                 self._waited_ahead += monotonic() - begun
                 yield states
 
@@ -189,8 +190,15 @@ class SubstrateChain:
         spans.require_grown(node, tip, self._promised)
         return spans.read(node, tip, self._domain_id, epochs, piece.before)
 
-    def _followed(self, read: Spans, before: Nominators | Listing | None) -> EpochStates:
-        return assembling.concat(spans.follow(self._node, read, before))
+    def _followed(
+        self, read: Spans, before: Nominators | Listing | None
+    ) -> tuple[EpochStates, Nominators | Listing | None]:
+        """What was read, and what nominators have after it."""
+        found = []
+        for states, after in spans.follow(self._node, read, before):
+            found.append(states)
+            before = after
+        return assembling.concat(found), before
 
     def _taken(
         self,
@@ -198,7 +206,7 @@ class SubstrateChain:
         before: Nominators | Listing | None,
         branch: Branch,
         reading: Reading,
-    ) -> EpochStates:
+    ) -> tuple[EpochStates, Nominators | Listing | None]:
         """What was read beside, or what is read now if that failed before or is not up to date.
 
         Nobody reads ahead any more when this fails: another endpoint may be turned to.
@@ -215,6 +223,18 @@ class SubstrateChain:
             branch.call_off()
             reading.call_off()
             raise
+
+
+def _before(
+    piece: Piece, nominators: Before | None, after: Nominators | Listing | None
+) -> Nominators | Listing | None:
+    """What there is before a piece by now: what the last one has left, where it follows upon it."""
+    if nominators is None or not piece.epochs:
+        return None
+    first = piece.epochs[0]
+    if isinstance(after, Nominators) and after.epoch == first - 1:
+        return after
+    return nominators(first)
 
 
 def _cut(piece: Piece) -> Iterator[list[int]]:

@@ -65,11 +65,14 @@ def read(
 
 def follow(
     node: Node, spans: Iterable[Span], before: Nominators | Listing | None
-) -> Iterator[EpochStates]:
-    """The states of spans that follow upon each other, with what nominators have at their ends."""
+) -> Iterator[tuple[EpochStates, Nominators | Listing | None]]:
+    """The states of spans that follow upon each other, with what nominators have at their ends.
+
+    Beside each what they have after it.
+    """
     for span in spans:
         if before is None or span.asked is None or not span.boundaries:
-            yield span.states
+            yield span.states, before
             continue
         values = Values(node.runtimes)
         followed = following.follow(
@@ -81,8 +84,8 @@ def follow(
             before=before,
         )
         prefix = node.runtimes.known(span.boundaries[-1].end.spec_version).ss58_prefix
-        yield assembling.with_nominators(span.states, followed, values, prefix)
         before = followed.after
+        yield assembling.with_nominators(span.states, followed, values, prefix), before
 
 
 def require_grown(node: Node, tip: Tip, promised: int) -> None:
