@@ -1,7 +1,9 @@
 """Nominators are followed at little cost, and what cannot be true of them is kept apart."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import polars as pl
 import psycopg
@@ -225,3 +227,19 @@ def test_what_there_is_before_pieces_that_follow_upon_each_other_is_asked_once(
     key = ("epoch", "operator_id", "nominator")
     found = pl.concat([one.nominators for one in pieces])
     assert found.sort(key).equals(whole.nominators.sort(key))
+
+
+class Slow(Spoiler):
+    """A node that takes its time."""
+
+    async def __call__(self, call: Call) -> object:
+        await asyncio.sleep(0.03)
+        return await super().__call__(call)
+
+
+def test_time_that_was_waited_is_counted_once(tmp_path: Path) -> None:
+    slow = Slow("0x", cut, at=frozenset())
+    with serving(PLAYED, tamper=slow) as node, reading(node.url, tmp_path) as chain:
+        begun = monotonic()
+        list(chain.read_each([range(10)], lambda _: Listing()))
+        assert 0.2 < chain.waited <= monotonic() - begun

@@ -130,10 +130,8 @@ class SubstrateChain:
         with ahead.reading(self._read_beside) as reading:
             wanted = (self._piece(list(epochs), nominators) for epochs in pieces)
             for nth, (piece, branch) in enumerate(reading.each(wanted, self._node.beside)):
-                begun = monotonic()
                 before = _before(piece, nominators, after) if nth else piece.before
                 states, after = self._anywhere(partial(self._taken, piece, before, branch, reading))
-                self._waited_ahead += monotonic() - begun
                 yield states
 
     def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
@@ -215,7 +213,9 @@ class SubstrateChain:
             if branch.failed or branch.node.forgotten < self._node.forgotten:
                 branch.call_off()
                 return self._followed(self._read_here(piece), before)
+            begun = monotonic()
             tip, read = branch.read.result()
+            self._waited_ahead += monotonic() - begun
             self._node.learn(branch.node)
             self._tip_seen = tip
             return self._followed(read, before)
