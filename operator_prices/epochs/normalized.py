@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import polars as pl
 
@@ -14,36 +15,55 @@ from operator_prices.epochs.tables import (
     Table,
 )
 
-OPERATORS_SECTION = pl.Struct(
+
+def _entries(entry: dict[str, Any]) -> pl.Struct:
+    return pl.Struct({"entries": pl.List(pl.Struct({"key": pl.List(pl.String), **entry}))})
+
+
+TERMS: dict[str, Any] = {
+    "signingKey": pl.String,
+    "minimumNominatorStake": pl.String,
+    "nominationTax": pl.UInt8,
+    "partialStatus": pl.String,
+}
+"""What an operator's value says of it that is the same in most epochs."""
+
+AMOUNTS: dict[str, Any] = {
+    "nominationTax": pl.UInt8,
+    "currentTotalStake": pl.String,
+    "currentTotalShares": pl.String,
+}
+"""What it says of the operator's worth."""
+
+SHARES = pl.Struct(
     {
-        "key": pl.List(pl.String),
-        "value": pl.Struct(
+        "operators": _entries(
             {
-                "signingKey": pl.String,
-                "minimumNominatorStake": pl.String,
-                "nominationTax": pl.UInt8,
-                "currentTotalStake": pl.String,
-                "currentTotalShares": pl.String,
-                "partialStatus": pl.String,
-                "totalStorageFeeDeposit": pl.String,
+                "value": pl.Struct(
+                    {**AMOUNTS, "partialStatus": pl.String, "totalStorageFeeDeposit": pl.String}
+                ),
+                "activeStake": pl.String,
+                "reward": pl.String,
+                "after": pl.Struct(
+                    {"currentTotalStake": pl.String, "currentTotalShares": pl.String}
+                ),
             }
-        ),
-        "owner": pl.String,
-        "activeStake": pl.String,
-        "reward": pl.String,
-        "after": pl.Struct({"currentTotalStake": pl.String, "currentTotalShares": pl.String}),
+        )
     }
 )
-PRICES_SECTION = pl.Struct({"key": pl.List(pl.String), "value": pl.String})
-QUARANTINED_SECTION = pl.Struct({"item": pl.String, "operatorId": pl.String})
-DOCUMENT = pl.Struct(
+"""What the shares of operators need of a raw epoch: each table has no more decoded than that."""
+
+PEOPLE = pl.Struct({"operators": _entries({"value": pl.Struct(TERMS), "owner": pl.String})})
+"""What the table of operators needs."""
+
+PRICES = pl.Struct(
     {
-        "operators": pl.Struct({"entries": pl.List(OPERATORS_SECTION)}),
-        "operatorEpochSharePrice": pl.Struct({"entries": pl.List(PRICES_SECTION)}),
-        "quarantined": pl.List(QUARANTINED_SECTION),
+        "operators": _entries({"value": pl.Struct(AMOUNTS), "reward": pl.String}),
+        "operatorEpochSharePrice": _entries({"value": pl.String}),
+        "quarantined": pl.List(pl.Struct({"item": pl.String, "operatorId": pl.String})),
     }
 )
-"""What the tables need of a raw epoch."""
+"""What prices need; the amounts for operators of whom no price is stored."""
 
 DECODED = 25
 """As many documents are decoded in one go: they take twenty times their size."""
@@ -63,11 +83,17 @@ def operator_share_prices(raw: pl.DataFrame) -> pl.DataFrame:
     tells of it), else the price that the end block's state implies (`derived`); none for an
     operator whose stored price is in quarantine.
     """
-    return _by_slices(raw, _operator_share_prices)
+    told = _by_slices(raw, _told_prices)
+    stored = pl.col("source").is_not_null()
+    derived = derived_prices(told.filter(~stored)).with_columns(source=pl.lit("derived"))
+    columns = [pl.col(name).cast(dtype) for name, dtype in OPERATOR_SHARE_PRICES.columns.items()]
+    prices = pl.concat([told.filter(stored).select(columns), derived.select(columns)])
+    return prices.sort(OPERATOR_SHARE_PRICES.key)
 
 
-def _operator_share_prices(raw: pl.DataFrame) -> pl.DataFrame:
-    documents = _documents(raw)
+def _told_prices(raw: pl.DataFrame) -> pl.DataFrame:
+    """The stored prices, and each operator without one beside what its worth was."""
+    documents = _documents(raw, PRICES)
     stored = _section(documents, "operatorEpochSharePrice").select(
         "epoch",
         _operator_id(),
@@ -84,20 +110,19 @@ def _operator_share_prices(raw: pl.DataFrame) -> pl.DataFrame:
         .select("epoch", operator_id=pl.col("operatorId").cast(pl.UInt64))
     )
     of_operator = ["epoch", "operator_id"]
-    derived = derived_prices(
-        _of_operators(documents)
+    unpriced = (
+        _section(documents, "operators")
+        .with_columns(_operator_id())
         .join(stored, on=of_operator, how="anti")
         .join(withheld, on=of_operator, how="anti")
-    ).with_columns(source=pl.lit("derived"))
-    columns = OPERATOR_SHARE_PRICES.columns
-    return pl.concat([stored, derived]).select(
-        pl.col(name).cast(dtype) for name, dtype in columns.items()
+        .select(*of_operator, *_worth())
     )
+    return pl.concat([stored, unpriced], how="diagonal")
 
 
 def operator_shares(raw: pl.DataFrame) -> pl.DataFrame:
     """One row per epoch and operator present at its end block, with the columns of its table."""
-    return _by_slices(raw, _operators).select(
+    return _by_slices(raw, _shares).select(
         pl.col(name).cast(dtype) for name, dtype in OPERATOR_SHARES.columns.items()
     )
 
@@ -105,7 +130,7 @@ def operator_shares(raw: pl.DataFrame) -> pl.DataFrame:
 def operators_metadata(raw: pl.DataFrame) -> pl.DataFrame:
     """One row per operator seen in these epochs, with what the last of them says of it."""
     return (
-        _by_slices(raw, _operators)
+        _by_slices(raw, _people)
         .sort("epoch")
         .group_by("operator_id")
         .agg(
@@ -192,14 +217,33 @@ def _by_slices(raw: pl.DataFrame, parse: Callable[[pl.DataFrame], pl.DataFrame])
         return pl.concat(decoders.map(parse, slices))
 
 
-def _operators(raw: pl.DataFrame) -> pl.DataFrame:
-    return _of_operators(_documents(raw))
-
-
-def _of_operators(documents: pl.DataFrame) -> pl.DataFrame:
-    return _section(documents, "operators").select(
+def _shares(raw: pl.DataFrame) -> pl.DataFrame:
+    after = pl.col("after").struct
+    return _section(_documents(raw, SHARES), "operators").select(
         "epoch",
         "source",
+        _operator_id(),
+        *_worth(),
+        status=_value("partialStatus"),
+        storage_fee_deposit_raw=_amount(_value("totalStorageFeeDeposit")),
+        active_stake_raw=_amount(pl.col("activeStake")),
+        stake_after_raw=_amount(after.field("currentTotalStake")),
+        shares_after_raw=_amount(after.field("currentTotalShares")),
+    )
+
+
+def _worth() -> list[pl.Expr]:
+    return [
+        _value("nominationTax").alias("nomination_tax"),
+        _amount(_value("currentTotalStake")).alias("stake_raw"),
+        _amount(_value("currentTotalShares")).alias("shares_raw"),
+        _amount(pl.col("reward")).alias("reward_raw"),
+    ]
+
+
+def _people(raw: pl.DataFrame) -> pl.DataFrame:
+    return _section(_documents(raw, PEOPLE), "operators").select(
+        "epoch",
         _operator_id(),
         "owner",
         owned_by=pl.col("owner"),
@@ -207,13 +251,6 @@ def _of_operators(documents: pl.DataFrame) -> pl.DataFrame:
         minimum_nominator_stake=_amount(_value("minimumNominatorStake")),
         nomination_tax=_value("nominationTax"),
         status=_value("partialStatus"),
-        stake_raw=_amount(_value("currentTotalStake")),
-        shares_raw=_amount(_value("currentTotalShares")),
-        storage_fee_deposit_raw=_amount(_value("totalStorageFeeDeposit")),
-        active_stake_raw=_amount(pl.col("activeStake")),
-        reward_raw=_amount(pl.col("reward")),
-        stake_after_raw=_amount(pl.col("after").struct.field("currentTotalStake")),
-        shares_after_raw=_amount(pl.col("after").struct.field("currentTotalShares")),
     )
 
 
@@ -238,8 +275,8 @@ def _amount(text: pl.Expr) -> pl.Expr:
     return text.str.to_integer(base=10, dtype=AMOUNT, strict=True)
 
 
-def _documents(raw: pl.DataFrame) -> pl.DataFrame:
-    """Decode `data` of each row, sure of which document belongs to which epoch.
+def _documents(raw: pl.DataFrame, wanted: pl.Struct) -> pl.DataFrame:
+    """Decode what is wanted of `data` of each row, sure of which document belongs to which epoch.
 
     Polars joins all rows into one JSON document, so each row is wrapped with its number and must
     come back under it.
@@ -247,7 +284,7 @@ def _documents(raw: pl.DataFrame) -> pl.DataFrame:
     wrapped = pl.concat_str(
         pl.lit('{"i":'), pl.int_range(pl.len()), pl.lit(',"r":'), pl.col("data"), pl.lit("}")
     )
-    dtype = pl.Struct({"i": pl.Int64, "r": DOCUMENT})
+    dtype = pl.Struct({"i": pl.Int64, "r": wanted})
     try:
         decoded = raw.select("epoch", "source", wrapped.str.json_decode(dtype).alias("document"))
     except pl.exceptions.PolarsError as error:

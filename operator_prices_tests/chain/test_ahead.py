@@ -1,6 +1,7 @@
 """Reading ahead: several pieces on their way at once, and nothing else than one after the other."""
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -72,6 +73,17 @@ def test_several_pieces_are_on_their_way_at_once(tmp_path: Path) -> None:
     with serving(CHAIN, tamper=gathering) as node, reading(node.url, tmp_path, patience=5) as chain:
         chain.head()
         assert_true(assembling.concat(chain.read_each(pieces_of(CHAIN))), CHAIN)
+
+
+def test_what_was_there_before_is_left_alone_by_the_garbage_collector_for_as_long(
+    tmp_path: Path,
+) -> None:
+    with serving(CHAIN) as node, reading(node.url, tmp_path) as chain:
+        read = chain.read_each(pieces_of(CHAIN))
+        next(read)
+        assert gc.get_freeze_count()
+        read.close()
+    assert not gc.get_freeze_count()
 
 
 def asks_late(call: Call) -> bool:

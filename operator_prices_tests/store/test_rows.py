@@ -1,5 +1,7 @@
 """What the store keeps, and what it leaves alone."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import polars as pl
 import psycopg
 import pytest
@@ -95,6 +97,25 @@ def test_writing_the_same_again_touches_no_row(database: psycopg.Connection) -> 
     before = database.execute(version).fetchall()
     assert store.write(database, OPERATOR_SHARE_PRICES, told) == 0
     assert database.execute(version).fetchall() == before
+
+
+def test_two_who_write_the_same_rows_at_once_for_the_first_time_agree(
+    database: psycopg.Connection, dsn: str
+) -> None:
+    with (
+        store.connect(dsn) as other,
+        store.connect(dsn) as watching,
+        ThreadPoolExecutor() as threads,
+    ):
+        with database.transaction():
+            first = prices((1, 0, 10, "chain"), (1, 1, 20, "derived"))
+            assert store.write(database, OPERATOR_SHARE_PRICES, first) == 2
+            second = prices((1, 0, 10, "chain"), (1, 1, 21, "chain"), (1, 2, 30, "chain"))
+            written = threads.submit(store.write, other, OPERATOR_SHARE_PRICES, second)
+            while not watching.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+                assert not written.done()
+        assert written.result() == 2
+    assert_frame_equal(store.read(database, OPERATOR_SHARE_PRICES, WINDOW), second)
 
 
 def test_rows_that_are_not_mentioned_are_kept(database: psycopg.Connection) -> None:
