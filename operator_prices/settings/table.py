@@ -132,7 +132,8 @@ class Settings(BaseSettings):
     )
     nominators: Literal["on", "off"] = setting(
         "on",
-        "Whether accounts that stake are read, stored and served; `off` leaves them out.",
+        "Whether accounts that stake are read, stored and served; `off` leaves them out from then"
+        " on.",
         "`on` or `off`",
         option=False,
     )

@@ -1,6 +1,7 @@
 """Nominators are followed at little cost, and what cannot be true of them is kept apart."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -19,6 +20,7 @@ from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import ingest
+from operator_prices.settings import PROJECT
 from operator_prices_tests.support.filling import fill
 from operator_prices_tests.support.followed import offending, stored_positions, true_positions
 from operator_prices_tests.support.samples import Spoiler, reading, truth_of
@@ -29,6 +31,9 @@ AT = 20
 
 DEPOSITS = keys.prefix("Domains", "Deposits")
 WINDOW = EpochWindow(0)
+NOMINATOR_TABLES = (
+    *("nominator_epochs", "raw_nominators", "nominator_positions", "nominator_accounts"),
+)
 
 
 def cut(value: str) -> str:
@@ -139,11 +144,29 @@ def test_without_nominators_nothing_of_them_is_asked_or_stored(
     with serving(PLAYED) as node, reading(node.url, tmp_path) as chain:
         fill(chain, database)
         plain = chain.requests
-        for table in ("nominator_epochs", "raw_nominators", "nominator_positions"):
+        for table in NOMINATOR_TABLES:
             assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)  # noqa: S608
         assert ingest(chain, database, WINDOW, nominators=True).changed_nominators > 0
         assert ingest(chain, database, WINDOW, nominators=True).epochs_read == 0
     assert plain <= 2.5 * len(truth_of(PLAYED))
+
+
+def test_what_was_stored_is_gone_by_what_the_documents_say_and_read_again_when_wanted(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    told = (PROJECT / "docs" / "nominators.md").read_text()
+    statements = re.findall(r"^    ((?:TRUNCATE|DELETE) .*;)$", told, re.MULTILINE)
+    spoiler = Spoiler(DEPOSITS, cut, at=truth_of(PLAYED)[AT].end_hash)
+    with serving(PLAYED, tamper=spoiler) as node, reading(node.url, tmp_path) as chain:
+        fill(chain, database, nominators=True)
+        spoiler.active = False
+        for statement in statements:
+            database.execute(statement.encode())
+        assert fill(chain, database).epochs_read == 0
+        for table in (*NOMINATOR_TABLES, "nominator_positions_by_epoch", "quarantine"):
+            assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)  # noqa: S608
+        fill(chain, database, nominators=True)
+    assert stored_positions(database) == true_positions(PLAYED)
 
 
 @pytest.mark.e2e
