@@ -42,6 +42,7 @@ SHARES = pl.Struct(
                 "value": pl.Struct(
                     {**AMOUNTS, "partialStatus": pl.String, "totalStorageFeeDeposit": pl.String}
                 ),
+                "owner": pl.String,
                 "activeStake": pl.String,
                 "reward": pl.String,
                 "after": pl.Struct(
@@ -224,6 +225,7 @@ def _shares(raw: pl.DataFrame) -> pl.DataFrame:
         "source",
         _operator_id(),
         *_worth(),
+        owned_by=pl.col("owner"),
         status=_value("partialStatus"),
         storage_fee_deposit_raw=_amount(_value("totalStorageFeeDeposit")),
         active_stake_raw=_amount(pl.col("activeStake")),
@@ -246,7 +248,6 @@ def _people(raw: pl.DataFrame) -> pl.DataFrame:
         "epoch",
         _operator_id(),
         "owner",
-        owned_by=pl.col("owner"),
         signing_key=_value("signingKey"),
         minimum_nominator_stake=_amount(_value("minimumNominatorStake")),
         nomination_tax=_value("nominationTax"),
