@@ -22,11 +22,14 @@ from operator_prices.postgres.working import WorkingLine
 EVERY_SECONDS = 3
 """How often a run gives its sign."""
 
-SILENT_SECONDS = 25
-"""A run whose sign has been seen not to move for so long is given up."""
+SILENT_SECONDS = 20
+"""A run whose sign has been seen not to move for so long is given up: longer than a sign takes when
+one connection hangs (see `PATIENCE`) and the next one gives it."""
 
-COUNTED_SECONDS = 12
-"""The most that one look adds to a silence: while the database is away nobody can give a sign."""
+COUNTED_SECONDS = 8
+"""The most that one look adds to a silence: while the database is away nobody can give a sign.
+
+After that, two looks that see none are not enough."""
 
 KEPT_DAYS = 30
 """For so long it is remembered that a run was given up."""
@@ -138,8 +141,9 @@ def look(connection: Connection, started: list[str]) -> list[Sign]:
         )
         connection.execute(
             "UPDATE run_signs SET seen_signs = signs, looked_at = clock_timestamp(),"
-            " silence = CASE WHEN signs <> seen_signs THEN INTERVAL '0' ELSE silence"
-            "   + least(clock_timestamp() - looked_at, make_interval(secs => %s)) END"
+            " silence = CASE WHEN signs <> seen_signs THEN INTERVAL '0' ELSE silence END"
+            "   + least(make_interval(secs => %s), clock_timestamp()"
+            "     - CASE WHEN signs <> seen_signs THEN given_at ELSE looked_at END)"
             " WHERE given_up_at IS NULL",
             [COUNTED_SECONDS],
         )
