@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from operator_prices.defs.partitions import windows_of_run
+from operator_prices.defs.resources import WITHOUT_SLOT
 from operator_prices.defs.signs_of_life import WORKER
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
@@ -178,4 +179,5 @@ def test_a_backfill_outlives_a_dead_host_a_frozen_host_and_a_restart_of_postgres
         assert_given_up(hosts, dead, "h3")
         assert_given_up(hosts, frozen, "h2")
         assert_nothing_is_left(hosts)
-    assert busiest_second(asked) <= 1.1 * REQUESTS_PER_SECOND
+    of_all_runs = REQUESTS_PER_SECOND * RUNS / (RUNS + WITHOUT_SLOT)
+    assert of_all_runs <= busiest_second(asked) <= 1.1 * REQUESTS_PER_SECOND
