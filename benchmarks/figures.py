@@ -7,7 +7,9 @@ import json
 import os
 import platform
 import shlex
+import statistics
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +71,11 @@ class Figures:
         figure = f"{shown(value)} {unit}".strip()
         print(f"{what:<62}{figure:>16}{verdict}{f'  [{baseline}]' if baseline else ''}", flush=True)
         self.rows.append(Row(what, figure, baseline, target, command(), today(), machine()))
+
+    def say_times(self, what: str, seconds: Sequence[float], at_most: float | None = None) -> None:
+        """Say the worst of several times, whose target it is, and the median."""
+        self.say(f"{what}, worst of {len(seconds)}", max(seconds), "s", at_most)
+        self.say(f"{what}, median of {len(seconds)}", statistics.median(seconds), "s")
 
     def tell(self, what: str, figure: str) -> None:
         """Print and note what is no single number."""

@@ -7,6 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from benchmarks.figures import Figures
 from benchmarks.node import development_chain, until_done
 from operator_prices.epochs.windows import between
 from operator_prices_tests.support.hosts import Cluster, cluster, network
@@ -18,8 +19,13 @@ RUNS = 4
 
 EPOCHS = 500 * RUNS
 
+RETRIES = 3
+"""A run is begun anew so many times at most, so no backfill outlives more deaths in a row."""
 
-def workers(folder: Path, counts: list[int], operators: int) -> None:
+TAKEN_OVER_SECONDS = 60
+
+
+def workers(figures: Figures, folder: Path, counts: list[int], operators: int) -> None:
     """Epochs a second, from the first run at work to the last epoch served."""
     for count in counts:
         here = folder / str(count)
@@ -36,15 +42,23 @@ def workers(folder: Path, counts: list[int], operators: int) -> None:
             launch(hosts)
             until_done(partial(at_work, hosts), time.monotonic())
             seconds = until_done(partial(all_served, hosts), time.monotonic())
-            print(
-                f"{count} workers, a node {LATENCY_MS} ms away, {EPOCHS} epochs x {operators}"
-                f" operators: {EPOCHS / seconds:.0f} epochs a second ({seconds:.1f} s)",
-                flush=True,
+            figures.say(
+                f"{EPOCHS:,} x {operators}, {LATENCY_MS} ms: epochs a second, workers: {count}",
+                EPOCHS / seconds,
             )
 
 
-def takeover(folder: Path, samples: int) -> None:
+def takeover(figures: Figures, folder: Path, samples: int) -> None:
     """Seconds from the death of a host until another one works on all that it worked on."""
+    times: list[float] = []
+    while len(times) < samples:
+        times += deaths(folder / str(len(times)), min(RETRIES, samples - len(times)))
+    what = "a host dies -> another one works on what it had"
+    figures.say_times(what, times, TAKEN_OVER_SECONDS)
+
+
+def deaths(folder: Path, many: int) -> list[float]:
+    """The seconds of so many deaths in a row."""
     folder.mkdir(parents=True)
     with (
         network() as place,
@@ -58,15 +72,17 @@ def takeover(folder: Path, samples: int) -> None:
             host.start("worker", WORKER_RUNS=str(RUNS))
         launch(hosts)
         until_done(lambda: len(at_work(hosts)) == RUNS, time.monotonic())
-        for _ in range(samples):
+        times = []
+        for _ in range(many):
             dying, other = sorted(pair, key=lambda host: -len(hosts.at_work(host.name)))
             lost = hosts.at_work(dying.name)
             begun = time.monotonic()
             dying.die()
-            seconds = until_done(partial(taken_over, hosts, lost, other.name), begun)
-            print(f"a dead host with {len(lost)} runs is taken over: {seconds:.1f} s", flush=True)
+            times.append(until_done(partial(taken_over, hosts, lost, other.name), begun))
+            print(f"{len(lost)} runs: {times[-1]:.1f} s", flush=True)
             dying.boot()
             dying.start("worker", WORKER_RUNS=str(RUNS))
+        return times
 
 
 def launch(hosts: Cluster) -> None:

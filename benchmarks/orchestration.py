@@ -8,7 +8,6 @@ measures on several hosts.
 """
 
 import argparse
-import statistics
 import time
 from pathlib import Path
 from tempfile import mkdtemp
@@ -39,9 +38,9 @@ def main() -> None:
     if "backfill" in options.only:
         backfill(place / "long", options.epochs, options.operators)
     if "workers" in options.only:
-        hosts.workers(place / "workers", options.workers, options.operators)
+        hosts.workers(figures, place / "workers", options.workers, options.operators)
     if "takeover" in options.only:
-        hosts.takeover(place / "takeover", options.samples)
+        hosts.takeover(figures, place / "takeover", options.samples)
     if options.keep:
         figures.keep()
 
@@ -63,10 +62,8 @@ def latency(place: Path, samples: int) -> None:
                     time.sleep(0.1)
                 waited.append(time.monotonic() - begun)
             time.sleep(0.1)
-        say(
-            "an epoch is completed -> the API serves its row",
-            waited,
-            SECONDS_TO_SERVE,
+        figures.say_times(
+            "an epoch is completed -> the API serves its row", waited, SECONDS_TO_SERVE
         )
         idle = []
         for _ in range(2):  # the backfill daemon looks every 30 s
@@ -74,7 +71,7 @@ def latency(place: Path, samples: int) -> None:
             finished(live, launched)
             (run,) = live.runs(**{"dagster/backfill": launched})
             idle.append(run["endTime"] - run["startTime"])
-        say("a run that finds nothing to do, all checks included", idle)
+        figures.say_times("a run that finds nothing to do, all checks included", idle)
 
 
 def backfill(place: Path, epochs: int, operators: int) -> None:
@@ -136,12 +133,6 @@ def finished(live: Live, backfill: str) -> None:
     until_done(
         lambda: live.backfill_status(backfill).startswith(("COMPLETED", "FAILED")), time.monotonic()
     )
-
-
-def say(what: str, seconds: list[float], target: float | None = None) -> None:
-    """The worst and the median of some times; the target is the worst's."""
-    figures.say(f"{what}, worst of {len(seconds)}", max(seconds), "s", target)
-    figures.say(f"{what}, median of {len(seconds)}", statistics.median(seconds), "s")
 
 
 def _options() -> argparse.Namespace:
