@@ -1,8 +1,9 @@
-"""Workers of Celery that are told to stop, and that have another version."""
+"""Workers of Celery that are told to stop, have another version, or lose their broker."""
 
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -14,7 +15,7 @@ from operator_prices.devchain.serving import Node, serving
 from operator_prices_tests.support.hosts import Cluster, cluster, needs_hosts, network
 from operator_prices_tests.support.live import assert_exact, until
 
-pytestmark = [pytest.mark.e2e, needs_hosts]
+pytestmark = needs_hosts
 
 EPOCHS = 150
 
@@ -48,19 +49,27 @@ def hosts(
         yield hosts
 
 
+@contextmanager
+def working(hosts: Cluster, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker on the second host, which is told to stop in the end."""
+    part = hosts.hosts["h2"].start("worker", **settings)
+    try:
+        yield part
+    finally:
+        if part.poll() is None:
+            inside(part).terminate()
+            part.wait(timeout=60)
+
+
 @pytest.fixture
-def worker(hosts: Cluster) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker on the second host, whose package says that it is of another version."""
+def another_version(hosts: Cluster) -> str:
+    """Where a package is that says it is of another version."""
     folder = hosts.hosts["h2"].folder / f"operator_prices-{OTHER}.dist-info"
     folder.mkdir(exist_ok=True)
     (folder / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: operator-prices\nVersion: {OTHER}\n"
     )
-    part = hosts.hosts["h2"].start("worker", PYTHONPATH=str(folder.parent))
-    yield part
-    if part.poll() is None:
-        inside(part).terminate()
-        part.wait(timeout=60)
+    return str(folder.parent)
 
 
 def inside(part: subprocess.Popen[bytes]) -> psutil.Process:
@@ -86,18 +95,52 @@ def tag(hosts: Cluster, run: str) -> str:
     return str(told)
 
 
+@pytest.mark.e2e
 def test_a_worker_that_is_told_to_stop_ends_its_runs_and_says_its_version(
-    hosts: Cluster, node: Node, worker: subprocess.Popen[bytes]
+    hosts: Cluster, node: Node, another_version: str
 ) -> None:
-    runs = begun(hosts)
-    assert tag(hosts, runs[0]).startswith(f"h2, CeleryRunLauncher, version {OTHER}, a sign of")
-    told = f"host h2 works with version {OTHER} of operator-prices, and the code server has"
-    until(lambda: f"{told} {VERSION}: install" in tag(hosts, runs[0]), 20)
+    with working(hosts, PYTHONPATH=another_version) as worker:
+        runs = begun(hosts)
+        assert tag(hosts, runs[0]).startswith(f"h2, CeleryRunLauncher, version {OTHER}, a sign of")
+        told = f"host h2 works with version {OTHER} of operator-prices, and the code server has"
+        until(lambda: f"{told} {VERSION}: install" in tag(hosts, runs[0]), 20)
 
-    inside(worker).send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=60) == 0
+        inside(worker).send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=60) == 0
     assert hosts.rows(STATUSES, [runs]) == [("SUCCESS",)] * len(runs)
     assert hosts.at_work("h2") == []
-    hosts.hosts["h2"].start("worker")
-    until(lambda: whole(hosts), 90)
+    with working(hosts):
+        until(lambda: whole(hosts), 90)
+    assert_exact(hosts, node.chain)
+
+
+@pytest.mark.soak
+def test_a_worker_whose_every_process_is_told_to_stop_gives_its_runs_back(
+    hosts: Cluster, node: Node
+) -> None:
+    with working(hosts) as worker:
+        runs = begun(hosts)
+        for process in psutil.Process(worker.pid).children(recursive=True):
+            process.send_signal(signal.SIGTERM)
+        worker.wait(timeout=60)
+    with working(hosts):
+        until(lambda: whole(hosts), 120)
+    assert {status for (status,) in hosts.rows(STATUSES, [runs])} <= {"FAILURE", "SUCCESS"}
+    assert hosts.at_work("h2") == []
+    assert_exact(hosts, node.chain)
+
+
+@pytest.mark.soak
+def test_a_run_waits_in_the_queue_while_the_broker_is_away(hosts: Cluster, node: Node) -> None:
+    said = "SELECT run_id FROM dagster.event_logs WHERE event LIKE %s"
+    lost = [f"%The broker redis://%{hosts.centre.address}:6379/0 cannot be reached%"]
+    with working(hosts):
+        hosts.centre.stop_broker()
+        hosts.forget_everything()
+        until(lambda: hosts.rows(said, lost), 90)
+        ((waiting,), *_) = hosts.rows(said, lost)
+        until(lambda: hosts.rows(STATUSES, [[waiting]]) == [("QUEUED",)], 20)
+        hosts.centre.start_broker()
+        until(lambda: whole(hosts), 120)
+        assert hosts.rows(STATUSES, [[waiting]]) == [("SUCCESS",)]
     assert_exact(hosts, node.chain)
