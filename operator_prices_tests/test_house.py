@@ -1,6 +1,7 @@
 """The house is kept: few modules on the floor, none that is two, and no test that needs a test."""
 
 import ast
+import re
 import runpy
 from pathlib import Path
 
@@ -77,3 +78,11 @@ def test_the_readme_names_every_room() -> None:
     floor = {file.name for file in package.glob("[a-z]*.py")}
     assert len(rooms) >= 10
     assert [name for name in sorted(rooms | floor) if f"`{name}`" not in readme] == []
+
+
+def test_the_documents_say_of_every_migration_whom_it_holds_up() -> None:
+    there = {file.name[:2] for file in (PROJECT / "sql").glob("*.rollback.sql")}
+    assert len(there) > 15
+    text = (PROJECT / "docs" / "migrations.md").read_text()
+    told = re.findall(r"^\| (\d\d) [a-z]", text, re.MULTILINE)
+    assert told == sorted(there)
