@@ -43,21 +43,37 @@ def documented(
         content |= {**FORMS, "text/csv": {**FORMS["text/csv"], "example": table}}
     return {
         200: {"description": "The answer.", "model": model, "content": content},
-        **({} if fresh else {304: {"description": "What the client has still holds."}}),
-        **{
-            status: {
-                "model": Sentence,
-                "description": REFUSALS[status][0],
-                "content": {"application/json": {"example": {"detail": REFUSALS[status][1]}}},
-            }
-            for status in (*statuses, 422, 503)
-        },
+        **({} if fresh else STILL),
+        **_refused(*statuses),
     }
 
 
-def text(kind: str, example: str) -> dict[int | str, dict[str, Any]]:
-    """The answer of a route that is text."""
-    return {200: {"content": {kind: {"schema": {"type": "string"}, "example": example}}}}
+def text(
+    kind: str, example: str, *statuses: int, fresh: bool = True
+) -> dict[int | str, dict[str, Any]]:
+    """The answer of a route that is text; with `statuses`, it may be refused as others are."""
+    content = {kind: {"schema": {"type": "string"}, "example": example}}
+    return {
+        200: {"content": content},
+        **({} if fresh else STILL),
+        **(_refused(*statuses) if statuses else {}),
+    }
+
+
+STILL: dict[int | str, dict[str, Any]] = {
+    304: {"description": "What the client has still holds."},
+}
+
+
+def _refused(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {
+            "model": Sentence,
+            "description": REFUSALS[status][0],
+            "content": {"application/json": {"example": {"detail": REFUSALS[status][1]}}},
+        }
+        for status in (*statuses, 422, 503)
+    }
 
 
 def document(app: FastAPI) -> dict[str, Any]:

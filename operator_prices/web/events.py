@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from operator_prices.web import atom
 from operator_prices.web import parameters as given
 from operator_prices.web.database import Cursor, Version
-from operator_prices.web.documented import documented
+from operator_prices.web.documented import documented, text
 from operator_prices.web.examples import EXAMPLES
 from operator_prices.web.existence import no_operator
 from operator_prices.web.queries.events import Event, Named, events_of, named
@@ -23,6 +23,21 @@ UP = "../../../"
 """From a feed to the dashboard, where `API_URL` does not say which site that is."""
 
 HERE = {"127.0.0.1", "localhost", "::1"}
+
+
+class Feed(Response):
+    """An Atom feed, as the document of the API calls it."""
+
+    media_type = "application/atom+xml"
+
+
+def _example() -> str:
+    told = {**EXAMPLES[OperatorEvent], "from_chain": True, "at": 1756259880862}
+    del told["timestampFromChain"]
+    return atom.feed(Named(0, None, "0x" + "11" * 32, 0), [Event(**told)], UP).decode()
+
+
+EXAMPLE = _example()
 
 
 @router.get(
@@ -42,9 +57,13 @@ async def operator_events(request: Request, operator: given.Operator) -> Respons
     return api.small(request, told, f"events {operator} {still}")
 
 
-@router.get("/api/operators/{operator}/feed.atom", include_in_schema=False)
+@router.get(
+    "/api/operators/{operator}/feed.atom",
+    response_class=Feed,
+    responses=text(Feed.media_type, EXAMPLE, 404, fresh=False),
+)
 async def operator_feed(request: Request, operator: given.Operator) -> Response:
-    """The same as an Atom feed, which generators of clients cannot read a document of."""
+    """The same as an Atom feed of the newest 200, which feed readers follow."""
     api = service(request)
     ours = api.settings.api_url.rstrip("/")
     still = api.settings.alert_price_epochs

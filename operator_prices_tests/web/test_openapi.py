@@ -9,10 +9,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import feedparser
 import pytest
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, TypeAdapter
 
-from operator_prices.web import examples, nominator_examples, nominator_schemas, schemas
+from operator_prices.settings import Settings
+from operator_prices.web import examples, nominator_examples, nominator_schemas, pages, schemas
+from operator_prices.web.app import create_app
+from operator_prices.web.limits import Room
 from operator_prices_tests.support import positions
 from operator_prices_tests.support.web_server import Served
 
@@ -52,6 +57,13 @@ CALLS: dict[str, dict[str, Any]] = {
     "/api/operators/{operator}/nominators": {"operator": 1},
     "/api/operators/{operator}/flows": {"operator": 1},
 }
+CONFIG = """
+post_hooks: []
+content_type_overrides:
+  application/atom+xml: text/xml
+"""
+"""Of the generator, which has to be told that a feed is text."""
+
 WITHOUT_END = "/api/stream"
 
 
@@ -83,6 +95,25 @@ def test_every_answer_of_every_route_is_documented_with_an_example(
     assert '"type": "null"' not in json.dumps(document)  # which version 3.0 does not know
 
 
+def test_every_route_is_documented_but_those_of_the_pages(document: dict[str, Any]) -> None:
+    app = create_app(Settings.read(api_database_url="postgresql:///x"), Room.of(256, 10))
+    routes, of_pages = (
+        {one.path for one in iter_route_contexts(some)}
+        for some in (app.routes, pages.router.routes)
+    )
+    assert {"/", "/docs", "/embed"} <= of_pages
+    assert routes - of_pages - {"/openapi.json"} == set(document["paths"])
+
+
+def test_a_feed_is_documented_by_one(document: dict[str, Any]) -> None:
+    told = document["paths"]["/api/operators/{operator}/feed.atom"]["get"]["responses"]
+    assert set(told) == {"200", "304", "404", "422", "503"}
+    [example] = [one["example"] for one in told["200"]["content"].values()]
+    assert list(told["200"]["content"]) == ["application/atom+xml"]
+    read = feedparser.parse(example)
+    assert (read.bozo, len(read.entries)) == (False, 1)
+
+
 @pytest.fixture(scope="module")
 def client(
     document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
@@ -90,7 +121,7 @@ def client(
     """A typed client, generated from the document."""
     folder = tmp_path_factory.mktemp("client")
     (folder / "openapi.json").write_text(json.dumps(document))
-    (folder / "config.yml").write_text("post_hooks: []\n")
+    (folder / "config.yml").write_text(CONFIG)
     subprocess.run(
         [
             *(str(Path(sys.executable).with_name("openapi-python-client")), "generate"),
