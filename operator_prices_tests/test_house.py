@@ -11,6 +11,9 @@ from operator_prices.settings import PROJECT
 
 LONGEST_MODULE = 350
 LONGEST_FUNCTION = 60
+LARGEST_PICTURE = 200_000
+"""Bytes."""
+
 LONGER = {
     "chain/rpc/client.py": "waiting, unanswered, window and wake-up are one state",
     "devchain/metadata.py": "one runtime's metadata, item by item",
@@ -86,3 +89,15 @@ def test_the_documents_say_of_every_migration_whom_it_holds_up() -> None:
     text = (PROJECT / "docs" / "migrations.md").read_text()
     told = re.findall(r"^\| (\d\d) [a-z]", text, re.MULTILINE)
     assert told == sorted(there)
+
+
+def test_the_documents_show_each_picture_and_none_is_large() -> None:
+    documents = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
+    shown = {
+        (document.parent / path).resolve()
+        for document in documents
+        for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", document.read_text())
+    }
+    pictures = set((PROJECT / "docs" / "images").iterdir())
+    assert shown == pictures
+    assert [file.name for file in pictures if file.stat().st_size > LARGEST_PICTURE] == []
