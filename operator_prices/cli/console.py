@@ -203,7 +203,9 @@ class Console:
         return count
 
     def summary(self, stored: "Summary", done: "Backfilled", *, seconds: float) -> None:
-        """The end of `up`: what there is now, and how long it took."""
+        """The end of `up`: what there is now, what there never will be, and how long it took."""
+        if done.never_had:
+            self.say(done.never_had)
         self._stored(stored)
         self.say(
             f"Read {done.epochs_read} epochs in {done.rpc_requests} requests, changed"

@@ -36,6 +36,8 @@ class Backfilled:
     """Epochs of the range of which something is in quarantine."""
     differing: Sequence[int] = ()
     """Imported epochs of the range that ended in another block than their snapshot says."""
+    never_had: str = ""
+    """Which epochs were left out since the node never will have them; empty for none."""
 
     def add(self, run: WindowRun) -> None:
         self.epochs_read += run.epochs_read
@@ -70,7 +72,10 @@ def backfill_range(
         raise NothingToBackfillError(f"Epoch {first} is not {state} yet; {latest}.")
     final = known if last is None else min(last, known)
     windows = list(between(first, final))
-    _require_had(settings, windows, reach)
+    _, why = _never_had(settings, windows, reach)
+    if why and reach:
+        begin = EpochWindow.containing(reach.first_epoch + SIZE - 1).first
+        raise ArchiveNeededError(f"{why}, or backfill --from {begin}.")
     return _run(settings, windows, (first, final), progress, assets)
 
 
@@ -80,27 +85,26 @@ def _known(settings: Settings) -> tuple[int | None, Reach]:
     return head.last_completed_epoch, reach
 
 
-def _require_had(settings: Settings, windows: Sequence[EpochWindow], reach: Reach | None) -> None:
-    """Raise at once if an epoch is lacking that the node never will have."""
-    first_had = 0 if reach is None else reach.first_epoch
-    if reach is None or first_had == 0:
-        return
+def _never_had(
+    settings: Settings, windows: Sequence[EpochWindow], reach: Reach | None
+) -> tuple[list[EpochWindow], str]:
+    """The windows that lack epochs which the node never will have, and why; nothing for none."""
+    if reach is None or reach.first_epoch == 0:
+        return [], ""
     with store.connect(str(settings.database_url)) as connection:
-        wanted = {window.first for window in windows}
         lacking = [
             epoch
-            for epoch in store.all_lacking(connection, first_had - 1)
-            if EpochWindow.containing(epoch).first in wanted
+            for epoch in store.all_lacking(connection, reach.first_epoch - 1)
+            if EpochWindow.containing(epoch) in windows
         ]
-    if lacking:
-        begin = EpochWindow.containing(first_had + SIZE - 1).first
-        raise ArchiveNeededError(
-            f"The node has nothing before block {reach.first_block}, so no epoch before"
-            f" {first_had}, and {len(lacking)} epochs from {lacking[0]} on are lacking: use an"
-            " archive node, one that was synced from the first block and runs with --state-pruning"
-            " archive --blocks-pruning archive, or backfill --from"
-            f" {begin}."
-        )
+    if not lacking:
+        return [], ""
+    return sorted({EpochWindow.containing(epoch) for epoch in lacking}), (
+        f"The node has nothing before block {reach.first_block}, so no epoch before"
+        f" {reach.first_epoch}, and {len(lacking)} epochs from {lacking[0]} on are lacking: use an"
+        " archive node, one that was synced from the first block and runs with --state-pruning"
+        " archive --blocks-pruning archive"
+    )
 
 
 def _last_stored(settings: Settings) -> int | None:
@@ -110,15 +114,24 @@ def _last_stored(settings: Settings) -> int | None:
 
 
 def backfill_missing(settings: Settings, *, progress: Progress) -> Backfilled:
-    """Run the windows that are behind the chain, and no others."""
+    """Run the windows that are behind the chain, and no others.
+
+    Those with epochs that the node never will have are left out, unless there would be nothing.
+    """
     completed, reach = _known(settings)
     if completed is None:
         return Backfilled()
     with store.connect(str(settings.database_url)) as connection:
         follows = settings.nominators == "on"
         behind = store.windows_behind(connection, completed, nominators=follows)
-    _require_had(settings, behind, reach)
-    return _run(settings, behind, (0, completed), progress)
+    lost, why = _never_had(settings, behind, reach)
+    left = [window for window in behind if window not in lost]
+    if why and not left and _last_stored(settings) is None:
+        raise ArchiveNeededError(f"{why}.")
+    done = _run(settings, left, (0, completed), progress)
+    if why:
+        done.never_had = f"{why}; windows {lost[0].key} to {lost[-1].key} are left out until then."
+    return done
 
 
 def recheck_range(

@@ -122,6 +122,26 @@ def test_commands_name_the_first_block_and_what_to_do(
             assert done.returncode == 1
             assert f"The node has nothing before block {BEGIN}, so no epoch" in done.stderr
             assert "no epoch before 104, and 104 epochs from 0 on are lacking" in done.stderr
-            assert "or backfill --from 200." in done.stderr
+            assert ("or backfill --from 200." in done.stderr) == (command[0] == "backfill")
     with psycopg.connect(dsn) as connection:
         assert connection.execute("SELECT count(*) FROM epochs").fetchone() == (0,)
+
+
+@pytest.mark.e2e
+@pytest.mark.usefixtures("database")
+def test_what_a_node_has_is_brought_up_without_what_it_never_had(dsn: str, tmp_path: Path) -> None:
+    whole = Scenario(seconds_per_block=0, epochs=206, operators=2, forced=())
+    begin = next(one for one in truth_of(DevChain(whole)) if one.epoch == 96).end_block
+    with serving(dataclasses.replace(whole, first_block=begin)) as node:
+        settings = {"DATABASE_URL": dsn, "ARCHIVE_NODE_URL": node.url}
+        done = run("up", "--once", data_dir=tmp_path, **settings)
+        told = " ".join(done.stdout.split())
+        assert (done.returncode, "windows 000000-000099 to 000000-000099" in told) == (0, True)
+        assert f"The node has nothing before block {begin}, so no epoch before 96" in told
+        again = run("up", "--once", data_dir=tmp_path, **settings)
+        assert (again.returncode, "Read 0 epochs" in again.stdout) == (0, True)
+    with psycopg.connect(dsn) as connection:
+        [(first, last, rows)] = connection.execute(
+            "SELECT min(epoch), max(epoch), count(*) FROM epoch_documents"
+        ).fetchall()
+    assert (first, rows, last > 200) == (100, last - 99, True)
