@@ -26,6 +26,7 @@ import polars as pl
 from psycopg import Connection
 
 from benchmarks.figures import Figures
+from benchmarks.node import development_chain
 from operator_prices import store
 from operator_prices.chain import Chain, connect
 from operator_prices.chain.rpc.blocking import Rpc
@@ -37,7 +38,6 @@ from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.ingest import ingest_each
-from operator_prices.local.ports import free_port
 from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 
@@ -98,7 +98,10 @@ def _stored_chain(options: argparse.Namespace) -> Iterator[tuple[str, Path, Conn
     with TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as folder:
         place = Path(folder)
         cache = place / "runtimes"
-        with _development_chain(options) as url, embedded.server(place) as dsn:
+        with (
+            development_chain(options.epochs, options.operators, latency_ms=options.latency) as url,
+            embedded.server(place) as dsn,
+        ):
             migrations.migrate(dsn)
             with connect(url, domain_id=0, cache=cache) as chain:
                 last = chain.head().last_completed_epoch
@@ -262,27 +265,6 @@ def _one_more_epoch(url: str, cache: Path, connection: Connection, last: int) ->
 
 def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-@contextmanager
-def _development_chain(options: argparse.Namespace) -> Iterator[str]:
-    port = free_port()
-    chosen = {
-        "--port": port,
-        "--epochs": options.epochs,
-        "--operators": options.operators,
-        "--latency": options.latency,
-        "--seconds-per-block": 0,
-    }
-    command = [sys.executable, "-m", "operator_prices.devchain"]
-    command += [str(part) for pair in chosen.items() for part in pair]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
-        if process.stdout is None or not process.stdout.readline():
-            raise SystemExit("the development chain did not start")
-        try:
-            yield f"ws://127.0.0.1:{port}"
-        finally:
-            process.terminate()
 
 
 def _options() -> argparse.Namespace:

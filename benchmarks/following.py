@@ -7,11 +7,8 @@ Postgres. The chain is read twice into two databases, without nominators and wit
 
 import argparse
 import resource
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,13 +16,13 @@ from tempfile import TemporaryDirectory
 from psycopg import Connection, sql
 from psycopg.conninfo import make_conninfo
 
+from benchmarks.node import development_chain
 from operator_prices import store
 from operator_prices.chain import Chain, Listing, Nominators, connect
 from operator_prices.epochs import normalized
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.ingest import ingest_each
-from operator_prices.local.ports import free_port
 from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 
@@ -39,7 +36,15 @@ def main() -> None:
     options = _options()
     with TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as folder:
         place = Path(folder)
-        with _development_chain(options) as url, embedded.server(place) as dsn:
+        with (
+            development_chain(
+                options.epochs,
+                options.operators,
+                nominators=options.nominators,
+                latency_ms=options.latency,
+            ) as url,
+            embedded.server(place) as dsn,
+        ):
             for nominators in (False, True):
                 name = "with_nominators" if nominators else "without"
                 with store.connect(dsn) as admin:
@@ -140,28 +145,6 @@ def _say(what: str, figure: float | str) -> None:
         figure = f"{figure:,.0f}" if figure >= 100 else f"{figure:,.2f}"  # noqa: PLR2004
     sys.stdout.write(f"{what:<56}{figure:>14}\n")
     sys.stdout.flush()
-
-
-@contextmanager
-def _development_chain(options: argparse.Namespace) -> Iterator[str]:
-    port = free_port()
-    chosen = {
-        "--port": port,
-        "--epochs": options.epochs,
-        "--operators": options.operators,
-        "--nominators": options.nominators,
-        "--latency": options.latency,
-        "--seconds-per-block": 0,
-    }
-    command = [sys.executable, "-m", "operator_prices.devchain"]
-    command += [str(part) for pair in chosen.items() for part in pair]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
-        if process.stdout is None or not process.stdout.readline():
-            raise SystemExit("the development chain did not start")
-        try:
-            yield f"ws://127.0.0.1:{port}"
-        finally:
-            process.terminate()
 
 
 def _options() -> argparse.Namespace:

@@ -14,6 +14,7 @@ def development_chain(
     epochs: int,
     operators: int,
     *,
+    nominators: int = 0,
     seconds_per_block: float = 0,
     latency_ms: float = 0,
     host: str = "127.0.0.1",
@@ -25,6 +26,7 @@ def development_chain(
         "--port": port,
         "--epochs": epochs,
         "--operators": operators,
+        "--nominators": nominators,
         "--seconds-per-block": seconds_per_block,
         "--latency": latency_ms,
     }
@@ -33,7 +35,10 @@ def development_chain(
         program += [name, str(value)]
     with subprocess.Popen(program, stdout=subprocess.DEVNULL) as process:  # noqa: S603
         try:
-            until_done(listening(host, port), time.monotonic())
+            is_listening = listening(host, port)
+            until_done(lambda: is_listening() or process.poll() is not None, time.monotonic())
+            if process.poll() is not None:
+                raise SystemExit("the development chain did not start: its own words are above")
             yield f"ws://{host}:{port}"
         finally:
             process.terminate()

@@ -48,12 +48,16 @@ from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.client import PATIENCE
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.substrate.assembling import address_of
+from operator_prices.chain.substrate.listing import LISTED as NOMINATOR_LISTING
 from operator_prices.chain.substrate.reader import SubstrateChain
+from operator_prices.chain.substrate.stakes import ITEMS as NOMINATOR_ITEMS
 
 __all__ = [
     "AMOUNT",
     "EPOCH_FACTS",
     "NOMINATORS",
+    "NOMINATOR_ITEMS",
+    "NOMINATOR_LISTING",
     "NOTHING",
     "OPERATOR_FACTS",
     "PATIENCE",

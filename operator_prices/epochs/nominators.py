@@ -2,13 +2,10 @@
 
 import polars as pl
 
-from operator_prices.chain import NOMINATORS
+from operator_prices.chain import NOMINATOR_ITEMS, NOMINATOR_LISTING, NOMINATORS
 from operator_prices.epochs.tables import RAW_NOMINATORS
 
-LISTED = "NominatorListing"
-"""The item under which a listing that differs from what was followed is in quarantine."""
-
-QUARANTINED = ("Deposits", "Withdrawals", "DepositOnHold", LISTED)
+QUARANTINED = (*NOMINATOR_ITEMS, NOMINATOR_LISTING)
 """The items of nominators in quarantine: they make no epoch incomplete."""
 
 RENAMED = {name: f"{name}_raw" for name in NOMINATORS if f"{name}_raw" in RAW_NOMINATORS.columns}

@@ -6,7 +6,15 @@ from decimal import Decimal
 import polars as pl
 from psycopg import Connection, Cursor, sql
 
-from operator_prices.chain import TOTALS, Entry, EpochStates, Nominators, Pair, entries_of
+from operator_prices.chain import (
+    NOMINATOR_LISTING,
+    TOTALS,
+    Entry,
+    EpochStates,
+    Nominators,
+    Pair,
+    entries_of,
+)
 from operator_prices.epochs import nominators
 from operator_prices.epochs.nominators import QUARANTINED
 from operator_prices.epochs.tables import NOMINATOR_EPOCHS, RAW_NOMINATORS
@@ -165,7 +173,7 @@ def keep_nominators(connection: Connection, states: EpochStates, *, source: str 
         )
         misfits = states.nominators_quarantined
         insert(cursor, "quarantine", misfits, source=source)
-        disproved = misfits.filter(pl.col("item") == nominators.LISTED)["epoch"].unique()
+        disproved = misfits.filter(pl.col("item") == NOMINATOR_LISTING)["epoch"].unique()
         cursor.execute(DISPROVED, [disproved.to_list()])
         return changed
 
