@@ -66,7 +66,7 @@ PRICES = pl.Struct(
 )
 """What prices need; the amounts for operators of whom no price is stored."""
 
-DECODED = 10
+DECODED = 25
 """As many documents are decoded in one go: they take twenty times their size."""
 
 DECODERS = 2
