@@ -1,10 +1,12 @@
 """What the chain stores of an account with an operator, one value each, as it crosses the port."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import polars as pl
 
+from operator_prices.amounts import PERBILL
 from operator_prices.chain.port import NOMINATORS
 
 Pair = tuple[int, str]
@@ -44,9 +46,56 @@ class Entry(NamedTuple):
 
     def is_due(self, domain_block: int) -> bool:
         """Whether something of it may be unlocked at a block of the domain."""
-        if self.withdrawing_block is not None and self.withdrawing_block <= domain_block:
-            return True
-        return any(one.block <= domain_block for one in self.unlocking or ())
+        return any(block <= domain_block for block in self.blocks)
+
+    @property
+    def blocks(self) -> list[int]:
+        """The blocks of the domain that something waits for."""
+        blocks = [one.block for one in self.unlocking or ()]
+        if self.withdrawing_block is not None:
+            blocks.append(self.withdrawing_block)
+        return blocks
+
+    def action_since(self, before: "Entry", epoch: int) -> int | None:
+        """The epoch of the one action that seems to have made this of what it was at an epoch.
+
+        None where there were several, or none that shows. An action dates what it leaves; fees,
+        what is held and what waits say whether there was another. One of the epoch itself was done
+        at its very close.
+        """
+        dated = {self.pending_epoch, self.withdrawing_epoch}
+        dated -= {None, before.pending_epoch, before.withdrawing_epoch}
+        since = {of for of in dated if of is not None and of >= epoch}
+        fees, paid = before.storage_fees, 0
+        if self.withdrawing_epoch in since:
+            fees -= fees * _part(self.withdrawing_shares or 0, self.shares or 0) // PERBILL
+        if self.pending_epoch in since:
+            paid = self.pending or 0
+        waiting = len(before.unlocking or ()) + (before.withdrawing_epoch is not None)
+        is_one = (
+            (before == NOTHING or (before.on_hold is None) == (self.on_hold is None))
+            and fees == (self.storage_fee_deposit or 0)
+            and paid == (self.on_hold or 0) - (before.on_hold or 0)
+            and len(self.unlocking or ()) <= waiting
+        )
+        return since.pop() if is_one and len(since) == 1 else None
+
+    def has_unlocked(self, before: "Entry") -> bool:
+        """Whether something that waited before has gone; what is due goes all at once."""
+        return bool(Counter(before.blocks) - Counter(self.blocks))
+
+    def is_as(self, before: "Entry") -> bool:
+        """Whether this is what was there before but for what waits for its block."""
+        kept, had = (
+            (one.shares or 0, one.storage_fees, one.pending_epoch, one.pending or 0)
+            for one in (self, before)
+        )
+        return kept == had and not Counter(self.blocks) - Counter(before.blocks)
+
+
+def _part(taken: int, left: int) -> int:
+    """What part of shares was taken, in parts of 10^9 as the chain rounds them."""
+    return taken * PERBILL // (taken + left) if taken else 0
 
 
 NOTHING = Entry()

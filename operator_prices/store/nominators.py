@@ -36,10 +36,20 @@ COLUMNS = sql.SQL(", ").join(map(sql.Identifier, RAW_NOMINATORS.columns))
 THERE = sql.SQL("NOT (shares_raw IS NULL AND unlocking IS NULL AND on_hold_raw IS NULL)")
 
 STATE = sql.SQL(
-    "SELECT DISTINCT ON (operator_id, nominator) {columns} FROM raw_nominators"
-    " WHERE epoch <= {epoch} ORDER BY operator_id, nominator, epoch DESC"
+    "WITH RECURSIVE pair AS ("
+    " (SELECT operator_id, nominator FROM raw_nominators ORDER BY operator_id, nominator LIMIT 1)"
+    " UNION ALL SELECT next.* FROM pair CROSS JOIN LATERAL ("
+    "   SELECT operator_id, nominator FROM raw_nominators AS other"
+    "   WHERE (other.operator_id, other.nominator) > (pair.operator_id, pair.nominator)"
+    "   ORDER BY operator_id, nominator LIMIT 1) AS next)"
+    " SELECT newest.* FROM pair CROSS JOIN LATERAL (SELECT {columns} FROM raw_nominators AS stored"
+    "   WHERE stored.operator_id = pair.operator_id AND stored.nominator = pair.nominator"
+    "   AND epoch <= {epoch} ORDER BY epoch DESC LIMIT 1) AS newest"
 )
-"""What everybody has at an epoch: the newest row of each pair up to there."""
+"""What everybody has at an epoch: the newest row of each pair up to there.
+
+From pair to pair by the index, since most rows are of the past.
+"""
 
 CHANGES = sql.SQL(
     "INSERT INTO raw_nominators ({columns}) SELECT {columns} FROM ("

@@ -169,6 +169,29 @@ def test_what_was_stored_is_gone_by_what_the_documents_say_and_read_again_when_w
     assert stored_positions(database) == true_positions(PLAYED)
 
 
+class Counted:
+    """Counts the keys of deposits that a node is asked for."""
+
+    keys = 0
+
+    async def __call__(self, call: Call) -> object:
+        if call.request["method"] == "state_queryStorageAt":
+            self.keys += sum(key.startswith(DEPOSITS) for key in call.request["params"][0])
+        return call.answer()
+
+
+def test_who_has_acted_once_is_not_looked_for_by_halves(tmp_path: Path) -> None:
+    """Entries date what they leave: that costs one reading, and halves of 90 epochs cost seven."""
+    many = Scenario(seconds_per_block=0, epochs=100, operators=3, nominators=300, forced=())
+    tamper = Counted()
+    with (
+        serving(DevChain(many), tamper=tamper) as node,
+        reading(node.url, tmp_path) as chain,
+    ):
+        changes = chain.read(range(90), Listing()).nominators.height
+    assert 300 < changes < tamper.keys < 2 * changes
+
+
 @pytest.mark.e2e
 def test_a_quiet_epoch_costs_no_request_more_and_another_at_most_two(
     database: psycopg.Connection, tmp_path: Path

@@ -116,8 +116,11 @@ class Finder:
         at_end = storage.end_keys(self.operators, self.domain_id)
         ends = self.node.states(
             [
-                (state.block - 1, [*at_end, *(self.asked.at_end(state) if self.asked else ())])
-                for _, state in plausible
+                (
+                    state.block - 1,
+                    [*at_end, *(self.asked.at_end(epoch, state) if self.asked else ())],
+                )
+                for epoch, state in plausible
             ]
         )
         return [

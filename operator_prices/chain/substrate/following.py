@@ -17,9 +17,9 @@ from operator_prices.chain.port import (
     Listing,
     Nominators,
 )
-from operator_prices.chain.substrate import keys, listing, paging
+from operator_prices.chain.substrate import listing, paging
 from operator_prices.chain.substrate.asking import Asked
-from operator_prices.chain.substrate.halving import Halving, MayChange, always
+from operator_prices.chain.substrate.halving import End, Halving
 from operator_prices.chain.substrate.histories import (
     BEFORE,
     Followed,
@@ -75,6 +75,7 @@ class _Following:
         self._ends = [boundary.end for boundary in boundaries]
         self._transitions = [boundary.transition for boundary in boundaries]
         self._epochs = [boundary.epoch for boundary in boundaries]
+        self._told = [End(asked.head_of(end), end.spec_version) for end in self._ends]
         self._totals = totals_of(operators, self._epochs)
         self._listed: set[int] = set()
         self._known: Mapping[Pair, Entry] = {}
@@ -130,7 +131,7 @@ class _Following:
         """What came along with the end blocks, but for operators of another domain."""
         read = []
         for position, transition in enumerate(self._transitions):
-            pairs = self._asked.pairs(transition)
+            pairs = self._asked.pairs(self._epochs[position], transition)
             own = [pair for pair in pairs if pair[0] in self._totals or pair in self._known]
             read.append((position, self._ends[position], own))
         self._decode(read)
@@ -198,15 +199,15 @@ class _Following:
 
     def _read_unlocked(self) -> None:
         """Accounts of which something became due that was not known before: totals do not tell."""
-        heads = [self._asked.head_of(end) for end in self._ends]
-        last = len(heads) - 1
-        due = [pair for pair, entry in self._histories.newest() if entry.is_due(heads[last])]
-        self._read({last: due})
+        newest = self._told[-1].head
+        due = [pair for pair, entry in self._histories.newest() if entry.is_due(newest)]
+        self._read({len(self._told) - 1: due})
 
-        def may_change(entry: Entry, until: int) -> bool:
-            return entry.is_due(heads[until])
+        def may_change(before: Entry, after: Entry, until: int) -> bool:
+            return before.is_due(self._told[until].head) and after.has_unlocked(before)
 
-        self._settle_between(self._histories.pairs, range(len(heads)), may_change)
+        everywhere = range(len(self._told))
+        self._halve(self._histories.pairs, Halving(self._histories, everywhere, may_change))
 
     def _compare(self, position: int) -> None:
         """Hold what has been followed against a full listing; the listing is right."""
@@ -232,11 +233,18 @@ class _Following:
                 self._acted[operator] = self._histories.acting(operator, totals, before)
         return {operator: positions for operator, positions in self._acted.items() if positions}
 
-    def _settle_between(
-        self, pairs: Iterable[Pair], candidates: Sequence[int], may_change: MayChange = always
-    ) -> None:
-        """Find out where pairs have changed, by halves."""
-        halving = Halving(self._histories, candidates, may_change)
+    def _settle_between(self, pairs: Iterable[Pair], candidates: Sequence[int]) -> None:
+        """Find out where pairs have changed, by what their entries say or else by halves.
+
+        What is believed by that is read where totals contradict it.
+        """
+        self._halve(pairs, Halving(self._histories, candidates, ends=self._told))
+        while doubtful := self._histories.doubtful(self._acting()):
+            self._read(doubtful)
+            doubted = [pair for pairs in doubtful.values() for pair in pairs]
+            self._halve(doubted, Halving(self._histories, candidates, ends=self._told))
+
+    def _halve(self, pairs: Iterable[Pair], halving: Halving) -> None:
         halving.look_at(dict.fromkeys(pairs))
         while wanted := halving.wanted():
             self._read(wanted)
@@ -283,24 +291,10 @@ class _Following:
         return [pair for operator in operators for pair in self._histories.of_operator(operator)]
 
     def _listed_of(self, wanted: Mapping[int, Iterable[int]]) -> dict[int, list[Pair]]:
-        """Whoever has a deposit with some operators at some positions.
-
-        Nobody gets anything without a deposit, so the other maps have no keys that are new.
-        """
-        pairs: dict[int, list[Pair]] = {position: [] for position in wanted}
-        asked = []
-        for position, operators in wanted.items():
-            of = set(operators)
-            if self._pages < len(of):
-                asked.append((position, of, keys.prefix("Domains", "Deposits")))
-            else:
-                asked += [(position, of, keys.of_operators("Deposits", [one])[0]) for one in of]
-        found = paging.keys(
-            self._node, [(prefix, self._ends[position].block_hash) for position, _, prefix in asked]
-        )
-        for (position, of, _), listed in zip(asked, found, strict=True):
-            pairs[position] += [pair for pair in listing.pairs_of(listed) if pair[0] in of]
-        return pairs
+        """Whoever has a deposit with some operators at some positions."""
+        asked = [(self._ends[position].block_hash, set(of)) for position, of in wanted.items()]
+        found = listing.of_operators(self._node, asked, self._pages)
+        return dict(zip(wanted, found, strict=True))
 
     @property
     def _pages(self) -> int:
@@ -336,7 +330,7 @@ class _Following:
         epochs = [
             (
                 *(epoch, end.block_hash, position in self._listed, epoch not in incomplete),
-                self._asked.head_of(end),
+                self._told[position].head,
                 position == 0 and self._began_here,
             )
             for position, (epoch, end) in enumerate(zip(self._epochs, self._ends, strict=True))

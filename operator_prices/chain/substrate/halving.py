@@ -9,13 +9,20 @@ from typing import NamedTuple
 from operator_prices.chain.entries import Entry, Pair
 from operator_prices.chain.substrate.histories import BEFORE, Histories
 
-MayChange = Callable[[Entry, int], bool]
-"""Whether an entry can have become another one by a position."""
+MayChange = Callable[[Entry, Entry, int], bool]
+"""Whether an entry can have become another one, which it is by a position, in between."""
 
 
-def always(_entry: Entry, _until: int) -> bool:
+def always(_before: Entry, _after: Entry, _until: int) -> bool:
     """Any entry can have become another one by any position."""
     return True
+
+
+class End(NamedTuple):
+    """An end block: the newest block of the domain by then, and the runtime."""
+
+    head: int
+    spec_version: int
 
 
 class _Span(NamedTuple):
@@ -31,7 +38,8 @@ class Halving:
     """What is to be read next of pairs that have changed between two of the candidates.
 
     Of what lies between, that is read first by which most can be divided; so all pairs are read at
-    the same positions, and at each position once.
+    the same positions, and at each position once. With `ends`, the end blocks by position, what
+    entries say themselves is believed.
     """
 
     def __init__(
@@ -39,10 +47,12 @@ class Halving:
         histories: Histories,
         candidates: Sequence[int],
         may_change: MayChange = always,
+        ends: Sequence[End] | None = None,
     ) -> None:
         self._histories = histories
         self._candidates = candidates
         self._may_change = may_change
+        self._ends = ends
         positions = range(BEFORE, len(histories.epochs) + 1)
         self._below = {at: bisect_left(candidates, at) for at in positions}
         """How many candidates are below a position."""
@@ -75,12 +85,28 @@ class Halving:
         if first == last:
             return
         seen = self._histories.seen(pair)
-        if seen[low] == seen[high] or not self._may_change(seen[low], high):
+        if seen[low] == seen[high] or not self._may_change(seen[low], seen[high], high):
+            return
+        if self._ends is not None and self._told(pair, low, high, self._ends):
             return
         nth = _roundest(first + 1, last)
         middle = self._candidates[nth - 1]
         if not self._histories.was_read(middle, pair):
             self._waiting[nth & -nth].append(_Span(pair, low, middle, high))
+
+    def _told(self, pair: Pair, low: int, high: int, ends: Sequence[End]) -> bool:
+        """Whether entries say themselves where a pair has changed.
+
+        Nothing is unlocked before its block: where that has just come, it was now. What another
+        runtime has made of an entry says nothing.
+        """
+        if ends[max(0, low)].spec_version != ends[high].spec_version:
+            return False
+        seen = self._histories.seen(pair)
+        before, after = seen[low], seen[high]
+        if not (before.is_due(ends[high].head) and after.has_unlocked(before)):
+            return self._histories.believe(pair, low, high)
+        return after.is_as(before) and not before.is_due(ends[high - 1].head)
 
 
 def _roundest(first: int, last: int) -> int:

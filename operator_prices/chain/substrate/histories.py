@@ -41,7 +41,8 @@ REGISTERED = "Registered"
 class Histories:
     """The entries of pairs where they were read, by the position of an epoch.
 
-    In between nothing is believed to have changed; `acting` tells where that cannot be.
+    In between nothing is believed to have changed but what was said to have; `acting` tells where
+    that cannot be.
     """
 
     def __init__(self, epochs: Sequence[int], before: Mapping[Pair, Entry], since: int) -> None:
@@ -54,6 +55,8 @@ class Histories:
         self._read: set[tuple[int, Pair]] = set()
         self._absent: defaultdict[Pair, list[int]] = defaultdict(list)
         """Where there was nothing of pairs of which nothing is known yet."""
+        self._believed: defaultdict[int, dict[Pair, set[int]]] = defaultdict(dict)
+        """Where pairs of operators are believed to have what was read of them later."""
         self._settled: set[tuple[int, int]] = set()
         self.touched: set[int] = set()
         """Operators of whose accounts something has been read since somebody looked here."""
@@ -68,6 +71,7 @@ class Histories:
         """What was read of a pair; what could not be understood, None, is believed as before."""
         self._read.add((position, pair))
         self.touched.add(pair[0])
+        self._believed[pair[0]].get(pair, set()).discard(position)
         if entry is None:
             return
         if pair not in self._seen:
@@ -77,6 +81,33 @@ class Histories:
             self._begin(pair, NOTHING)
             self._seen[pair] |= dict.fromkeys(self._absent.pop(pair, ()), NOTHING)
         self._seen[pair][position] = entry
+
+    def believe(self, pair: Pair, low: int, high: int) -> bool:
+        """Take it that a pair has changed once between two positions, if its entry says where."""
+        seen = self._seen[pair]
+        before, after = seen[low], seen[high]
+        since = self._since if low == BEFORE else self.epochs[low]
+        epoch = after.action_since(before, since)
+        if epoch is None:
+            return False
+        at = low + 1 if epoch == since else self._position.get(epoch, BEFORE)
+        if at == high:
+            return True
+        if not low < at < high or self.was_read(at, pair):
+            return False
+        seen[at] = after
+        self._believed[pair[0]].setdefault(pair, set()).add(at)
+        self.touched.add(pair[0])
+        return True
+
+    def doubtful(self, acting: Mapping[int, Sequence[int]]) -> dict[int, list[Pair]]:
+        """Whom to read where, since operators' totals contradict what is believed there."""
+        found: defaultdict[int, list[Pair]] = defaultdict(list)
+        for operator, positions in acting.items():
+            for pair, believed in self._believed[operator].items():
+                for position in believed.intersection(positions):
+                    found[position].append(pair)
+        return found
 
     def settle(self, operator: int, position: int) -> None:
         """All that an operator's accounts have at a position has been read: it is as it is."""

@@ -1,6 +1,6 @@
 """Who has something with operators, by listing the keys of the maps page by page."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import polars as pl
 
@@ -18,6 +18,27 @@ def of_all(node: Node, block_hash: str) -> list[Pair]:
     """Everybody who has anything with anyone at a block."""
     listed = paging.keys(node, [(keys.prefix("Domains", item), block_hash) for item in ITEMS])
     return list(dict.fromkeys(pair for found in listed for pair in pairs_of(found)))
+
+
+def of_operators(
+    node: Node, wanted: Sequence[tuple[str, Collection[int]]], pages: int
+) -> list[list[Pair]]:
+    """Whoever has a deposit with some operators at each of some blocks.
+
+    Nobody gets anything without a deposit, so the other maps have no keys that are new. Where all
+    deposits fill fewer pages than there are operators, all are listed.
+    """
+    asked = []
+    for at, (block_hash, operators) in enumerate(wanted):
+        prefixes = keys.of_operators("Deposits", operators)
+        if pages < len(prefixes):
+            prefixes = [keys.prefix("Domains", "Deposits")]
+        asked += [(at, prefix, block_hash) for prefix in prefixes]
+    pairs: list[list[Pair]] = [[] for _ in wanted]
+    listed = paging.keys(node, [(prefix, block_hash) for _, prefix, block_hash in asked])
+    for (at, _, _), found in zip(asked, listed, strict=True):
+        pairs[at] += [pair for pair in pairs_of(found) if pair[0] in wanted[at][1]]
+    return pairs
 
 
 def differing(epoch: int, end: State, lost: Iterable[tuple[Pair, Entry, Entry]]) -> pl.DataFrame:

@@ -50,7 +50,7 @@ def read(
     With `before` what is read of nominators comes along; `follow` makes something of it.
     """
     operators = range(tip.next_operator_id)
-    asked = None if before is None else Asked(before, operators, domain_id)
+    asked = None if before is None else Asked(before, operators, domain_id, epochs)
     finder = Finder(node, tip, domain_id, asked)
     found, skipped = _found(finder, epochs)
     states = assembling.assemble(
