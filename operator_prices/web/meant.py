@@ -7,6 +7,7 @@ from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
+from operator_prices.web.documented import document
 from operator_prices.web.refusals import RefusedRequestError
 
 
@@ -44,12 +45,21 @@ async def known_parameters(request: Request) -> None:
     for name in names:
         if name not in taken:
             takes = f"it takes {', '.join(taken)}" if taken else "it takes none"
-            guess = nearest(name, taken)
+            guess = "" if _is_one_elsewhere(request, name) else nearest(name, taken)
             raise RefusedRequestError(
                 422, f"{name[:100]!r} is no parameter of {route.path}{guess or f': {takes}.'}"
             )
         if names.count(name) > 1:
             raise RefusedRequestError(422, f"{name} must be given once, and is given twice or more")
+
+
+def _is_one_elsewhere(request: Request, name: str) -> bool:
+    """Whether another route takes it, so that it is not misspelt."""
+    return any(
+        (told["in"], told["name"]) == ("query", name)
+        for operations in document(request.app)["paths"].values()
+        for told in operations["get"].get("parameters", ())
+    )
 
 
 def no_path(path: str, known: Iterable[str]) -> str:

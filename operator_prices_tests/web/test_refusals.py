@@ -48,7 +48,8 @@ def test_a_bad_parameter_is_refused_in_a_sentence_that_names_it(
     ("path", "said"),
     [
         ("/api/epochs?limt=5", "did you mean limit?"),
-        ("/api/epochs?fromat=csv", "is no parameter of /api/epochs"),
+        ("/api/operators?fromat=csv", "did you mean format?"),
+        ("/api/epochs?format=csv", "it takes from, health, limit, operators, path, sample, to."),
         ("/api/share-prices?limit=5", "it takes ai3, bom, format, from, operators, to."),
         ("/api/summary?x=1", "it takes none."),
         ("/api/epochs?limit=5&limit=7", "limit must be given once"),
