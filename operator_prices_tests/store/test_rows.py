@@ -84,7 +84,7 @@ def test_what_is_written_is_read_back(database: psycopg.Connection) -> None:
 
 def test_any_u128_survives(database: psycopg.Connection) -> None:
     widest = 2**128 - 1
-    row = (1, 0, widest, widest, 0, None, widest, 7, "Registered", None, None, "chain")
+    row = (1, 0, widest, widest, 0, None, widest, 7, "Registered", None, None, "su1", "chain")
     told = pl.DataFrame([row], schema=OPERATOR_SHARES.columns, orient="row")
     store.write(database, OPERATOR_SHARES, told)
     assert_frame_equal(store.read(database, OPERATOR_SHARES, WINDOW), told)
