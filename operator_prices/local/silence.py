@@ -11,12 +11,16 @@ import psycopg2
 from psycopg2 import extensions
 
 from operator_prices.postgres.keeping import INTERRUPTED, REACH
+from operator_prices.postgres.parts import part
 
 CONNECTING_SECONDS, IMPATIENT_SECONDS = 5, 1
 """How long to connect may take; and how long when it just has been in vain. Dagster tries six times
 each time, and whoever waits for it gives up within a minute."""
 
 SILENT_SECONDS = 45
+
+RUN_SECONDS = 90
+"""The same in a run, connecting or not: nobody waits for it, and a minute's silence ends none."""
 
 INTERRUPTED_SECONDS = 2
 """Whoever has been told to end waits no longer than that for anything."""
@@ -40,14 +44,12 @@ def patiently(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
     again, since what Dagster does about an error is to try again.
     """
     connecting = connection.status == extensions.STATUS_SETUP
-    limit = SILENT_SECONDS
-    if connecting:
-        limit = IMPATIENT_SECONDS if REACH.failed_lately else CONNECTING_SECONDS
+    limit = _limit(connecting=connecting)
     try:
         _wait(connection, limit)
     except SilentStorageError:
-        if limit == CONNECTING_SECONDS:  # who waited less has shown nothing
-            REACH.fails()
+        if connecting and limit >= CONNECTING_SECONDS:  # who waited less has shown nothing
+            REACH.fails(limit if limit == RUN_SECONDS else None)
         raise
     except BaseException as error:
         if not isinstance(error, Exception):  # Ctrl-C, or what Dagster makes of it
@@ -55,6 +57,15 @@ def patiently(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
         raise
     if connecting:
         REACH.succeeds()
+
+
+def _limit(*, connecting: bool) -> float:
+    """How many seconds of silence are borne."""
+    if part() == "run":
+        return RUN_SECONDS
+    if connecting:
+        return IMPATIENT_SECONDS if REACH.failed_lately else CONNECTING_SECONDS
+    return SILENT_SECONDS
 
 
 def _wait(connection: Any, limit: float) -> None:  # noqa: ANN401

@@ -1,7 +1,9 @@
 """Dagster's own connections: they neither wait for ever nor keep a process from ending."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 from time import monotonic
 
 import dagster as dg
@@ -60,6 +62,24 @@ def test_connecting_is_given_up_and_sooner_when_it_was_in_vain_before(way: Line)
     assert seconds[0] > 1 > seconds[1]
     way.thaw()
     connected(way).close()
+
+
+def test_a_run_bears_a_longer_silence_and_knows_after_it_that_nothing_answers(
+    way: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "RUN_SECONDS", 2)
+    monkeypatch.setattr(sys, "argv", ["operator-prices", "worker"])
+    connection = connected(way)
+    with connection.cursor() as cursor:
+        way.freeze()
+        Timer(1.3, way.thaw).start()
+        cursor.execute("SELECT 'answered'")
+        assert cursor.fetchone() == ("answered",)
+    connection.close()
+    way.freeze()
+    with pytest.raises(psycopg2.OperationalError, match="silent for 2 s"):
+        connected(way)
+    assert REACH.silence is not None
 
 
 def test_who_has_been_told_to_end_is_interrupted_again(way: Line) -> None:

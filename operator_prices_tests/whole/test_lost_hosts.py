@@ -22,8 +22,8 @@ EPOCHS = 250
 RUN_WORKER = "spawn_main"
 """What is in the command line of the process that works on a run."""
 
-STILL_SECONDS = 40
-"""For so long the database does, well beyond what a run may be silent for."""
+STILL_SECONDS = 60
+"""For so long the database does."""
 
 LIMIT = 60
 """Seconds within which a lost host must be noticed."""
