@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from io import BytesIO
 
 import polars as pl
-from psycopg import Connection, Cursor, errors, sql
+from psycopg import Connection, Copy, Cursor, errors, sql
 
 from operator_prices.epochs.tables import EPOCHS, Table
 from operator_prices.epochs.windows import EpochWindow
@@ -23,6 +23,9 @@ STAGE = sql.SQL(
 FILL = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT csv)")
 
 ANY = sql.SQL("SELECT EXISTS (SELECT FROM {table} WHERE epoch BETWEEN {first} AND {last})")
+
+AT_ONCE = 2**20
+"""Bytes of rows, about, that are made into CSV at a time."""
 
 ANALYZE = sql.SQL("ANALYZE incoming")
 
@@ -48,15 +51,20 @@ def read(connection: Connection, table: Table, window: EpochWindow) -> pl.DataFr
         "ours": sql.SQL("source IS NOT NULL" if of_epochs else "true"),
     }
     with long_work(connection), connection.cursor().copy(READ.format(**names)) as copy:
-        rows = BytesIO(b"".join(copy))
+        return _told(copy, table)
+
+
+def _told(copy: Copy, table: Table) -> pl.DataFrame:
+    rows = BytesIO()
+    rows.writelines(copy)
+    rows.seek(0)
     return pl.read_csv(rows, has_header=False, schema=table.columns, raise_if_empty=False)
 
 
 def rows_of(cursor: Cursor, query: sql.Composable, table: Table) -> pl.DataFrame:
     """What a query of the columns of `table` finds."""
     with cursor.copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)) as copy:
-        rows = BytesIO(b"".join(copy))
-    return pl.read_csv(rows, has_header=False, schema=table.columns, raise_if_empty=False)
+        return _told(copy, table)
 
 
 def write(connection: Connection, table: Table, frame: pl.DataFrame) -> int:
@@ -118,8 +126,10 @@ def stage(cursor: Cursor, table: Table, frame: pl.DataFrame) -> None:
 
 def _fill(cursor: Cursor, table: Table, frame: pl.DataFrame, *, into: str) -> None:
     names = _names(table, 0, 0) | {"table": sql.Identifier(into)}
+    rows = max(1, AT_ONCE * frame.height // max(1, int(frame.estimated_size())))
     with cursor.copy(FILL.format(**names)) as copy:
-        copy.write(frame.match_to_schema(table.columns).write_csv(include_header=False))
+        for some in frame.match_to_schema(table.columns).iter_slices(rows):
+            copy.write(some.write_csv(include_header=False))
 
 
 def apply(cursor: Cursor, table: Table, frame: pl.DataFrame) -> int:

@@ -12,7 +12,7 @@ import pytest
 from operator_prices.chain import ChainError, NodeUnreachableError
 from operator_prices.chain.substrate import assembling, keys
 from operator_prices.chain.substrate.ahead import AT_ONCE
-from operator_prices.chain.substrate.storage import number
+from operator_prices.chain.substrate.storage import Boundary, number
 from operator_prices.devchain import tampering
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
@@ -84,6 +84,14 @@ def test_what_was_there_before_is_left_alone_by_the_garbage_collector_for_as_lon
         assert gc.get_freeze_count()
         read.close()
     assert not gc.get_freeze_count()
+
+
+def test_nothing_is_kept_of_a_piece_but_what_is_made_of_it(tmp_path: Path) -> None:
+    with serving(CHAIN) as node, reading(node.url, tmp_path) as chain:
+        read = chain.read_each(pieces_of(CHAIN))
+        assert [states for states, _ in zip(read, range(3), strict=False)]
+        until(lambda: not [one for one in gc.get_objects() if isinstance(one, Boundary)])
+        read.close()
 
 
 def asks_late(call: Call) -> bool:

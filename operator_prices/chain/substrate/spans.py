@@ -31,10 +31,12 @@ def cut(epochs: Iterable[int]) -> Iterator[list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What was read of some epochs, and the blocks that close them with what came along."""
+    """What was read of some epochs."""
 
     states: EpochStates
     boundaries: Sequence[Boundary]
+    """The blocks that close them, with what came along; they are many times as large as what was
+    made of them, and kept for nominators alone."""
     asked: Asked | None
 
 
@@ -60,7 +62,7 @@ def read(
         domain_id=domain_id,
         runtimes=node.runtimes,
     )
-    return Span(states, found, asked)
+    return Span(states, () if asked is None else found, asked)
 
 
 def follow(
