@@ -37,7 +37,7 @@ from operator_prices.chain.substrate.values import Values
 LISTED_EVERY = 1000
 """Epochs after which all keys are listed, to see whether anything was missed."""
 
-PAIRS_A_REQUEST = 10_000
+PAIRS_A_REQUEST = 15_000
 """Accounts whose three keys are asked for in one request, which has 15 MB at most."""
 
 

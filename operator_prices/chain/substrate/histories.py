@@ -71,7 +71,10 @@ class Histories:
         """What was read of a pair; what could not be understood, None, is believed as before."""
         self._read.add((position, pair))
         self.touched.add(pair[0])
-        self._believed[pair[0]].get(pair, set()).discard(position)
+        believed = self._believed[pair[0]].get(pair, set())
+        if position in believed:
+            believed.remove(position)
+            del self._seen[pair][position]
         if entry is None:
             return
         if pair not in self._seen:
