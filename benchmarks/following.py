@@ -2,13 +2,15 @@
 
 `python -m benchmarks.following` starts a development chain of 10,000 accounts, 64 operators and
 5,000 epochs, in each of which one account of a hundred acts, in another process, and an embedded
-Postgres. The chain is read twice into two databases, without nominators and with them.
+Postgres. The chain is read twice into two databases, without nominators and with them, which is
+the baseline. With `--keep` the figures go into the README.
 """
 
 import argparse
 import resource
-import sys
+import statistics
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +18,7 @@ from tempfile import TemporaryDirectory
 from psycopg import Connection, sql
 from psycopg.conninfo import make_conninfo
 
+from benchmarks.figures import Figures, shown
 from benchmarks.node import development_chain
 from operator_prices import store
 from operator_prices.chain import Chain, Listing, Nominators, connect
@@ -26,14 +29,30 @@ from operator_prices.ingest import ingest_each
 from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 
-TABLES = ("raw_nominators", "nominator_positions", "nominator_epochs", "nominator_accounts")
+TABLES = ("raw_nominators", "nominator_positions")
 CHECKS = ("shares_add_up", "storage_fees_add_up", "values_within_stake", "pending_has_no_price")
-TAIL = 3
+TAIL = 10
 """Newest epochs that are read one by one in the end, as who follows the head does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What it took to read a chain."""
+
+    epochs: int
+    seconds: float
+    positions: float
+    """Seconds of them that went into positions."""
+    requests: int
+    megabytes: float
+    """The most memory that the process has had by then."""
 
 
 def main() -> None:
     options = _options()
+    figures = Figures("following")
+    size = f"{options.nominators:,} accounts, {options.operators} operators, {options.epochs:,}"
+    found: list[Reading] = []
     with TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as folder:
         place = Path(folder)
         with (
@@ -46,21 +65,31 @@ def main() -> None:
             embedded.server(place) as dsn,
         ):
             for nominators in (False, True):
-                name = "with_nominators" if nominators else "without"
-                with store.connect(dsn) as admin:
-                    admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-                own = make_conninfo(dsn, dbname=name)
-                migrations.migrate(own)
+                own = _database(dsn, "with_nominators" if nominators else "without")
                 with (
                     store.connect(own) as connection,
                     connect(url, domain_id=0, cache=place / "runtimes") as chain,
                 ):
-                    _say(f"--- {name}", "")
-                    _read(chain, connection, nominators=nominators)
+                    found.append(_read(chain, connection, nominators=nominators))
+                    if nominators:
+                        _told(figures, f"following, {size} epochs", *found)
+                        _stored(figures, connection, found[-1])
+                        _checked(figures, connection, found[-1])
+                        _one_by_one(figures, chain, connection, found[-1].epochs - 1)
         embedded.remove(place)
+    if options.keep:
+        figures.keep()
 
 
-def _read(chain: Chain, connection: Connection, *, nominators: bool) -> None:
+def _database(dsn: str, name: str) -> str:
+    with store.connect(dsn) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    own = make_conninfo(dsn, dbname=name)
+    migrations.migrate(own)
+    return own
+
+
+def _read(chain: Chain, connection: Connection, *, nominators: bool) -> Reading:
     """From the chain to all tables, window by window, as the pipeline's runs do."""
     last = chain.head().last_completed_epoch
     if last is None:
@@ -76,16 +105,26 @@ def _read(chain: Chain, connection: Connection, *, nominators: bool) -> None:
         since = time.perf_counter()
         store.refresh_positions(connection, window)
         positions += time.perf_counter() - since
-    wall = time.perf_counter() - begun
-    _say("epochs", last + 1)
-    _say("wall, chain to all tables (s)", wall)
-    _say("of it: positions (s)", positions)
-    _say("requests per epoch", (chain.requests - requests) / (last + 1))
-    _say("peak memory (MB)", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    if nominators:
-        _sizes(connection, last)
-        _checked(connection, windows[-1])
-        _one_by_one(chain, connection, last)
+    return Reading(
+        last + 1,
+        time.perf_counter() - begun,
+        positions,
+        chain.requests - requests,
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+def _told(figures: Figures, size: str, without: Reading, read: Reading) -> None:
+    figures.say(f"{size}: s", read.seconds, baseline=f"without {shown(without.seconds)}")
+    figures.say("following: of it positions, s", read.positions)
+    figures.say(
+        "following: requests an epoch",
+        read.requests / read.epochs,
+        baseline=f"without {shown(without.requests / without.epochs)}",
+    )
+    figures.say(
+        "following: peak memory, MB", read.megabytes, baseline=f"without {shown(without.megabytes)}"
+    )
 
 
 def _parsed(connection: Connection, window: EpochWindow) -> None:
@@ -96,7 +135,11 @@ def _parsed(connection: Connection, window: EpochWindow) -> None:
     store.refresh_analytics(connection, window)
 
 
-def _sizes(connection: Connection, last: int) -> None:
+def _stored(figures: Figures, connection: Connection, read: Reading) -> None:
+    row = connection.execute(
+        "SELECT count(*) FROM nominator_positions WHERE until_epoch IS NULL AND NOT ended"
+    ).fetchone()
+    times = (int(row[0]) if row else 0) * read.epochs
     for table in TABLES:
         row = connection.execute(
             sql.SQL("SELECT count(*), pg_total_relation_size({}) FROM {}").format(
@@ -104,47 +147,40 @@ def _sizes(connection: Connection, last: int) -> None:
             )
         ).fetchone()
         rows, size = row or (0, 0)
-        _say(f"rows of {table}", rows)
-        _say(f"megabytes of {table}, indexes included", size / 1e6)
-    counted = connection.execute(
-        "SELECT count(*) FROM nominator_positions WHERE until_epoch IS NULL AND NOT ended"
-    ).fetchone()
-    accounts = int(counted[0]) if counted else 0
-    _say("positions at the end", accounts)
-    _say("positions times epochs, which are not stored", accounts * (last + 1))
+        figures.say(
+            f"following: rows of {table}", rows, baseline=f"accounts times epochs {shown(times)}"
+        )
+        figures.say(f"following: {table} with indexes, MB", size / 1e6)
 
 
-def _checked(connection: Connection, window: EpochWindow) -> None:
+def _checked(figures: Figures, connection: Connection, read: Reading) -> None:
+    window = list(between(0, read.epochs - 1))[-1]
     for check in CHECKS:
         begun = time.perf_counter()
         if store.offenders(connection, check, window):
             raise SystemExit(f"{check} fails in {window.key}")
-        _say(f"check {check} of the last window (s)", time.perf_counter() - begun)
+        figures.say(f"following: check {check} of the last window, s", time.perf_counter() - begun)
 
 
-def _one_by_one(chain: Chain, connection: Connection, last: int) -> None:
+def _one_by_one(figures: Figures, chain: Chain, connection: Connection, last: int) -> None:
     """The newest epochs, each on top of those before it."""
+    more, seconds = [], []
     for epoch in range(last - TAIL + 1, last + 1):
         requests = []
         begun = time.perf_counter()
-        for known in (None, partial(_known, connection)):
+        for known in (None, None, partial(_known, connection)):  # at first blocks are looked for
             sent, begun = chain.requests, time.perf_counter()
             for states in chain.read_each([[epoch]], known):
                 del states
             requests.append(chain.requests - sent)
-        _say(f"epoch {epoch} alone: requests more", requests[1] - requests[0])
-        _say(f"epoch {epoch} alone: seconds", time.perf_counter() - begun)
+        more.append(requests[2] - requests[1])
+        seconds.append(time.perf_counter() - begun)
+    figures.tell(f"following: requests more of each of {TAIL} epochs alone", str(more))
+    figures.say("following: an epoch alone, s", statistics.median(seconds))
 
 
 def _known(connection: Connection, epoch: int) -> Nominators | Listing:
     return store.nominators_before(connection, epoch) or Listing()
-
-
-def _say(what: str, figure: float | str) -> None:
-    if not isinstance(figure, str):
-        figure = f"{figure:,.0f}" if figure >= 100 else f"{figure:,.2f}"  # noqa: PLR2004
-    sys.stdout.write(f"{what:<56}{figure:>14}\n")
-    sys.stdout.flush()
 
 
 def _options() -> argparse.Namespace:
@@ -153,6 +189,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--operators", type=int, default=64)
     parser.add_argument("--nominators", type=int, default=10_000)
     parser.add_argument("--latency", type=float, default=0, help="milliseconds before an answer")
+    parser.add_argument("--keep", action="store_true", help="put the figures into the README")
     return parser.parse_args()
 
 
