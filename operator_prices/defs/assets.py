@@ -131,7 +131,10 @@ def operators_metadata(
             )
 
 
-@parsed(deps=[raw_nominators, operator_share_prices, operator_shares, operators_metadata])
+@parsed(
+    deps=[raw_nominators, operator_share_prices, operator_shares, operators_metadata],
+    code_version="2",
+)
 def nominator_positions(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[psycopg.Connection],
