@@ -9,6 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from operator_prices.settings import PROJECT
 from operator_prices_tests.support import history
@@ -133,3 +136,27 @@ def test_the_board_is_one_that_grafana_takes() -> None:
         assert beside or below
     (source,) = yaml.safe_load((FOLDER / "datasource.yaml").read_text())["datasources"]
     assert source["type"] == BOARD["panels"][0]["datasource"]["type"]
+
+
+def test_grafanas_own_types_take_all_that_the_board_says() -> None:
+    register_default_plugins()
+    assert list(lost(BOARD, understood(BOARD))) == []
+    misspelt = {**BOARD, "panels": [{**BOARD["panels"][0], "titel": "Age"}]}
+    assert list(lost(misspelt, understood(misspelt))) == ["/panels/0/titel"]
+
+
+def understood(board: dict[str, Any]) -> object:
+    """What Grafana's types for its version 11.6 make of a board."""
+    return json.loads(json.dumps(Dashboard.from_json(board), cls=JSONEncoder))
+
+
+def lost(said: object, taken: object, path: str = "") -> Iterator[str]:
+    """Where something is said that is not taken, or taken as something else."""
+    if isinstance(said, dict) and isinstance(taken, dict):
+        for name, value in said.items():
+            yield from lost(value, taken.get(name), f"{path}/{name}")
+    elif isinstance(said, list) and isinstance(taken, list) and len(said) == len(taken):
+        for place, (one, other) in enumerate(zip(said, taken, strict=True)):
+            yield from lost(one, other, f"{path}/{place}")
+    elif said != taken:
+        yield path
