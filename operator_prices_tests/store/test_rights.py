@@ -8,6 +8,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from operator_prices.devchain.chain import DevChain
+from operator_prices.devchain.scenario import Scenario
+from operator_prices.devchain.serving import serving
 from operator_prices.local import dagster_home
 from operator_prices.settings import READER, Settings
 from operator_prices.store import migrations, objects, publication
@@ -16,7 +19,9 @@ from operator_prices.store.objects import NoMigrationsError
 from operator_prices.store.publication import PublicationError
 from operator_prices.store.rights import PUBLISHED, WRITER
 from operator_prices_tests.support import supabase
+from operator_prices_tests.support.filling import fill
 from operator_prices_tests.support.old_database import OLD_DATABASE
+from operator_prices_tests.support.samples import reading
 
 
 @pytest.fixture
@@ -287,6 +292,19 @@ def test_the_reader_reads_and_the_writer_changes_rows_and_no_tables(project: str
         WRITER,
         READER,
     ) == [(False, False, True, False)]
+
+
+def test_the_writer_fills_tables_that_were_empty_and_changes_none_when_it_does_so_again(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    known = DevChain(Scenario(epochs=8, operators=2, seconds_per_block=0, forced=()))
+    database.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(WRITER)))
+    with serving(known) as node, reading(node.url, tmp_path) as chain:
+        assert fill(chain, database, nominators=True).epochs_read == 8
+        assert fill(chain, database, nominators=True).epochs_read == 0
+    for table in ("operator_share_prices", "operator_shares", "nominator_positions"):
+        found = database.execute(sql.SQL("SELECT FROM {}").format(sql.Identifier(table)))
+        assert found.rowcount > 8, table
 
 
 def test_what_is_ours_is_what_the_migrations_make_and_nothing_else(
