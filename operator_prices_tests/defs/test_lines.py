@@ -16,10 +16,10 @@ from operator_prices_tests.support.windows_samples import FIRST, run_windows, sm
 
 PHASES = {
     "reading known epochs": "wanted AND source = 'chain'",
-    "copying raw epochs": "COPY incoming",
+    "copying raw epochs": 'COPY "incoming"',
     "keeping raw epochs": "jsonb_object_agg(name",
     "reading raw epochs": 'FROM "raw_epochs"',
-    "writing shares": 'INSERT INTO "operator_shares"',
+    "writing shares": 'COPY "operator_shares"',
     "refreshing analytics": "SELECT refresh_epoch_analytics",
     "checking": "entry -> 'value' ->> 'currentTotalShares',",
 }
