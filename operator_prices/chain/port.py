@@ -164,6 +164,8 @@ class Nominators:
     """What all nominators have at the end block of the last epoch before those that are read."""
 
     epoch: int
+    spec_version: int | None
+    """The runtime that executed the block; None where nobody knows."""
     entries: pl.DataFrame
     """`NOMINATORS` without `epoch`."""
     totals: pl.DataFrame

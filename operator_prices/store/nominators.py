@@ -75,7 +75,7 @@ DELETE FROM raw_nominators AS old WHERE epoch = ANY (%s) AND NOT EXISTS (
 """
 
 PREVIOUS = """
-SELECT known.epoch FROM nominator_epochs AS known JOIN epochs
+SELECT known.epoch, epochs.spec_version FROM nominator_epochs AS known JOIN epochs
     ON epochs.epoch = known.epoch AND lower(epochs.end_hash) = lower(known.end_hash)
   WHERE known.source = 'chain' AND known.epoch = (
     SELECT max(candidate) FROM generate_series(
@@ -83,7 +83,7 @@ SELECT known.epoch FROM nominator_epochs AS known JOIN epochs
       %(epoch)s - 1) AS candidate
     WHERE NOT EXISTS (SELECT FROM skipped_epochs WHERE epoch = candidate))
 """
-"""The epoch before one, passing over those that are skipped, where it is known."""
+"""The epoch before one, passing over those that are skipped, where it is known, and its runtime."""
 
 FOLLOWING = """
 SELECT known.epoch FROM nominator_epochs AS known WHERE listed AND known.epoch = (
@@ -137,9 +137,9 @@ def nominators_before(connection: Connection, epoch: int) -> Nominators | None:
     row = connection.execute(PREVIOUS, {"epoch": epoch}).fetchone()
     if row is None:
         return None
-    previous = int(row[0])
+    previous, version = row
     totals = connection.execute(TOLD, [previous]).fetchall()
-    return Nominators(previous, _entries_at(connection, previous), _totals(totals))
+    return Nominators(previous, version, _entries_at(connection, previous), _totals(totals))
 
 
 def entries_at(connection: Connection, epoch: int) -> dict[Pair, Entry]:

@@ -3,7 +3,7 @@
 import pytest
 
 from operator_prices.chain.entries import Entry
-from operator_prices.chain.substrate.halving import End, Halving
+from operator_prices.chain.substrate.halving import Ends, Halving
 from operator_prices.chain.substrate.histories import Histories
 
 PAIR = (3, "0x" + "5a" * 32)
@@ -32,8 +32,10 @@ def known(entry: Entry) -> Histories:
     return histories
 
 
-def halving(histories: Histories, versions: tuple[int, ...] = (7,) * len(EPOCHS)) -> Halving:
-    ends = [End(head, version) for head, version in enumerate(versions)]
+def halving(
+    histories: Histories, versions: tuple[int, ...] = (7,) * len(EPOCHS), before: int | None = 7
+) -> Halving:
+    ends = Ends(range(len(EPOCHS)), versions, before)
     found = Halving(histories, range(len(EPOCHS)), ends=ends)
     found.look_at([PAIR])
     return found
@@ -52,6 +54,13 @@ def test_of_two_actions_the_fees_tell_and_halves_are_read() -> None:
 
 def test_what_another_runtime_left_dates_nothing() -> None:
     assert halving(known(DEPOSITED), (7, 7, 7, 7, 7, 8, 8, 8)).wanted() == {3: [PAIR]}
+
+
+@pytest.mark.parametrize("before", [6, None])
+def test_nor_does_what_another_runtime_has_made_of_what_there_was_before(
+    before: int | None,
+) -> None:
+    assert halving(known(DEPOSITED), before=before).wanted() == {3: [PAIR]}
 
 
 def test_what_was_done_at_the_close_of_an_epoch_shows_at_the_next() -> None:

@@ -15,7 +15,7 @@ from operator_prices.chain import Listing
 from operator_prices.chain.substrate import following, keys
 from operator_prices.devchain import tampering
 from operator_prices.devchain.chain import DevChain
-from operator_prices.devchain.scenario import Scenario
+from operator_prices.devchain.scenario import Layout, Scenario, Upgrade
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs.windows import EpochWindow
@@ -273,6 +273,40 @@ def test_what_there_is_before_pieces_that_follow_upon_each_other_is_asked_once(
     key = ("epoch", "operator_id", "nominator")
     found = pl.concat([one.nominators for one in pieces])
     assert found.sort(key).equals(whole.nominators.sort(key))
+
+
+UPGRADED_AT = 11
+UPGRADED = Scenario(
+    seconds_per_block=0,
+    epochs=29,
+    operators=3,
+    seed=8,
+    locking_epochs=4,
+    forced=(),
+    acting_per_mille=20,
+    layout=Layout.PERBILL_REWARDS,
+    upgrades=(Upgrade(layout=Layout.PERQUINTILL, epoch=UPGRADED_AT),),
+)
+"""Item `DepositOnHold` comes with a runtime in an epoch in which hardly anybody acts."""
+
+
+def test_what_another_runtime_makes_of_entries_shows_in_its_epoch_though_nobody_has_acted(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Read at once, piece by piece, and its epoch alone."""
+    played = DevChain(UPGRADED)
+    key = ("epoch", "operator_id", "nominator")
+    with serving(played) as node, reading(node.url, tmp_path) as chain:
+        fill(chain, database, nominators=True)
+        assert stored_positions(database) == true_positions(played)
+        whole = chain.read(range(28), Listing()).nominators
+        pieces = chain.read_each([range(UPGRADED_AT), range(UPGRADED_AT, 28)], lambda _: Listing())
+        assert pl.concat([one.nominators for one in pieces]).sort(key).equals(whole.sort(key))
+        before = store.nominators_before(database, UPGRADED_AT)
+        alone = chain.read([UPGRADED_AT], before).nominators
+    of_epoch = whole.filter(epoch=UPGRADED_AT)
+    assert alone.sort(key).equals(of_epoch.sort(key))
+    assert alone.filter(pl.col("on_hold").is_not_null()).height > 5
 
 
 class Slow(Spoiler):

@@ -12,14 +12,10 @@ from dataclasses import replace
 import polars as pl
 
 from operator_prices.chain.entries import NOTHING, Entry, Pair, Prices, entries_of, frame
-from operator_prices.chain.port import (
-    NOMINATOR_EPOCHS,
-    Listing,
-    Nominators,
-)
+from operator_prices.chain.port import NOMINATOR_EPOCHS, Listing, Nominators
 from operator_prices.chain.substrate import listing, paging
 from operator_prices.chain.substrate.asking import Asked
-from operator_prices.chain.substrate.halving import End, Halving
+from operator_prices.chain.substrate.halving import Ends, Halving
 from operator_prices.chain.substrate.histories import (
     BEFORE,
     Followed,
@@ -75,7 +71,7 @@ class _Following:
         self._ends = [boundary.end for boundary in boundaries]
         self._transitions = [boundary.transition for boundary in boundaries]
         self._epochs = [boundary.epoch for boundary in boundaries]
-        self._told = [End(asked.head_of(end), end.spec_version) for end in self._ends]
+        self._told = Ends.of(self._ends, asked)
         self._totals = totals_of(operators, self._epochs)
         self._listed: set[int] = set()
         self._known: Mapping[Pair, Entry] = {}
@@ -101,6 +97,7 @@ class _Following:
             told = {operator: totals[0] for operator, totals in self._totals.items()}
         else:
             since = before.epoch
+            self._told = replace(self._told, version_before=before.spec_version)
             self._known = entries_of(before.entries)
             told = {
                 operator: Totals(fees, deposited, withdrawn, status)
@@ -115,12 +112,14 @@ class _Following:
 
     def followed(self) -> Followed:
         self._note_asked()
+        self._read_upgraded()
         acting = self._acting()
         candidates = sorted({position for found in acting.values() for position in found})
         if candidates:
             self._read_last(acting, candidates)
             self._read_new(candidates)
             self._read_everything(candidates)
+            self._read_upgraded()
         self._read_unlocked()
         for position, epoch in enumerate(self._epochs):
             if epoch % LISTED_EVERY == 0 and position not in self._listed:
@@ -135,6 +134,16 @@ class _Following:
             own = [pair for pair in pairs if pair[0] in self._totals or pair in self._known]
             read.append((position, self._ends[position], own))
         self._decode(read)
+
+    def _read_upgraded(self) -> None:
+        """All that is known where another runtime has come, which may change it without anybody.
+
+        Totals do not tell, and nor do entries. What is another one there is read just before, too.
+        """
+        for position in self._told.upgrades:
+            self._read({position: self._histories.pairs})
+            if position:
+                self._read({position - 1: self._histories.changed_at(position)})
 
     def _read_last(self, acting: Mapping[int, list[int]], candidates: Sequence[int]) -> None:
         """All accounts that are there where somebody has acted last, then back to each change.
@@ -199,14 +208,14 @@ class _Following:
 
     def _read_unlocked(self) -> None:
         """Accounts of which something became due that was not known before: totals do not tell."""
-        newest = self._told[-1].head
+        newest = self._told.heads[-1]
         due = [pair for pair, entry in self._histories.newest() if entry.is_due(newest)]
-        self._read({len(self._told) - 1: due})
+        self._read({len(self._ends) - 1: due})
 
         def may_change(before: Entry, after: Entry, until: int) -> bool:
-            return before.is_due(self._told[until].head) and after.has_unlocked(before)
+            return before.is_due(self._told.heads[until]) and after.has_unlocked(before)
 
-        everywhere = range(len(self._told))
+        everywhere = range(len(self._ends))
         self._halve(self._histories.pairs, Halving(self._histories, everywhere, may_change))
 
     def _compare(self, position: int) -> None:
@@ -253,11 +262,7 @@ class _Following:
         """Read what pairs have at some positions, where that has not been read yet."""
         asked: list[tuple[int, list[Pair]]] = []
         for position, pairs in wanted.items():
-            new = [
-                pair
-                for pair in dict.fromkeys(pairs)
-                if not self._histories.was_read(position, pair)
-            ]
+            new = self._histories.unread(position, pairs)
             asked += [
                 (position, new[at : at + PAIRS_A_REQUEST])
                 for at in range(0, len(new), PAIRS_A_REQUEST)
@@ -330,7 +335,7 @@ class _Following:
         epochs = [
             (
                 *(epoch, end.block_hash, position in self._listed, epoch not in incomplete),
-                self._told[position].head,
+                self._told.heads[position],
                 position == 0 and self._began_here,
             )
             for position, (epoch, end) in enumerate(zip(self._epochs, self._ends, strict=True))
@@ -338,5 +343,7 @@ class _Following:
         return Followed(
             nominators=frame(rows, self._prices),
             epochs=pl.DataFrame(epochs, schema=NOMINATOR_EPOCHS, orient="row"),
-            after=nominators_at(self._epochs[-1], self._histories.last(), self._totals),
+            after=nominators_at(
+                self._epochs[-1], self._told.versions[-1], self._histories.last(), self._totals
+            ),
         )

@@ -3,11 +3,14 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
 from operator_prices.chain.entries import Entry, Pair
+from operator_prices.chain.substrate.asking import Asked
 from operator_prices.chain.substrate.histories import BEFORE, Histories
+from operator_prices.chain.substrate.storage import State
 
 MayChange = Callable[[Entry, Entry, int], bool]
 """Whether an entry can have become another one, which it is by a position, in between."""
@@ -18,11 +21,32 @@ def always(_before: Entry, _after: Entry, _until: int) -> bool:
     return True
 
 
-class End(NamedTuple):
-    """An end block: the newest block of the domain by then, and the runtime."""
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What is known of the end blocks of some epochs, by position."""
 
-    head: int
-    spec_version: int
+    heads: Sequence[int]
+    """The newest block of the domain by then."""
+    versions: Sequence[int]
+    """The runtime by which the chain has made what is there."""
+    version_before: int | None
+    """That of what there was before the first; None where nobody knows."""
+
+    @classmethod
+    def of(cls, ends: Sequence[State], asked: Asked) -> "Ends":
+        """End blocks of which the first tells what there was before, too."""
+        versions = [end.spec_version for end in ends]
+        return cls([asked.head_of(end) for end in ends], versions, versions[0])
+
+    def is_upgraded(self, low: int, high: int) -> bool:
+        """Whether another runtime may have come between two positions."""
+        before = self.version_before if low == BEFORE else self.versions[low]
+        return before != self.versions[high]
+
+    @property
+    def upgrades(self) -> list[int]:
+        """The positions whose runtime is another one than at the end block before."""
+        return [at for at in range(len(self.versions)) if self.is_upgraded(at - 1, at)]
 
 
 class _Span(NamedTuple):
@@ -38,8 +62,8 @@ class Halving:
     """What is to be read next of pairs that have changed between two of the candidates.
 
     Of what lies between, that is read first by which most can be divided; so all pairs are read at
-    the same positions, and at each position once. With `ends`, the end blocks by position, what
-    entries say themselves is believed.
+    the same positions, and at each position once. With `ends` what entries say themselves is
+    believed.
     """
 
     def __init__(
@@ -47,7 +71,7 @@ class Halving:
         histories: Histories,
         candidates: Sequence[int],
         may_change: MayChange = always,
-        ends: Sequence[End] | None = None,
+        ends: Ends | None = None,
     ) -> None:
         self._histories = histories
         self._candidates = candidates
@@ -94,19 +118,19 @@ class Halving:
         if not self._histories.was_read(middle, pair):
             self._waiting[nth & -nth].append(_Span(pair, low, middle, high))
 
-    def _told(self, pair: Pair, low: int, high: int, ends: Sequence[End]) -> bool:
+    def _told(self, pair: Pair, low: int, high: int, ends: Ends) -> bool:
         """Whether entries say themselves where a pair has changed.
 
         Nothing is unlocked before its block: where that has just come, it was now. What another
         runtime has made of an entry says nothing.
         """
-        if ends[max(0, low)].spec_version != ends[high].spec_version:
+        if ends.is_upgraded(low, high):
             return False
         seen = self._histories.seen(pair)
         before, after = seen[low], seen[high]
-        if not (before.is_due(ends[high].head) and after.has_unlocked(before)):
+        if not (before.is_due(ends.heads[high]) and after.has_unlocked(before)):
             return self._histories.believe(pair, low, high)
-        return after.is_as(before) and not before.is_due(ends[high - 1].head)
+        return after.is_as(before) and not before.is_due(ends.heads[high - 1])
 
 
 def _roundest(first: int, last: int) -> int:

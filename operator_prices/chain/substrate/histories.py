@@ -1,7 +1,7 @@
 """What is believed of nominators over some epochs, and where their operators' totals contradict."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -120,6 +120,10 @@ class Histories:
     def was_read(self, position: int, pair: Pair) -> bool:
         return (position, pair) in self._read
 
+    def unread(self, position: int, pairs: Iterable[Pair]) -> list[Pair]:
+        """Those of pairs that have not been read at a position, each once."""
+        return [pair for pair in dict.fromkeys(pairs) if not self.was_read(position, pair)]
+
     def knows(self, pair: Pair) -> bool:
         return pair in self._seen
 
@@ -134,6 +138,10 @@ class Histories:
         """What a pair is believed to have."""
         seen = self._seen.get(pair)
         return NOTHING if seen is None else seen[max(at for at in seen if at <= position)]
+
+    def changed_at(self, position: int) -> list[Pair]:
+        """Who is believed to have something else at a position than before."""
+        return [one for one in self._seen if self.at(one, position) != self.at(one, position - 1)]
 
     def last(self) -> dict[Pair, Entry]:
         """What is there at the last epoch."""
@@ -268,7 +276,10 @@ def totals_of(operators: pl.DataFrame, epochs: Sequence[int]) -> dict[int, list[
 
 
 def nominators_at(
-    epoch: int, entries: Mapping[Pair, Entry], totals: Mapping[int, Sequence[Totals | None]]
+    epoch: int,
+    version: int,
+    entries: Mapping[Pair, Entry],
+    totals: Mapping[int, Sequence[Totals | None]],
 ) -> Nominators:
     """What there is at the last of some epochs, for who reads the next ones."""
     there = [
@@ -277,7 +288,8 @@ def nominators_at(
         if (last := told[-1]) is not None
     ]
     left = [(epoch, pair, entry) for pair, entry in entries.items()]
-    return Nominators(epoch, frame(left, {}), pl.DataFrame(there, schema=TOTALS, orient="row"))
+    told = pl.DataFrame(there, schema=TOTALS, orient="row")
+    return Nominators(epoch, version, frame(left, {}), told)
 
 
 @dataclass(frozen=True, slots=True)
