@@ -8,7 +8,15 @@ from dataclasses import KW_ONLY, dataclass, replace
 from psycopg import Connection
 
 from operator_prices import store
-from operator_prices.chain import Chain, EpochStates, Listing, NodeBehindError, Nominators
+from operator_prices.chain import (
+    ArchiveNeededError,
+    Chain,
+    ChainError,
+    EpochStates,
+    Listing,
+    NodeBehindError,
+    Nominators,
+)
 from operator_prices.epochs import documents
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy import end_hashes
@@ -181,34 +189,51 @@ class Gone:
     on_chain: str
 
 
-def left_the_chain(chain: Chain, connection: Connection, first: int, last: int) -> list[Gone]:
+def left_the_chain(
+    chain: Chain, connection: Connection, first: int, last: int, *, all_of_them: bool = False
+) -> list[Gone]:
     """The stored end and transition blocks of `first..last` whose hash is another one by now.
 
     Among them are the blocks that skipped an epoch: without them it may exist after all. A block
     follows its parent, so where both hashes of an epoch are on the chain its end block is
-    the parent of its transition block. Raises `ChainError` when the chain cannot be read or is not
-    that long, and when it is another chain.
+    the parent of its transition block. Of blocks before the first one that the node has, it says
+    nothing; with `all_of_them` that is an error. Raises `ChainError` when the chain cannot be read
+    or is not that long, and when it is another chain.
     """
     store.refuse_other_chain(connection, chain.genesis_hash, chain.domain_id)
     stored = store.blocks(connection, first, last)
     found = chain.block_hashes([block for _, block, _ in stored])
+    begin = chain.reach().first_block if None in found else 0
     gone = []
     for (epoch, block, kept), now in zip(stored, found, strict=True):
-        if now is None:
-            raise NodeBehindError(
-                f"The node has no block {block}, though epoch {epoch} was read from a longer chain:"
-                " it is behind or syncing; wait until it has caught up, or use another node."
-            )
-        if now != kept:
+        if now is None and (block >= begin or all_of_them):
+            raise _not_there(epoch, block, begin)
+        if now is not None and now != kept:
             gone.append(Gone(epoch, block, kept, now))
     return gone
 
 
-def recheck(chain: Chain, connection: Connection, first: int, last: int) -> list[int]:
+def _not_there(epoch: int, block: int, begin: int) -> ChainError:
+    """Why a node whose blocks begin with `begin` does not say the hash of another one."""
+    if block < begin:
+        return ArchiveNeededError(
+            f"The node has nothing before block {begin}, so block {block} of epoch {epoch} cannot"
+            " be compared: use an archive node, or begin with a later epoch."
+        )
+    return NodeBehindError(
+        f"The node has no block {block}, though epoch {epoch} was read from a longer chain: it is"
+        " behind or syncing; wait until it has caught up, or use another node."
+    )
+
+
+def recheck(
+    chain: Chain, connection: Connection, first: int, last: int, *, all_of_them: bool = False
+) -> list[int]:
     """The stored and skipped epochs of `first..last` that left the chain; the next run reads them.
 
     Raises as `left_the_chain` does.
     """
-    left = sorted({gone.epoch for gone in left_the_chain(chain, connection, first, last)})
+    gone = left_the_chain(chain, connection, first, last, all_of_them=all_of_them)
+    left = sorted({one.epoch for one in gone})
     store.doubt(connection, left)
     return left

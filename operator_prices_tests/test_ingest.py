@@ -1,12 +1,13 @@
 """From the chain to Postgres: complete, exact, repeatable, and safe against other chains."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from operator_prices import store
-from operator_prices.chain import WrongChainError
+from operator_prices.chain import ArchiveNeededError, NodeBehindError, WrongChainError
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
@@ -130,6 +131,38 @@ def test_another_chain_is_refused_before_anything_is_written(
     ):
         fill(chain, database)
     assert store.summary(database).epochs == 20
+
+
+def test_blocks_that_a_node_never_had_are_not_compared_and_later_ones_are(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    played = DevChain(SMALL)
+    truth = truth_of(played)
+    with serving(played) as node, reading(node.url, tmp_path) as chain:
+        fill(chain, database)
+    begin = truth[10].end_block
+    with serving(replace(SMALL, first_block=begin)) as node:
+        with reading(node.url, tmp_path) as chain:
+            assert recheck(chain, database, 0, 19) == []
+            with pytest.raises(ArchiveNeededError, match=f"nothing before block {begin}, so block"):
+                recheck(chain, database, 0, 19, all_of_them=True)
+            assert recheck(chain, database, 10, 19, all_of_them=True) == []
+        node.reorg(truth[17].end_block)
+        with reading(node.url, tmp_path) as chain:
+            assert recheck(chain, database, 0, 19)[:1] == [17]
+
+
+def test_a_node_that_is_behind_is_not_taken_for_one_that_never_had_a_block(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    with serving(DevChain(SMALL)) as node, reading(node.url, tmp_path) as chain:
+        fill(chain, database)
+    with (
+        serving(DevChain(replace(SMALL, epochs=15))) as node,
+        reading(node.url, tmp_path) as chain,
+        pytest.raises(NodeBehindError, match="wait until it has caught up"),
+    ):
+        recheck(chain, database, 0, 19)
 
 
 def test_an_epoch_whose_block_left_the_chain_is_read_again(

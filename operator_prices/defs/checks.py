@@ -133,7 +133,7 @@ METADATA = [
 ON_THE_CHAIN = check(
     "on_the_chain",
     "The chain has the end block of every epoch, followed by its transition block: the hashes are"
-    " what the node says now.",
+    " what the node says now. Of blocks before the first one that it has, it says nothing.",
     assets.raw_epochs,
     blocking=True,
 )

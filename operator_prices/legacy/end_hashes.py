@@ -21,16 +21,22 @@ def recheck_imported(connection: Connection, chain: Chain, *, until: int) -> tup
     """Recheck the imported epochs that were not yet; return how many, and how many differ.
 
     A thousand blocks are asked for in one request. What the chain says is kept in `legacy_hashes`.
+    Those before the first block that the node has wait for a node that has them.
     """
     imported = connection.execute(NOT_COMPARED, [until]).fetchall()
     if not imported:
         return 0, 0
     found = chain.block_hashes([block for _, block, _ in imported])
+    begin = chain.reach().first_block if None in found else 0
+    pairs = [
+        (one, told)
+        for one, told in zip(imported, found, strict=True)
+        if told is not None or one[1] >= begin
+    ]
     with store.long_work(connection), connection.cursor() as cursor:
-        pairs = list(zip(imported, found, strict=True))
         cursor.executemany(KEEP, [(told, epoch) for (epoch, _, _), told in pairs])
     same = sum(told is not None and told.lower() == end.lower() for (_, _, end), told in pairs)
-    return len(imported), len(imported) - same
+    return len(pairs), len(pairs) - same
 
 
 def differing(connection: Connection, first: int, last: int) -> list[int]:

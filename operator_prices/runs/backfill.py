@@ -20,6 +20,9 @@ from operator_prices.settings import Settings
 RAW = "raw_epochs"
 """The asset that reads the chain."""
 
+RAW_NOMINATORS = "raw_nominators"
+"""The asset that reads nominators of epochs that are stored without them."""
+
 
 class NothingToBackfillError(ExplainedError):
     """A range of epochs of which none is completed."""
@@ -72,7 +75,8 @@ def backfill_range(
         raise NothingToBackfillError(f"Epoch {first} is not {state} yet; {latest}.")
     final = known if last is None else min(last, known)
     windows = list(between(first, final))
-    _, why = _never_had(settings, windows, reach)
+    follows = settings.nominators == "on" and (assets is None or RAW_NOMINATORS in assets)
+    _, why = _never_had(settings, windows, reach, nominators=follows)
     if why and reach:
         begin = EpochWindow.containing(reach.first_epoch + SIZE - 1).first
         raise ArchiveNeededError(f"{why}, or backfill --from {begin}.")
@@ -86,25 +90,49 @@ def _known(settings: Settings) -> tuple[int | None, Reach]:
 
 
 def _never_had(
-    settings: Settings, windows: Sequence[EpochWindow], reach: Reach | None
+    settings: Settings, windows: Sequence[EpochWindow], reach: Reach | None, *, nominators: bool
 ) -> tuple[list[EpochWindow], str]:
-    """The windows that lack epochs which the node never will have, and why; nothing for none."""
+    """The windows that lack what the node never will have, and why; nothing for none.
+
+    With `nominators` those, too, whose epochs are stored without them.
+    """
     if reach is None or reach.first_epoch == 0:
         return [], ""
     with store.connect(str(settings.database_url)) as connection:
-        lacking = [
-            epoch
-            for epoch in store.all_lacking(connection, reach.first_epoch - 1)
-            if EpochWindow.containing(epoch) in windows
-        ]
-    if not lacking:
+        lacking = store.all_lacking(connection, reach.first_epoch - 1)
+        without = store.all_lacking_nominators(connection, reach.first_epoch - 1)
+    asked = {*windows}
+    lacking = [epoch for epoch in lacking if EpochWindow.containing(epoch) in asked]
+    without = [epoch for epoch in without if EpochWindow.containing(epoch) in asked]
+    without = sorted({*without} - {*lacking}) if nominators else []
+    if not lacking and not without:
         return [], ""
-    return sorted({EpochWindow.containing(epoch) for epoch in lacking}), (
+    what = [f"{len(lacking)} epochs from {lacking[0]} on are lacking"] if lacking else []
+    what += [f"{len(without)} from {without[0]} on lack their nominators"] if without else []
+    return sorted({EpochWindow.containing(epoch) for epoch in (*lacking, *without)}), (
         f"The node has nothing before block {reach.first_block}, so no epoch before"
-        f" {reach.first_epoch}, and {len(lacking)} epochs from {lacking[0]} on are lacking: use an"
+        f" {reach.first_epoch}, and {' and '.join(what)}: use an"
         " archive node, one that was synced from the first block and runs with --state-pruning"
         " archive --blocks-pruning archive"
     )
+
+
+def _in_words(windows: Sequence[EpochWindow]) -> str:
+    """Windows in order, those that follow upon each other as one span.
+
+    >>> _in_words([EpochWindow(0)])
+    'window 000000-000099 is'
+    >>> _in_words([EpochWindow(0), EpochWindow(100), EpochWindow(300)])
+    'windows 000000-000099 to 000100-000199, 000300-000399 are'
+    """
+    spans: list[list[EpochWindow]] = []
+    for window in windows:
+        if spans and spans[-1][-1].last + 1 == window.first:
+            spans[-1].append(window)
+        else:
+            spans.append([window])
+    said = ", ".join(one[0].key + (f" to {one[-1].key}" if one[1:] else "") for one in spans)
+    return f"windows {said} are" if windows[1:] else f"window {said} is"
 
 
 def _last_stored(settings: Settings) -> int | None:
@@ -121,16 +149,16 @@ def backfill_missing(settings: Settings, *, progress: Progress) -> Backfilled:
     completed, reach = _known(settings)
     if completed is None:
         return Backfilled()
+    follows = settings.nominators == "on"
     with store.connect(str(settings.database_url)) as connection:
-        follows = settings.nominators == "on"
         behind = store.windows_behind(connection, completed, nominators=follows)
-    lost, why = _never_had(settings, behind, reach)
+    lost, why = _never_had(settings, behind, reach, nominators=follows)
     left = [window for window in behind if window not in lost]
     if why and not left and _last_stored(settings) is None:
         raise ArchiveNeededError(f"{why}.")
     done = _run(settings, left, (0, completed), progress)
     if why:
-        done.never_had = f"{why}; windows {lost[0].key} to {lost[-1].key} are left out until then."
+        done.never_had = f"{why}; {_in_words(lost)} left out until then."
     return done
 
 
@@ -143,7 +171,7 @@ def recheck_range(
         store.connect(str(settings.database_url)) as connection,
     ):
         final = store.last_epoch(connection) if last is None else last
-        left = recheck(chain, connection, first, final)
+        left = recheck(chain, connection, first, final, all_of_them=True)
     windows = sorted({EpochWindow.containing(epoch) for epoch in left})
     return left, _run(settings, windows, (first, final), progress)
 

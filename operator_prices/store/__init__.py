@@ -12,6 +12,7 @@ from operator_prices.store.database import (
 )
 from operator_prices.store.epochs import blocks, doubt, keep_counts, keep_epochs, uncounted
 from operator_prices.store.nominators import (
+    all_lacking_nominators,
     entries_at,
     keep_nominators,
     lacking_nominators,
@@ -37,6 +38,7 @@ __all__ = [
     "LONG_WORK",
     "Summary",
     "all_lacking",
+    "all_lacking_nominators",
     "blocks",
     "connect",
     "count",

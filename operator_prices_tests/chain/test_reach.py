@@ -136,7 +136,10 @@ def test_what_a_node_has_is_brought_up_without_what_it_never_had(dsn: str, tmp_p
         settings = {"DATABASE_URL": dsn, "ARCHIVE_NODE_URL": node.url}
         done = run("up", "--once", data_dir=tmp_path, **settings)
         told = " ".join(done.stdout.split())
-        assert (done.returncode, "windows 000000-000099 to 000000-000099" in told) == (0, True)
+        assert (done.returncode, "; window 000000-000099 is left out until then" in told) == (
+            0,
+            True,
+        )
         assert f"The node has nothing before block {begin}, so no epoch before 96" in told
         again = run("up", "--once", data_dir=tmp_path, **settings)
         assert (again.returncode, "Read 0 epochs" in again.stdout) == (0, True)
@@ -145,3 +148,34 @@ def test_what_a_node_has_is_brought_up_without_what_it_never_had(dsn: str, tmp_p
             "SELECT min(epoch), max(epoch), count(*) FROM epoch_documents"
         ).fetchall()
     assert (first, rows, last > 200) == (100, last - 99, True)
+
+
+@pytest.mark.e2e
+@pytest.mark.usefixtures("database")
+def test_new_epochs_are_brought_up_where_old_ones_lack_nominators_that_the_node_never_had(
+    dsn: str, tmp_path: Path
+) -> None:
+    whole = Scenario(seconds_per_block=0, epochs=112, operators=2, forced=())
+    played = DevChain(whole)
+    begin = next(one for one in truth_of(played) if one.epoch == 96).end_block
+    with serving(played) as node:
+        settings = {"DATABASE_URL": dsn, "ARCHIVE_NODE_URL": node.url, "NOMINATORS": "off"}
+        done = run("backfill", "--from", "0", "--to", "99", data_dir=tmp_path, **settings)
+        assert done.returncode == 0, done.stderr
+    with serving(dataclasses.replace(whole, first_block=begin)) as node:
+        settings = {"DATABASE_URL": dsn, "ARCHIVE_NODE_URL": node.url}
+        done = run("up", "--once", data_dir=tmp_path, **settings)
+        assert done.returncode == 0, done.stderr
+        told = " ".join(done.stdout.split())
+        assert "no epoch before 96, and 96 from 0 on lack their nominators" in told
+        assert "; window 000000-000099 is left out until then" in told
+        whole_range = ["backfill", "--from", "0", "--to", "latest"]
+        assert "lack their nominators" in run(*whole_range, data_dir=tmp_path, **settings).stderr
+        checked = run("verify-chain", data_dir=tmp_path, **settings)
+        assert f"The node has nothing before block {begin}, so block" in checked.stderr
+    with psycopg.connect(dsn) as connection:
+        query = (
+            "SELECT count(*) FROM epochs JOIN epoch_analytics USING (epoch)"
+            " JOIN nominator_epochs USING (epoch) WHERE epoch >= 100"
+        )
+        assert connection.execute(query).fetchone() == (len(truth_of(played)) - 100,)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from operator_prices import store
+from operator_prices.chain import Reach
 from operator_prices.epochs import tables
 from operator_prices.epochs.windows import EpochWindow
 from operator_prices.legacy.end_hashes import differing, recheck_imported
@@ -65,13 +66,21 @@ def test_what_was_read_from_the_chain_stands_whatever_the_order(
 class Ledger:
     """Block hashes of a chain, where block 105 is another one than the snapshot says."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_block: int = 1) -> None:
         self.asked: list[list[int]] = []
+        self.first_block = first_block
+
+    def reach(self) -> Reach:
+        return Reach(self.first_block, 0)
 
     def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
         self.asked.append(list(blocks))
         return [
-            None if block == 108 else end_hash(block - 100) if block != 105 else "0xother"
+            None
+            if block == 108 or block < self.first_block
+            else end_hash(block - 100)
+            if block != 105
+            else "0xother"
             for block in blocks
         ]
 
@@ -91,6 +100,19 @@ def test_end_hashes_of_imported_epochs_are_compared_with_the_chain_once(
     ) == [(5, "0xother"), (8, None)]
     assert differing(database, 0, 100) == [5, 8]
     assert differing(database, 6, 100) == [8]
+
+
+def test_blocks_that_a_node_never_had_wait_for_one_that_has_them(
+    database: psycopg.Connection, tmp_path: Path
+) -> None:
+    file = write_sqlite(tmp_path / "old.db", history(10))
+    import_window(database, str(file), EpochWindow(0), domain_id=0)
+    short: Any = Ledger(first_block=104)
+    assert recheck_imported(database, short, until=100) == (6, 2)
+    assert differing(database, 0, 100) == [5, 8]
+    whole: Any = Ledger()
+    assert recheck_imported(database, whole, until=100) == (4, 0)
+    assert whole.asked == [[100, 101, 102, 103]]
 
 
 def test_a_hash_is_the_same_however_its_letters_are_written(
