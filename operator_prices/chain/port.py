@@ -252,10 +252,16 @@ class Chain(Protocol):
     def head(self) -> Head: ...
 
     def reach(self) -> Reach:
-        """How far back the node goes; an archive node has all epochs."""
+        """How far back the node goes, of several the one that goes back the farthest.
+
+        An archive node has all epochs.
+        """
 
     def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
-        """The hashes of `blocks` on the chain as it is now, None where it is not that long."""
+        """The hashes of `blocks` on the chain as it is now.
+
+        None where it is not that long, and before the first block that any endpoint has.
+        """
 
     def count(self, block_hash: str, maps: Mapping[str, str]) -> dict[str, int]:
         """How many entries some maps of the pallet `Domains` have at a block, listed in pages.

@@ -10,6 +10,7 @@ from operator_prices import store
 from operator_prices.chain import Chain
 from operator_prices.defs.checks import UP_TO_DATE
 from operator_prices.defs.jobs import delete_old_runs, ingest_epochs, verify_parity
+from operator_prices.defs.node_reach import asked_reach, to_be_had
 from operator_prices.defs.partitions import begin_windows
 from operator_prices.epochs.windows import SIZE, EpochWindow
 
@@ -39,10 +40,15 @@ def windows_to_recheck(last_stored: int, lacking: Sequence[int]) -> list[EpochWi
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def daily_verification(
-    context: dg.ScheduleEvaluationContext, database: dg.ResourceParam[psycopg.Connection]
+    context: dg.ScheduleEvaluationContext,
+    chain: dg.ResourceParam[Chain],
+    database: dg.ResourceParam[psycopg.Connection],
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     last = store.last_epoch(database)
-    windows = windows_to_recheck(last, store.all_lacking(database, until=last))
+    lacking = store.all_lacking(database, until=last)
+    if lacking:
+        lacking = to_be_had(lacking, asked_reach(chain, context.log))
+    windows = windows_to_recheck(last, lacking)
     if not windows:
         yield dg.SkipReason("nothing is stored yet")
         return

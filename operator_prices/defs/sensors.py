@@ -10,6 +10,7 @@ import psycopg
 from operator_prices import store
 from operator_prices.chain import Chain, NodeBehindError
 from operator_prices.defs.jobs import ingest_epochs
+from operator_prices.defs.node_reach import remembered_reach, to_be_had
 from operator_prices.defs.partitions import busy_windows, epoch_windows, remove_strangers
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.settings import Settings
@@ -105,7 +106,10 @@ def completed_epochs(
     database: dg.ResourceParam[psycopg.Connection],
     options: dg.ResourceParam[Settings],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Ask for the windows of completed epochs; partitions that are no windows are removed."""
+    """Ask for the windows of completed epochs; partitions that are no windows are removed.
+
+    Windows that lack what the node never had are left out.
+    """
     if strangers := remove_strangers(context.instance):
         context.log.warning("Removed partitions that are no windows: %s", ", ".join(strangers))
     latest = chain.head().last_completed_epoch
@@ -113,12 +117,18 @@ def completed_epochs(
     if latest is None:
         return dg.SkipReason("no epoch is completed yet")
     follows = options.nominators == "on"
-    behind = wanted(
-        store.unserved(database, until=latest),
-        store.unserved(database, until=latest, nominators=True) if follows else (),
-    )
-    if not behind:
+    unserved = store.unserved(database, until=latest)
+    of_nominators = store.unserved(database, until=latest, nominators=True) if follows else []
+    if not unserved and not of_nominators:
         return dg.SkipReason(f"epoch {latest} is still the last one completed")
+    reach = remembered_reach(context, chain, str(options.archive_node_url))
+    behind = wanted(to_be_had(unserved, reach), to_be_had(of_nominators, reach))
+    if not behind:
+        return dg.SkipReason(
+            f"up to epoch {latest} nothing is lacking but windows with epochs before"
+            f" {reach.first_epoch}, which the node never had: its first block is"
+            f" {reach.first_block}"
+        )
     busy = busy_windows(context.instance)
     free = {window: until for window, until in behind.items() if window not in busy}
     asked = to_ask_for(
@@ -136,7 +146,6 @@ def completed_epochs(
     return dg.SensorResult(
         dynamic_partitions_requests=[epoch_windows.build_add_request(begun)],
         run_requests=[request(one) for one in asked],
-        cursor=str(latest),
     )
 
 

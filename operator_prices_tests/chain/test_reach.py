@@ -74,6 +74,20 @@ def test_what_lies_before_is_refused_at_once_and_what_lies_after_is_read(
     assert read == true_epoch_rows(TRUTH[epoch] for epoch in range(104, last + 1))
 
 
+def test_the_reach_of_several_endpoints_is_that_of_the_one_that_goes_back_the_farthest(
+    tmp_path: Path,
+) -> None:
+    with serving(SYNCED) as short, serving(PLAYED) as whole:
+        with reading(f"{short.url},{whole.url}", tmp_path) as reader:
+            assert reader.reach() == Reach(first_block=1, first_epoch=0)
+        with reading(f"{short.url},{whole.url}", tmp_path) as reader:
+            old = TRUTH[0].end_block
+            assert reader.block_hashes([old]) == [TRUTH[0].end_hash]
+        with reading(f"{short.url},{short.url}", tmp_path) as reader:
+            assert reader.reach() == Reach(first_block=BEGIN, first_epoch=104)
+            assert reader.block_hashes([old]) == [None]
+
+
 @pytest.mark.parametrize("scenario", SHORT)
 def test_a_second_endpoint_has_what_the_first_never_had(scenario: Scenario, tmp_path: Path) -> None:
     with (

@@ -58,7 +58,7 @@ def test_a_day_asks_for_runs_that_verify(
     instance: dg.DagsterInstance, database: psycopg.Connection
 ) -> None:
     served(database, range(120))
-    asked = requests(daily_verification, instance, database=database)
+    asked = requests(daily_verification, instance, database=database, chain=Unreachable(None))
 
     assert [one.run_key for one in asked] == [
         "000000-000099@2026-01-01T12:00",
@@ -81,7 +81,24 @@ def test_an_hour_asks_for_the_check_of_freshness_alone(
 def test_an_empty_database_is_not_verified(
     instance: dg.DagsterInstance, database: psycopg.Connection
 ) -> None:
-    assert requests(daily_verification, instance, database=database) == []
+    chain = Unreachable(None)
+    assert requests(daily_verification, instance, database=database, chain=chain) == []
+
+
+def test_a_day_leaves_out_holes_that_the_node_never_will_fill(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    served(database, range(700))
+    database.execute("DELETE FROM epochs WHERE epoch IN (3, 150, 250)")
+
+    def windows(chain: HeadOnly) -> list[str | None]:
+        asked = requests(daily_verification, instance, database=database, chain=chain)
+        return [one.partition_key for one in asked]
+
+    newest = ["000400-000499", "000500-000599", "000600-000699"]
+    assert windows(HeadOnly(699, first_epoch=200)) == ["000200-000299", *newest]
+    whole = ["000000-000099", "000100-000199", "000200-000299", *newest]
+    assert windows(HeadOnly(699)) == whole
 
 
 def test_a_chain_without_a_completed_epoch_has_nothing_to_be_fresh(

@@ -1,8 +1,19 @@
+import dataclasses
+import time
+from pathlib import Path
+
 import dagster as dg
 import psycopg
 import pytest
 
-from operator_prices.chain import NodeBehindError, NodeUnreachableError
+from operator_prices.chain import (
+    Chain,
+    NodeBehindError,
+    NodeHangsError,
+    NodeUnreachableError,
+    Reach,
+)
+from operator_prices.defs import node_reach
 from operator_prices.defs.partitions import (
     WILL_RETRY,
     begin_windows,
@@ -18,9 +29,13 @@ from operator_prices.defs.sensors import (
     tries_of,
     wanted,
 )
+from operator_prices.devchain.chain import DevChain
+from operator_prices.devchain.scenario import Scenario
+from operator_prices.devchain.serving import serving
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.settings import Settings
 from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
+from operator_prices_tests.support.samples import reading, truth_of
 
 FIRST, SECOND, THIRD = EpochWindow(0), EpochWindow(100), EpochWindow(200)
 
@@ -79,16 +94,39 @@ def test_a_backfill_of_other_windows_does_not_hold_up_who_follows_the_chain() ->
     ]
 
 
+NODE = "ws://user:secret@node.example/ws"
+
+
 def tick(
-    chain: HeadOnly, database: psycopg.Connection, instance: dg.DagsterInstance
+    chain: Chain, database: psycopg.Connection, instance: dg.DagsterInstance
 ) -> dg.SensorResult | dg.SkipReason:
+    result, _ = remembering(chain, database, instance)
+    return result
+
+
+def remembering(
+    chain: Chain,
+    database: psycopg.Connection,
+    instance: dg.DagsterInstance,
+    cursor: str | None = None,
+    url: str = NODE,
+) -> tuple[dg.SensorResult | dg.SkipReason, str | None]:
+    """A tick and the cursor that it leaves."""
+    options = Settings(archive_node_url=url)
     context = dg.build_sensor_context(
         instance=instance,
-        resources={"chain": chain, "database": database, "options": Settings()},
+        resources={"chain": chain, "database": database, "options": options},
+        cursor=cursor,
     )
     result = completed_epochs(context)
     assert isinstance(result, dg.SensorResult | dg.SkipReason)
-    return result
+    return result, context.cursor
+
+
+def asked_of(result: dg.SensorResult | dg.SkipReason) -> list[str | None]:
+    if isinstance(result, dg.SkipReason):
+        return []
+    return [one.partition_key for one in result.run_requests or ()]
 
 
 def test_a_tick_adds_all_windows_in_order_and_asks_for_those_behind(
@@ -133,6 +171,71 @@ def test_a_read_that_fails_is_not_nothing_new(
 ) -> None:
     with pytest.raises(NodeUnreachableError):
         tick(Unreachable(None), database, instance)
+
+
+def test_windows_that_a_node_never_had_are_not_asked_for_and_later_ones_are(
+    instance: dg.DagsterInstance, database: psycopg.Connection, tmp_path: Path
+) -> None:
+    whole = Scenario(seconds_per_block=0, epochs=112, operators=2, forced=())
+    played = DevChain(whole)
+    begin = next(one for one in truth_of(played) if one.epoch == 96).end_block
+    with serving(dataclasses.replace(whole, first_block=begin)) as node:
+        with reading(node.url, tmp_path) as chain:
+            result, cursor = remembering(chain, database, instance, url=node.url)
+            assert asked_of(result) == [SECOND.key]
+        with reading(node.url, tmp_path) as chain:
+            again, kept = remembering(chain, database, instance, cursor, url=node.url)
+            assert (asked_of(again), kept, chain.requests < 10) == ([SECOND.key], cursor, True)
+    with serving(played) as other, reading(other.url, tmp_path) as chain:
+        result, _ = remembering(chain, database, instance, cursor, url=other.url)
+        assert asked_of(result) == [FIRST.key, SECOND.key]
+
+
+def test_what_a_node_never_had_is_asked_once_an_hour_and_when_the_address_changes(
+    instance: dg.DagsterInstance, database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = HeadOnly(99, first_epoch=96)
+    result, cursor = remembering(chain, database, instance, "98")  # as an older version left it
+    assert isinstance(result, dg.SkipReason)
+    assert "epochs before 96, which the node never had" in str(result.skip_message)
+    assert "secret" not in str(cursor)
+    for _ in range(3):
+        result, cursor = remembering(chain, database, instance, cursor)
+        assert isinstance(result, dg.SkipReason)
+    assert chain.reaches == 1
+    other = HeadOnly(99)
+    result, _ = remembering(other, database, instance, cursor, url="ws://other.example")
+    assert (asked_of(result), other.reaches) == ([FIRST.key], 1)
+    an_hour_later = time.time() + node_reach.GOOD_FOR
+    monkeypatch.setattr(node_reach, "time", lambda: an_hour_later)
+    mended = HeadOnly(99)
+    result, _ = remembering(mended, database, instance, cursor)
+    assert (asked_of(result), mended.reaches) == ([FIRST.key], 1)
+
+
+def test_new_epochs_are_asked_for_beside_old_ones_that_never_will_have_nominators(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    served(database, range(150))
+    database.execute("DELETE FROM nominator_epochs WHERE epoch < 130")
+    short = HeadOnly(149, first_epoch=140)
+    assert isinstance(tick(short, database, instance), dg.SkipReason)
+    assert asked_of(tick(HeadOnly(150, first_epoch=140), database, instance)) == [SECOND.key]
+
+
+def test_where_a_node_does_not_say_how_far_back_it_goes_all_that_lacks_is_asked_for(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    class Silent(HeadOnly):
+        def reach(self) -> Reach:
+            self.reaches += 1
+            raise NodeHangsError("nothing is said")
+
+    chain = Silent(99)
+    result, cursor = remembering(chain, database, instance)
+    assert asked_of(result) == [FIRST.key]
+    again, _ = remembering(chain, database, instance, cursor)
+    assert (asked_of(again), chain.reaches) == ([FIRST.key], 1)
 
 
 def test_a_node_that_is_behind_what_is_stored_is_not_nothing_new(

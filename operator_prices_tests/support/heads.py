@@ -1,4 +1,4 @@
-"""Chains of which only the head is asked, and epochs that are stored as if they had been read."""
+"""Chains of which only both ends are asked, and epochs that are stored as if they had been read."""
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 
@@ -8,18 +8,21 @@ from operator_prices.chain import EpochStates, Head, NodeUnreachableError, Reach
 
 
 class HeadOnly:
-    """A chain of which only the head is ever asked."""
+    """A chain of which only the head is ever asked, and how far back the node goes."""
 
     genesis_hash, domain_id, requests = "0x00", 0, 0
 
-    def __init__(self, last: int | None) -> None:
-        self._last = last
+    def __init__(self, last: int | None, first_epoch: int = 0) -> None:
+        self._last, self._first_epoch = last, first_epoch
+        self.reaches = 0
+        """How often it was asked how far back it goes."""
 
     def head(self) -> Head:
         return Head(9_000, 8_900, self._last)
 
     def reach(self) -> Reach:
-        raise AssertionError
+        self.reaches += 1
+        return Reach(1 + 100 * self._first_epoch, self._first_epoch)
 
     def read_each(
         self, pieces: Iterable[Iterable[int]], nominators: object = None

@@ -105,8 +105,22 @@ class SubstrateChain:
         return Head(tip.block, tip.gate, index - 1 if index else None, late)
 
     def reach(self) -> Reach:
-        """How far back the node goes; an archive node has all epochs."""
-        return self._anywhere(lambda: self._node.reach(self._tip()))
+        """How far back the node goes; an archive node has all epochs.
+
+        Of several endpoints, the one that goes back the farthest; they are asked in turn up to one
+        with all epochs, which then is in use.
+        """
+        farthest = self._anywhere(self._reach)
+        for _ in range(1, self._rpc.endpoint_count):
+            if farthest.first_epoch == 0 or not self._rpc.turn_away():
+                break
+            self._node.forget()
+            self._tip_seen = None
+            farthest = min(farthest, self._anywhere(self._reach), key=lambda one: one.first_block)
+        return farthest
+
+    def _reach(self) -> Reach:
+        return self._node.reach(self._tip())
 
     def read(
         self, epochs: Iterable[int], nominators: Nominators | Listing | None = None
@@ -135,8 +149,15 @@ class SubstrateChain:
                 yield states
 
     def block_hashes(self, blocks: Sequence[int]) -> list[str | None]:
-        """The hashes of `blocks` on the chain as it is now, None where it is not that long."""
-        return self._node.block_hashes(blocks)
+        """The hashes of `blocks` on the chain as it is now.
+
+        None where it is not that long, and before the first block that any endpoint has.
+        """
+        found = self._node.block_hashes(blocks)
+        if None in found and self._rpc.endpoint_count > 1:
+            self.reach()
+            found = self._node.block_hashes(blocks)
+        return found
 
     def count(self, block_hash: str, maps: Mapping[str, str]) -> dict[str, int]:
         """How many entries some maps have at a block; a map that is not there has none."""
