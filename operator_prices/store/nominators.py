@@ -103,6 +103,20 @@ WHERE source = 'chain' AND complete AND epoch <= disproved AND epoch > (
 """Epochs up to a listing that has shown something else, since the listing before: in one of them it
 was missed."""
 
+DOUBTED = """
+UPDATE nominator_epochs SET complete = false
+WHERE source = 'chain' AND complete AND epoch = (
+  SELECT min(epoch) FROM nominator_epochs WHERE listed AND epoch > %(last)s)
+AND EXISTS (SELECT FROM quarantine AS told
+  WHERE told.epoch = nominator_epochs.epoch AND item = %(item)s)
+"""
+"""A listing that has shown something else than was followed up to it before."""
+
+FORGET = """
+DELETE FROM quarantine WHERE source = %s AND epoch = ANY (%s) AND item = ANY (%s)
+RETURNING epoch, item, storage_key, block_hash
+"""
+
 TOLD = """
 SELECT (entry -> 'key' ->> 0)::bigint, (entry -> 'value' ->> 'depositsInEpoch')::numeric,
        (entry -> 'value' ->> 'withdrawalsInEpoch')::numeric,
@@ -177,14 +191,9 @@ def keep_nominators(connection: Connection, states: EpochStates, *, source: str 
         known = states.nominator_epochs.drop("whole").with_columns(source=pl.lit(source))
         _cover(cursor, known)
         insert(cursor, "nominator_accounts", states.addresses)
-        cursor.execute(
-            "DELETE FROM quarantine WHERE source = %s AND epoch = ANY (%s) AND item = ANY (%s)",
-            [source, epochs, list(QUARANTINED)],
-        )
-        misfits = states.nominators_quarantined
-        insert(cursor, "quarantine", misfits, source=source)
-        disproved = misfits.filter(pl.col("item") == NOMINATOR_LISTING)["epoch"].unique()
-        cursor.execute(DISPROVED, [disproved.to_list()])
+        if changed:
+            cursor.execute(DOUBTED, {"last": epochs[-1], "item": NOMINATOR_LISTING})
+        _put_away(cursor, epochs, states.nominators_quarantined, source)
         return changed
 
 
@@ -194,6 +203,19 @@ def _keep(cursor: Cursor, epochs: Sequence[int], rows: pl.DataFrame) -> int:
     changed += apply(cursor, RAW_NOMINATORS, rows)
     cursor.execute("DROP TABLE incoming")
     return changed
+
+
+def _put_away(cursor: Cursor, epochs: Sequence[int], misfits: pl.DataFrame, source: str) -> None:
+    """Keep what does not fit; what a listing shows for the first time has epochs read again.
+
+    Where they were read again and it shows the same of somebody, reading does not find it: what is
+    listed holds from there on.
+    """
+    known = set(cursor.execute(FORGET, [source, epochs, list(QUARANTINED)]).fetchall())
+    insert(cursor, "quarantine", misfits, source=source)
+    told = misfits.filter(pl.col("item") == NOMINATOR_LISTING)
+    new = set(told.select("epoch", "item", "storage_key", "block_hash").rows()) - known
+    cursor.execute(DISPROVED, [sorted({epoch for epoch, *_ in new})])
 
 
 def _cover(cursor: Cursor, epochs: pl.DataFrame) -> None:

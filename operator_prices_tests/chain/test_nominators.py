@@ -223,6 +223,11 @@ def acted(database: psycopg.Connection, epoch: int) -> bool:
     return bool(row and row[0])
 
 
+def overlook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is seen to act."""
+    monkeypatch.setattr(following._Following, "_acting", lambda _: {})  # noqa: SLF001
+
+
 def test_a_listing_that_has_something_else_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,7 +237,7 @@ def test_a_listing_that_has_something_else_is_told(
         honest = chain.read(range(30), Listing())
         assert honest.nominators_quarantined.is_empty()
         assert honest.nominator_epochs.filter("listed")["epoch"].to_list() == [0, 10, 20]
-        monkeypatch.setattr(following._Following, "_acting", lambda _: {})  # noqa: SLF001
+        overlook(monkeypatch)
         states = chain.read(range(30), Listing())
     told = states.nominators_quarantined
     assert set(told["item"]) == {"NominatorListing"}
@@ -247,7 +252,7 @@ def test_what_a_listing_has_disproved_is_read_again(
     monkeypatch.setattr(following, "LISTED_EVERY", 13)
     with serving(PLAYED) as node, reading(node.url, tmp_path) as chain:
         with monkeypatch.context() as overlooking:
-            overlooking.setattr(following._Following, "_acting", lambda _: {})  # noqa: SLF001
+            overlook(overlooking)
             fill(chain, database, nominators=True)
         assert "nominators_as_listed" in offending(database)
         again = fill(chain, database, nominators=True)
@@ -255,6 +260,38 @@ def test_what_a_listing_has_disproved_is_read_again(
         assert stored_positions(database) == true_positions(PLAYED)
         assert offending(database) == {}
         assert fill(chain, database, nominators=True).epochs_read == 0
+
+
+def test_what_is_not_found_by_reading_again_is_read_again_once_and_what_is_listed_holds(
+    database: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LISTED_EVERY", 13)
+    overlook(monkeypatch)
+    with serving(PLAYED) as node, reading(node.url, tmp_path) as chain:
+        fill(chain, database, nominators=True)
+        assert fill(chain, database, nominators=True).epochs_read == len(truth_of(PLAYED)) - 1
+        assert fill(chain, database, nominators=True).epochs_read == 0
+    known = database.execute("SELECT bool_and(complete) FROM nominator_epochs").fetchone()
+    assert known == (True,)
+    assert "nominators_as_listed" in offending(database)
+    stored, true = stored_positions(database), true_positions(PLAYED)
+    assert [epoch for epoch in (0, 13, 26) if stored[epoch] != true[epoch]] == []
+
+
+def test_a_listing_that_is_read_again_first_is_read_again_when_what_it_has_shown_is_found(
+    database: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LISTED_EVERY", 13)
+    with serving(PLAYED) as node, reading(node.url, tmp_path) as chain:
+        with monkeypatch.context() as overlooking:
+            overlook(overlooking)
+            fill(chain, database, nominators=True)
+        store.keep_nominators(database, chain.read([26], store.nominators_before(database, 26)))
+        fill(chain, database, nominators=True)
+        assert "nominators_as_listed" in offending(database)
+        assert fill(chain, database, nominators=True).epochs_read == 1
+        assert offending(database) == {}
+    assert stored_positions(database) == true_positions(PLAYED)
 
 
 def test_what_there_is_before_pieces_that_follow_upon_each_other_is_asked_once(
