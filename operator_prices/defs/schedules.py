@@ -13,18 +13,19 @@ from operator_prices.defs.jobs import delete_old_runs, ingest_epochs, verify_par
 from operator_prices.defs.node_reach import asked_reach, to_be_had
 from operator_prices.defs.partitions import begin_windows
 from operator_prices.epochs.windows import SIZE, EpochWindow
+from operator_prices.settings import Settings
 
 NEWEST = 3
 """Windows that are rechecked against the chain each day: reorganizations are never deeper."""
 
 WINDOWS_A_DAY = 50
-"""Of the windows with gaps or quarantined epochs, as many are read again each day."""
+"""Of the windows in which something is missing or incomplete, as many are read again each day."""
 
 RECHECK = dg.RunConfig(ops={"raw_epochs": {"config": {"verify": True}}})
 
 
 def windows_to_recheck(last_stored: int, lacking: Sequence[int]) -> list[EpochWindow]:
-    """The newest windows, and the oldest of those in which epochs are missing or incomplete."""
+    """The newest windows, and the oldest of those in which something is missing or incomplete."""
     if last_stored < 0:
         return []
     newest = EpochWindow.containing(last_stored).first
@@ -43,9 +44,12 @@ def daily_verification(
     context: dg.ScheduleEvaluationContext,
     chain: dg.ResourceParam[Chain],
     database: dg.ResourceParam[psycopg.Connection],
+    options: dg.ResourceParam[Settings],
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     last = store.last_epoch(database)
     lacking = store.all_lacking(database, until=last)
+    if options.nominators == "on":
+        lacking += store.all_lacking_nominators(database, until=last)
     if lacking:
         lacking = to_be_had(lacking, asked_reach(chain, context.log))
     windows = windows_to_recheck(last, lacking)

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Literal
 
 import dagster as dg
 import psycopg
@@ -13,6 +14,7 @@ from operator_prices.defs.schedules import (
     hourly_freshness,
     windows_to_recheck,
 )
+from operator_prices.settings import Settings
 from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
 
 
@@ -43,12 +45,14 @@ def test_many_windows_with_holes_are_mended_over_some_days() -> None:
 def requests(
     schedule: dg.ScheduleDefinition,
     instance: dg.DagsterInstance,
+    nominators: Literal["on", "off"] = "on",
     **resources: object,
 ) -> list[dg.RunRequest]:
+    options = Settings(nominators=nominators)
     with dg.build_schedule_context(
         instance=instance,
         scheduled_execution_time=NOON,
-        resources=resources,
+        resources={"options": options} | resources,
         repository_def=defs.get_repository_def(),
     ) as context:
         return list(schedule.evaluate_tick(context).run_requests or ())
@@ -99,6 +103,25 @@ def test_a_day_leaves_out_holes_that_the_node_never_will_fill(
     assert windows(HeadOnly(699, first_epoch=200)) == ["000200-000299", *newest]
     whole = ["000000-000099", "000100-000199", "000200-000299", *newest]
     assert windows(HeadOnly(699)) == whole
+
+
+def test_a_day_reads_nominators_again_that_are_not_known_whole(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    served(database, range(700))
+    database.execute("UPDATE nominator_epochs SET complete = false WHERE epoch = 199")
+    database.execute("DELETE FROM nominator_epochs WHERE epoch = 7")
+
+    def windows(nominators: Literal["on", "off"]) -> list[str | None]:
+        chain = HeadOnly(699, first_epoch=100)
+        asked = requests(
+            daily_verification, instance, nominators=nominators, database=database, chain=chain
+        )
+        return [one.partition_key for one in asked]
+
+    newest = ["000400-000499", "000500-000599", "000600-000699"]
+    assert windows("on") == ["000100-000199", *newest]
+    assert windows("off") == newest
 
 
 def test_a_chain_without_a_completed_epoch_has_nothing_to_be_fresh(
