@@ -17,6 +17,11 @@ from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole processes, and of them what takes minutes, begin first, or all would wait for them."""
+    items.sort(key=lambda item: (item.path.parent.name != "whole", item.path.stem != "test_hosts"))
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """`TEST_DATABASE_URL` if it is set, else an embedded server."""

@@ -21,7 +21,7 @@ from operator_prices.epochs.windows import between
 from operator_prices_tests.support.hosts import Cluster, Host, cluster, needs_hosts, network
 from operator_prices_tests.support.live import assert_exact, until, written
 
-pytestmark = [pytest.mark.soak, needs_hosts]
+pytestmark = [pytest.mark.e2e, needs_hosts]
 
 EPOCHS = 2_000
 
