@@ -1,7 +1,9 @@
 """Follow the chain: when epochs are completed, ask for their windows."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from time import time
 
 import dagster as dg
@@ -60,7 +62,8 @@ class Situation:
     """The windows that runs are queued or at work for, whoever asked for them."""
     ours: int = 0
     """How many of them this sensor has asked for."""
-    tries: Mapping[EpochWindow, Tries] = field(default_factory=dict)
+    tries: Callable[[EpochWindow, int], Tries] = lambda *_: Tries()
+    """What became of the runs for an epoch of a window; asked only for windows that may come up."""
 
 
 def wanted(unserved: Iterable[int], of_nominators: Iterable[int] = ()) -> dict[EpochWindow, int]:
@@ -80,13 +83,17 @@ def to_ask_for(situation: Situation) -> list[Asked]:
     epoch is asked for again, after a pause that doubles; the run key says after which run, because
     Dagster never runs the same key twice, not even when the run failed.
     """
-    asked = []
+    return list(islice(_due(situation), max(0, WINDOWS_A_TICK - situation.ours)))
+
+
+def _due(situation: Situation) -> Iterator[Asked]:
     for window, until in situation.wanted.items():
-        tries = situation.tries.get(window, Tries())
+        if window in situation.busy:
+            continue
+        tries = situation.tries(window, until)
         pause = min(FIRST_PAUSE * 2 ** (tries.count - 1), LONGEST_PAUSE) if tries.count else 0
-        if window not in situation.busy and situation.now >= tries.ended + pause:
-            asked.append(Asked(window, until, f"{asked_for(window, until)}{tries.latest}"))
-    return asked[: max(0, WINDOWS_A_TICK - situation.ours)]
+        if situation.now >= tries.ended + pause:
+            yield Asked(window, until, f"{asked_for(window, until)}{tries.latest}")
 
 
 def asked_for(window: EpochWindow, until: int) -> str:
@@ -130,14 +137,13 @@ def completed_epochs(
             f" {reach.first_block}"
         )
     busy = busy_windows(context.instance)
-    free = {window: until for window, until in behind.items() if window not in busy}
     asked = to_ask_for(
         Situation(
-            wanted=free,
+            wanted=behind,
             now=time(),
             busy=busy,
             ours=len(busy_windows(context.instance, {"source": SOURCE})),
-            tries=tries_of(context.instance, free),
+            tries=partial(tries_of, context.instance),
         )
     )
     if not asked:
@@ -167,19 +173,15 @@ def request(asked: Asked) -> dg.RunRequest:
     )
 
 
-def tries_of(
-    instance: dg.DagsterInstance, behind: Mapping[EpochWindow, int]
-) -> dict[EpochWindow, Tries]:
-    """What became of the newest runs of windows that are behind."""
-    tries = {}
-    for window, until in behind.items():
-        records = instance.get_run_records(
-            dg.RunsFilter(job_name=ingest_epochs.name, tags={"dagster/partition": window.key}),
-            limit=10,
-        )
-        keys = [one.dagster_run.tags.get(RUN_KEY, "") for one in records]
-        same = [key for key in keys if key.startswith(asked_for(window, until))]
-        if records:
-            newest = records[0]
-            tries[window] = Tries(len(same), newest.dagster_run.run_id, newest.end_time or 0)
-    return tries
+def tries_of(instance: dg.DagsterInstance, window: EpochWindow, until: int) -> Tries:
+    """What became of the newest runs that were asked for to have an epoch of a window."""
+    records = instance.get_run_records(
+        dg.RunsFilter(job_name=ingest_epochs.name, tags={"dagster/partition": window.key}),
+        limit=10,
+    )
+    if not records:
+        return Tries()
+    keys = [one.dagster_run.tags.get(RUN_KEY, "") for one in records]
+    same = [key for key in keys if key.startswith(asked_for(window, until))]
+    newest = records[0]
+    return Tries(len(same), newest.dagster_run.run_id, newest.end_time or 0)

@@ -56,7 +56,7 @@ def test_no_epoch_waits_for_nominators_of_others() -> None:
 
 def test_the_open_window_is_run_again_when_it_gains_an_epoch() -> None:
     before = Situation(wanted={SECOND: 110}, now=1000)
-    after = Situation(wanted={SECOND: 111}, now=1000, tries={SECOND: Tries(0, "run1", 999)})
+    after = Situation(wanted={SECOND: 111}, now=1000, tries=lambda *_: Tries(0, "run1", 999))
     assert keys(before) == ["000100-000199@110 after none"]
     assert keys(after) == ["000100-000199@111 after run1"]
 
@@ -66,6 +66,20 @@ def test_a_window_that_a_run_is_under_way_for_is_left_to_it() -> None:
     assert [one.window for one in to_ask_for(situation)] == [FIRST]
 
 
+def test_of_windows_that_do_not_come_up_no_runs_are_looked_for() -> None:
+    looked_for: list[EpochWindow] = []
+
+    def tries(window: EpochWindow, _: int) -> Tries:
+        looked_for.append(window)
+        return Tries()
+
+    behind = {EpochWindow(first): first for first in range(0, 50_000, 100)}
+    busy = frozenset({FIRST})
+    asked = to_ask_for(Situation(wanted=behind, now=1000, busy=busy, ours=1, tries=tries))
+    assert len(asked) == WINDOWS_A_TICK - 1
+    assert looked_for == [one.window for one in asked]
+
+
 @pytest.mark.parametrize(
     ("failed", "seconds_ago", "asked"),
     [(1, 29, False), (1, 31, True), (2, 31, False), (2, 61, True), (20, 3601, True)],
@@ -73,8 +87,8 @@ def test_a_window_that_a_run_is_under_way_for_is_left_to_it() -> None:
 def test_a_run_that_failed_is_repeated_after_a_pause_that_doubles(
     failed: int, seconds_ago: float, *, asked: bool
 ) -> None:
-    tries = {FIRST: Tries(failed, "the run before", 1_000_000 - seconds_ago)}
-    situation = Situation(wanted={FIRST: 7}, now=1_000_000, tries=tries)
+    tries = Tries(failed, "the run before", 1_000_000 - seconds_ago)
+    situation = Situation(wanted={FIRST: 7}, now=1_000_000, tries=lambda *_: tries)
     assert keys(situation) == (["000000-000099@7 after the run before"] if asked else [])
 
 
@@ -311,7 +325,7 @@ def test_the_tries_of_an_epoch_are_told_by_the_keys_of_their_runs(
             status=dg.DagsterRunStatus.FAILURE,
             tags={"dagster/partition": FIRST.key, "dagster/run_key": f"{FIRST.key}{key}"},
         )
-    assert tries_of(instance, {FIRST: 99})[FIRST].count == 2
+    assert tries_of(instance, FIRST, 99).count == 2
 
 
 def test_windows_that_fail_for_want_of_nominators_hold_up_nobody(
