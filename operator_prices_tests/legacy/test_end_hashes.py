@@ -20,6 +20,7 @@ from operator_prices_tests.support.legacy_imports import (
     Import,
     failed,
     forget_all,
+    keep_as_read,
     parse,
     prices,
     published,
@@ -156,15 +157,7 @@ def test_import_and_chain_give_the_same_tables_in_either_order(
     forget_all(database)
 
     def read_from_chain() -> None:
-        nothing = chain.clear()
-        store.keep_epochs(
-            database,
-            chain,
-            nothing.select("epoch").with_columns(operator_id=None),
-            nothing.select("epoch"),
-            genesis_hash="0x",
-            domain_id=0,
-        )
+        keep_as_read(database, chain)
         parse(database, EpochWindow(0))
 
     imported(file, keep_raw=keep_raw)
@@ -204,15 +197,7 @@ def test_an_imported_epoch_that_ended_elsewhere_takes_its_parsed_rows_with_it(
     frame = store.read(database, tables.EPOCHS, EpochWindow(0))[2:3]
     chain = frame.with_columns(end_hash=frame["end_hash"] + "0", source=frame["source"])
     chain = chain.with_columns(source=chain["source"].replace("legacy", "chain"))
-    empty = chain.clear()
-    store.keep_epochs(
-        database,
-        chain,
-        empty.select("epoch").with_columns(operator_id=None),
-        empty.select("epoch"),
-        genesis_hash="0x",
-        domain_id=0,
-    )
+    keep_as_read(database, chain)
     assert rows(database, "SELECT FROM operator_shares WHERE epoch = 2") == []
     assert rows(database, "SELECT FROM operator_share_prices WHERE epoch = 2") == []
     assert len(rows(database, "SELECT FROM operator_shares WHERE epoch = 3")) == 2

@@ -24,6 +24,7 @@ from operator_prices_tests.support.legacy_imports import (
     Import,
     failed,
     forget_all,
+    keep_as_read,
     prices,
     published,
     rows,
@@ -228,15 +229,7 @@ def test_the_chain_stands_above_the_first_generation(
     chain = frame.with_columns(source=frame["source"].replace("legacy", "chain"))
     forget_all(database)
     bring(written(tmp_path / "first.json", *map(item, range(4))))
-    nothing = chain.clear()
-    store.keep_epochs(
-        database,
-        chain,
-        nothing.select("epoch").with_columns(operator_id=None),
-        nothing.select("epoch"),
-        genesis_hash="0x",
-        domain_id=0,
-    )
+    keep_as_read(database, chain)
     assert rows(database, "SELECT epoch, source, complete FROM epochs ORDER BY 1") == [
         (0, "chain", True),
         (1, "chain", True),

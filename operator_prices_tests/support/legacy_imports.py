@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import polars as pl
 import psycopg
 
 from operator_prices import store
@@ -100,6 +101,19 @@ def parse(connection: psycopg.Connection, window: EpochWindow) -> None:
     store.write(connection, tables.OPERATOR_SHARES, normalized.operator_shares(raw))
     store.merge_operators(connection, normalized.operators_metadata(raw))
     store.refresh_analytics(connection, window)
+
+
+def keep_as_read(connection: psycopg.Connection, epochs: pl.DataFrame) -> None:
+    """Keep raw epochs as if the chain had just been read, with nothing for the quarantine."""
+    nothing = epochs.clear()
+    store.keep_epochs(
+        connection,
+        epochs,
+        nothing.select("epoch").with_columns(operator_id=None),
+        nothing.select("epoch"),
+        genesis_hash="0x",
+        domain_id=0,
+    )
 
 
 def forget_all(connection: psycopg.Connection) -> None:

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from playwright.sync_api import Browser
 
 from operator_prices_tests.support import positions, published
+from operator_prices_tests.support.browser import browser
 from operator_prices_tests.support.web_server import Served, database, serving
 
 
@@ -22,3 +24,9 @@ def filled(server: str, migrated: str) -> Iterator[str]:
 def api(filled: str) -> Iterator[Served]:
     with serving(filled) as served:
         yield served
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as running:
+        yield running

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from operator_prices import store
 from operator_prices_tests.support import history
-from operator_prices_tests.support.browser import browser, opened, program
+from operator_prices_tests.support.browser import opened, program
 from operator_prices_tests.support.web_server import Served, database, serving
 
 pytestmark = [
@@ -122,12 +122,6 @@ def api(server: str, migrated: str) -> Iterator[Served]:
             )
         with serving(dsn) as served:
             yield served
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as running:
-        yield running
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 
 from operator_prices import store
 from operator_prices_tests.support import history
-from operator_prices_tests.support.browser import browser, opened, program, violations
+from operator_prices_tests.support.browser import opened, program, violations
 from operator_prices_tests.support.web_server import Served, database, serving
 
 pytestmark = [
@@ -49,12 +49,6 @@ def api(server: str, migrated: str) -> Iterator[Served]:
             connection.execute("SELECT refresh_epoch_analytics(0, 59)")
         with serving(dsn) as served:
             yield served
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as running:
-        yield running
 
 
 @pytest.fixture

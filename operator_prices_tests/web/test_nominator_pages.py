@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from operator_prices_tests.support import history, positions
-from operator_prices_tests.support.browser import browser, opened, program, violations
+from operator_prices_tests.support.browser import opened, program, violations
 from operator_prices_tests.support.web_server import Served, database, serving
 
 pytestmark = [
@@ -33,12 +33,6 @@ def api(server: str, migrated: str) -> Iterator[Served]:
             positions.write(connection)
         with serving(dsn) as served:
             yield served
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as running:
-        yield running
 
 
 @pytest.fixture
