@@ -23,6 +23,8 @@ from operator_prices.store import migrations
 from operator_prices_tests.support.commands import PROGRAM, run, sentence
 from operator_prices_tests.support.samples import truth_of
 
+pytestmark = pytest.mark.e2e
+
 SMALL = Scenario(seconds_per_block=0, epochs=120, operators=3, locking_epochs=20)
 
 
@@ -45,7 +47,6 @@ def test_help_tells_the_exit_codes(tmp_path: Path) -> None:
     assert "Exit codes" in done.stdout
 
 
-@pytest.mark.e2e
 def test_a_backfill_from_a_node_and_the_same_once_more(
     dsn: str, node: Node, tmp_path: Path
 ) -> None:
@@ -67,7 +68,6 @@ def test_a_backfill_from_a_node_and_the_same_once_more(
     assert "left the chain: none" in verified.stdout
 
 
-@pytest.mark.e2e
 def test_a_node_that_is_not_there(dsn: str, tmp_path: Path) -> None:
     migrations.migrate(dsn)
     settings = {"DATABASE_URL": dsn, "ARCHIVE_NODE_URL": "ws://127.0.0.1:1"}
@@ -95,7 +95,6 @@ def test_a_database_of_others_is_not_migrated_by_looking_at_it(
     assert migrations.pending(dsn)
 
 
-@pytest.mark.e2e
 def test_migrations_go_both_ways(dsn: str, tmp_path: Path) -> None:
     for command in ("migrate", "rollback", "migrate"):
         done = run(command, data_dir=tmp_path, DATABASE_URL=dsn)
@@ -103,7 +102,6 @@ def test_migrations_go_both_ways(dsn: str, tmp_path: Path) -> None:
     assert migrations.pending(dsn) == []
 
 
-@pytest.mark.e2e
 def test_a_chain_that_the_data_is_not_of(dsn: str, node: Node, tmp_path: Path) -> None:
     migrations.migrate(dsn)
     with psycopg.connect(dsn) as connection:
@@ -114,7 +112,6 @@ def test_a_chain_that_the_data_is_not_of(dsn: str, node: Node, tmp_path: Path) -
     assert node.chain.genesis_hash in told
 
 
-@pytest.mark.e2e
 def test_an_epoch_that_is_not_completed(dsn: str, node: Node, tmp_path: Path) -> None:
     settings = {"DATABASE_URL": dsn, "ARCHIVE_NODE_URL": node.url}
     done = run("backfill", "--from", "9000", "--to", "latest", data_dir=tmp_path, **settings)
@@ -126,7 +123,6 @@ def test_a_wrong_option_ends_with_two(wrong: list[str], tmp_path: Path) -> None:
     assert run("backfill", *wrong, data_dir=tmp_path).returncode == 2
 
 
-@pytest.mark.e2e
 def test_an_operator_is_named_and_an_unknown_one_is_not(
     dsn: str, node: Node, tmp_path: Path
 ) -> None:
@@ -141,7 +137,6 @@ def test_an_operator_is_named_and_an_unknown_one_is_not(
         assert row.fetchone() == ("Alice",)
 
 
-@pytest.mark.e2e
 def test_up_is_killed_in_the_middle_and_completes_when_run_again(data_dir: Path) -> None:
     environment = {**os.environ, "DATA_DIR": str(data_dir)}
     with subprocess.Popen(
@@ -182,7 +177,6 @@ def test_up_is_killed_in_the_middle_and_completes_when_run_again(data_dir: Path)
             assert told.price in (None, price)
 
 
-@pytest.mark.e2e
 def test_a_busy_port_and_a_busy_data_directory_are_told(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
@@ -191,7 +185,6 @@ def test_a_busy_port_and_a_busy_data_directory_are_told(data_dir: Path) -> None:
         assert "DATA_DIR" in sentence(run("up", "--once", data_dir=data_dir))
 
 
-@pytest.mark.e2e
 def test_up_follows_the_chain_by_itself_and_ends_with_nothing_left(data_dir: Path) -> None:
     with serving(DevChain(SMALL)) as node:
         environment = {

@@ -47,6 +47,8 @@ from operator_prices_tests.support.legacy_samples import (
     write_sqlite,
 )
 
+pytestmark = pytest.mark.e2e
+
 
 def served(folder: Path) -> Iterator[str]:
     class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -75,7 +77,6 @@ def site(tmp_path: Path) -> Iterator[str]:
     yield from served(tmp_path)
 
 
-@pytest.mark.e2e
 def test_every_form_gives_the_rows_that_sqlite_gives(
     database: psycopg.Connection, bring: Bring, tmp_path: Path
 ) -> None:

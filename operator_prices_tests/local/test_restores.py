@@ -18,6 +18,8 @@ from operator_prices_tests.support import supabase
 from operator_prices_tests.support.lines import line
 from operator_prices_tests.support.old_database import OLD_DATABASE
 
+pytestmark = pytest.mark.e2e
+
 STRANGERS = """
 CREATE SCHEMA crm;
 CREATE TABLE crm.people (id INTEGER PRIMARY KEY, epochs TEXT);
@@ -252,7 +254,6 @@ def test_a_backup_before_a_migration_that_cannot_be_made_names_the_way_round(
         backups.before_migration(another, tmp_path)
 
 
-@pytest.mark.e2e
 def test_a_backup_whose_line_falls_silent_is_given_up_within_a_minute(
     project: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -269,7 +270,6 @@ def test_a_backup_whose_line_falls_silent_is_given_up_within_a_minute(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.e2e
 def test_a_backup_that_takes_long_is_not_stopped_by_limits_of_its_role(
     project: str, another: str, tmp_path: Path
 ) -> None:

@@ -30,6 +30,8 @@ ASSETS = (
 
 TABLES = "epochs", "operator_share_prices", "operator_shares", "operators_metadata"
 
+OF_NOMINATORS = "nominator_epochs", "raw_nominators", "nominator_positions", "nominator_accounts"
+
 SELECTOR = 'repositoryName: "__repository__", repositoryLocationName: "operator_prices"'
 
 FAILED = {"FAILURE", "CANCELED"}
@@ -148,7 +150,8 @@ class Deployed(ABC):
     def forget_everything(self) -> None:
         """Empty our tables, as if nothing had ever been read."""
         with self.database() as connection:
-            connection.execute(f"TRUNCATE epoch_analytics, {', '.join(TABLES)}".encode())
+            tables = ", ".join((*TABLES, "epoch_analytics", *OF_NOMINATORS))
+            connection.execute(f"TRUNCATE {tables}".encode())
 
 
 @dataclass(frozen=True, slots=True)
