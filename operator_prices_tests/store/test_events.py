@@ -1,6 +1,8 @@
 """What happens to operators is found in the tables, and once, in whatever order epochs come."""
 
+import random
 from hashlib import md5
+from itertools import pairwise
 
 import psycopg
 import pytest
@@ -163,3 +165,67 @@ def test_the_price_is_asked_for_only_where_it_is_wanted(database: psycopg.Connec
     assert [one.place for one in events.fresh(database, 10)] == [
         "Epoch 13, which ended at 2023-11-15 00:42 UTC"
     ]
+
+
+STATES: list[tuple[str, list[str | int | None]]] = [
+    ("status", [*["Registered"] * 9, "Slashed", "PendingSlash", "Deregistered", None]),
+    ("nomination_tax", [*[5] * 9, 3, 7, None, None]),
+    ("owned_by", [*["suA"] * 9, "suB", "suC", None, None]),
+]
+
+
+def expected(rows: list[tuple[int, int | None, dict[str, str | int | None]]], still: int) -> Told:
+    """What has happened by the rows of one operator (epoch, price, state), told another way."""
+    found = []
+    for name, _ in STATES:
+        known = [(epoch, state[name]) for epoch, _, state in rows if state[name] is not None]
+        for (_, before), (epoch, after) in pairwise(known):
+            if before != after:
+                found.append((epoch, name, f"{before} {after}"))
+    run: list[int] = []
+    last = None
+    for epoch, price, state in rows:
+        if price is None:
+            continue
+        run, last = [*(run if price == last else []), epoch], price
+        due = [one for one in run if one >= run[0] + still]
+        if due == [epoch] and state["status"] in {None, "Registered"}:
+            found.append((epoch, "price", f"{run[0]} {price}"))
+    return [(epoch, 0, kind, what) for epoch, kind, what in sorted(found)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_whatever_way_states_and_prices_change_all_events_are_found_and_no_others(
+    database: psycopg.Connection, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    history.write(database, 0, 199, 1, raw=False)
+    rows = []
+    for epoch in range(200):
+        price = None if chance.random() < seed / 4 else chance.choice([7] * 20 + [8, 9])
+        state = {name: chance.choice(values) for name, values in STATES}
+        if epoch < 15:  # it stands from the first one on
+            price, state["status"] = 7, "Registered"
+        elif epoch in range(100, 117):  # nobody knows whether it stood, until it has moved
+            price, state["status"] = {100: 5, 116: 6}.get(epoch), "Registered"
+        rows.append((epoch, price, state))
+        database.execute(
+            "UPDATE operator_shares SET status = %(status)s, nomination_tax = %(nomination_tax)s,"
+            " owned_by = %(owned_by)s WHERE epoch = %(epoch)s",
+            {**state, "epoch": epoch},
+        )
+        database.execute(
+            "DELETE FROM operator_share_prices WHERE epoch = %s"
+            if price is None
+            else "UPDATE operator_share_prices SET share_price_perq = %s WHERE epoch = %s",
+            [epoch] if price is None else [price, epoch],
+        )
+    kinds = "CASE WHEN kind IN ('status', 'slashed') THEN 'status' WHEN kind LIKE 'tax%%' THEN"
+    found = database.execute(
+        f"SELECT epoch::integer, operator_id, {kinds} 'nomination_tax' WHEN kind = 'ownerChanged'"  # noqa: S608
+        " THEN 'owned_by' ELSE 'price' END, before || ' ' || after"
+        " FROM operator_events(0, 199, 0, 10) WHERE kind <> 'known'"
+    ).fetchall()
+    assert sorted(found) == expected(rows, 10)
+    assert len(found) > 50
+    assert any(kind == "price" for _, _, kind, _ in found)

@@ -24,6 +24,7 @@ MIGRATIONS = [
     "18_serve_nominators",
     "19_check_nominators",
     "20_owners_by_epoch",
+    "22_walk_operator_events",
 ]
 OLD_DATABASE = """
 CREATE TABLE epochs (
