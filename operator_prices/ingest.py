@@ -111,7 +111,16 @@ class Reading:
         lacking = set(store.lacking(self.connection, window, until=until))
         if self.stored:
             lacking |= set(store.lacking_nominators(self.connection, window, until=until))
-        return sorted(lacking)
+        return sorted(lacking - self.lost(window) if lacking else lacking)
+
+    def lost(self, window: EpochWindow) -> set[int]:
+        """The epochs of a window that were read in part, and that the node has no more.
+
+        What is in quarantine of them stays there, and holds up no other epoch.
+        """
+        in_part = store.read_in_part(self.connection, window)
+        begin = self.chain.reach().first_epoch if in_part else 0
+        return {epoch for epoch in in_part if epoch < begin}
 
     def runs(self, epochs: Sequence[int]) -> list[list[int]]:
         """Epochs that are read together: with nominators those that follow upon each other."""

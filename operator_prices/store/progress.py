@@ -98,6 +98,20 @@ def incomplete(connection: Connection, first: int, last: int) -> list[int]:
     return [epoch for (epoch,) in rows]
 
 
+def read_in_part(connection: Connection, window: EpochWindow) -> list[int]:
+    """The epochs of `window` that were read from the chain, with something in quarantine.
+
+    Of the epoch itself, or of its nominators.
+    """
+    rows = connection.execute(
+        "SELECT epoch FROM epochs LEFT JOIN nominator_epochs AS known USING (epoch)"
+        " WHERE epoch BETWEEN %s AND %s AND epochs.source = 'chain'"
+        " AND NOT (epochs.complete AND coalesce(known.complete, true))",
+        [window.first, window.last],
+    )
+    return [epoch for (epoch,) in rows]
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What is stored."""

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from operator_prices.chain import ArchiveNeededError, NodeBehindError, Reach
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import serving
+from operator_prices.epochs.windows import EpochWindow
 from operator_prices_tests.support.commands import run
+from operator_prices_tests.support.filling import fill
 from operator_prices_tests.support.samples import (
     assert_all_read,
     epoch_rows,
@@ -25,6 +28,7 @@ from operator_prices_tests.support.samples import (
 WHOLE = Scenario(seconds_per_block=0, epochs=130, operators=3, forced=())
 PLAYED = DevChain(WHOLE)
 TRUTH = {epoch.epoch: epoch for epoch in truth_of(PLAYED)}
+HEAD = EpochWindow(100)
 BEGIN = TRUTH[104].end_block - 30
 """A block within epoch 104."""
 
@@ -193,3 +197,20 @@ def test_new_epochs_are_brought_up_where_old_ones_lack_nominators_that_the_node_
             " JOIN nominator_epochs USING (epoch) WHERE epoch >= 100"
         )
         assert connection.execute(query).fetchone() == (len(truth_of(played)) - 100,)
+
+
+@pytest.mark.parametrize("in_part", ["epochs", "nominator_epochs"])
+def test_what_was_read_in_part_and_is_gone_holds_up_no_other_epoch(
+    in_part: str, database: psycopg.Connection, tmp_path: Path
+) -> None:
+    table = sql.Identifier(in_part)
+    with serving(PLAYED) as whole, reading(whole.url, tmp_path) as chain:
+        fill(chain, database, HEAD, nominators=True)
+    database.execute(sql.SQL("UPDATE {} SET complete = false WHERE epoch = 101").format(table))
+    database.execute("DELETE FROM epochs WHERE epoch > 119")
+    database.execute("DELETE FROM nominator_epochs WHERE epoch > 119")
+    with serving(PRUNED) as short, reading(short.url, tmp_path) as chain:
+        assert fill(chain, database, HEAD, nominators=True).epochs_read == max(TRUTH) - 119
+        assert fill(chain, database, HEAD, nominators=True).epochs_read == 0
+    left = database.execute(sql.SQL("SELECT epoch FROM {} WHERE NOT complete").format(table))
+    assert left.fetchall() == [(101,)]
