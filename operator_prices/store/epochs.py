@@ -11,7 +11,7 @@ from operator_prices.epochs.nominators import QUARANTINED
 from operator_prices.epochs.tables import EPOCHS
 from operator_prices.store.database import long_work, refuse_other_chain
 from operator_prices.store.positions import mend_spans
-from operator_prices.store.rows import apply, insert, stage
+from operator_prices.store.rows import apply, first, insert, stage
 
 FORGET_REPLACED = sql.SQL(
     "DELETE FROM {table} USING incoming AS new JOIN raw_epochs AS old USING (epoch)"
@@ -83,10 +83,7 @@ def keep_epochs(
             [genesis_hash, domain_id],
         )
         refuse_other_chain(connection, genesis_hash, domain_id)
-        stage(cursor, EPOCHS, frame)
-        cursor.execute(KEEP_COUNTS)
-        _forget_what_left(cursor, list(skipped["epoch"]))
-        changed = apply(cursor, EPOCHS, frame)
+        changed = _keep(cursor, frame, list(skipped["epoch"]))
         cursor.execute(
             "DELETE FROM quarantine WHERE source = 'chain' AND epoch = ANY (%s)"
             " AND item <> ALL (%s)",
@@ -95,6 +92,25 @@ def keep_epochs(
         insert(cursor, "quarantine", quarantined.drop("operator_id"), source="chain")
         insert(cursor, "skipped_epochs", skipped, reason="one block moved the index past it")
         return changed
+
+
+def _keep(cursor: Cursor, frame: pl.DataFrame, skipped: Sequence[int]) -> int:
+    """Keep raw epochs, and forget what others in their place have told; how many changed."""
+    if not skipped and _nothing_to_forget(cursor, frame) and first(cursor, EPOCHS, frame):
+        return frame.height
+    stage(cursor, EPOCHS, frame)
+    cursor.execute(KEEP_COUNTS)
+    _forget_what_left(cursor, skipped)
+    return apply(cursor, EPOCHS, frame)
+
+
+def _nothing_to_forget(cursor: Cursor, frame: pl.DataFrame) -> bool:
+    """Whether nothing is known of nominators where there may be no raw epoch that has told it."""
+    between = [frame["epoch"].min(), frame["epoch"].max()]
+    known = cursor.execute(
+        "SELECT FROM nominator_epochs WHERE epoch BETWEEN %s AND %s LIMIT 1", between
+    )
+    return known.fetchone() is None
 
 
 def _forget_what_left(cursor: Cursor, skipped: Sequence[int]) -> None:

@@ -13,14 +13,17 @@ from operator_prices.store.database import long_work
 READ = sql.SQL(
     "COPY (SELECT {readable} FROM {view} WHERE epoch BETWEEN {first} AND {last} AND {ours}"
     " ORDER BY {key})"
-    " TO STDOUT (FORMAT csv)"
+    " TO STDOUT (FORMAT {format})"
 )
 
 STAGE = sql.SQL(
     "CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {columns} FROM {table} LIMIT 0"
 )
 
-FILL = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT csv)")
+KEEP_AS_IT_COMES = sql.SQL("ALTER TABLE incoming ALTER data SET STORAGE EXTERNAL")
+"""As in the table itself: compressing takes longer than all else that is done with raw JSON."""
+
+FILL = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT {format})")
 
 STRAIGHT = sql.SQL(
     "SELECT NOT row_security_active({name}::regclass) AND NOT EXISTS"
@@ -53,9 +56,19 @@ def read(connection: Connection, table: Table, window: EpochWindow) -> pl.DataFr
     names = _names(table, window.first, window.last) | {
         "view": sql.Identifier("raw_epochs" if of_epochs else table.name),
         "ours": sql.SQL("source IS NOT NULL" if of_epochs else "true"),
+        "format": sql.SQL("text" if of_epochs else "csv"),
     }
     with long_work(connection), connection.cursor().copy(READ.format(**names)) as copy:
-        return _told(copy, table)
+        return _documents(copy, table) if of_epochs else _told(copy, table)
+
+
+def _documents(copy: Copy, table: Table) -> pl.DataFrame:
+    """Long rows full of quotes: CSV would double each of these, which is then halved again."""
+    texts = pl.DataFrame(list(copy.rows()), dict.fromkeys(table.columns, pl.String), orient="row")
+    return texts.select(
+        pl.col(name) == "true" if dtype == pl.Boolean() else pl.col(name).cast(dtype)
+        for name, dtype in table.columns.items()
+    )
 
 
 def _told(copy: Copy, table: Table) -> pl.DataFrame:
@@ -78,7 +91,7 @@ def write(connection: Connection, table: Table, frame: pl.DataFrame) -> int:
     does not mention are kept, and no row gives way to one from a weaker source.
     """
     with long_work(connection), connection.cursor() as cursor:
-        if _first(cursor, table, frame):
+        if first(cursor, table, frame):
             return frame.height
         stage(cursor, table, frame)
         changed = apply(cursor, table, frame)
@@ -104,7 +117,7 @@ def count(connection: Connection, table: str, window: EpochWindow) -> int:
     return int(row[0]) if row else 0
 
 
-def _first(cursor: Cursor, table: Table, frame: pl.DataFrame) -> bool:
+def first(cursor: Cursor, table: Table, frame: pl.DataFrame) -> bool:
     """Copy rows straight to where the table has none; False where that cannot be.
 
     It costs half of what comparing them does.
@@ -125,16 +138,26 @@ def _first(cursor: Cursor, table: Table, frame: pl.DataFrame) -> bool:
 
 def stage(cursor: Cursor, table: Table, frame: pl.DataFrame) -> None:
     cursor.execute(STAGE.format(**_names(table, 0, 0)))
+    if table is EPOCHS:
+        cursor.execute(KEEP_AS_IT_COMES)
     _fill(cursor, table, frame, into="incoming")
     cursor.execute(ANALYZE)
 
 
 def _fill(cursor: Cursor, table: Table, frame: pl.DataFrame, *, into: str) -> None:
-    names = _names(table, 0, 0) | {"table": sql.Identifier(into)}
+    of_epochs = table is EPOCHS
+    names = _names(table, 0, 0) | {
+        "table": sql.Identifier(into),
+        "format": sql.SQL("text" if of_epochs else "csv"),
+    }
     rows = max(1, AT_ONCE * frame.height // max(1, int(frame.estimated_size())))
     with cursor.copy(FILL.format(**names)) as copy:
         for some in frame.match_to_schema(table.columns).iter_slices(rows):
-            copy.write(some.write_csv(include_header=False))
+            if of_epochs:
+                for row in some.iter_rows():
+                    copy.write_row(row)
+            else:
+                copy.write(some.write_csv(include_header=False))
 
 
 def apply(cursor: Cursor, table: Table, frame: pl.DataFrame) -> int:

@@ -16,8 +16,8 @@ from operator_prices_tests.support.windows_samples import FIRST, run_windows, sm
 
 PHASES = {
     "reading known epochs": "wanted AND source = 'chain'",
-    "copying raw epochs": 'COPY "incoming"',
-    "keeping raw epochs": "jsonb_object_agg(name",
+    "copying raw epochs": 'COPY "epochs"',
+    "keeping raw epochs": "DELETE FROM quarantine",
     "reading raw epochs": 'FROM "raw_epochs"',
     "writing shares": 'COPY "operator_shares"',
     "refreshing analytics": "SELECT refresh_epoch_analytics",

@@ -117,7 +117,7 @@ def way(server: str, migrated: str) -> Iterator[Line]:
 def test_a_backfill_gives_up_a_frozen_line_within_a_minute_and_does_the_window_again(
     way: Line, node: Node, undisturbed: Stored, tmp_path: Path, record_property: Record
 ) -> None:
-    trap = way.trap('COPY "incoming"', "mute")
+    trap = way.trap('COPY "epochs"', "mute")
     with backfilling(way.url, node, tmp_path) as work:
         assert trap.sprung.wait(60)
         silent = until(work.says(AGAIN), GIVES_UP)

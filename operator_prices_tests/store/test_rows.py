@@ -1,5 +1,6 @@
 """What the store keeps, and what it leaves alone."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
@@ -143,6 +144,38 @@ def test_kept_epochs_are_no_longer_lacking(database: psycopg.Connection) -> None
     assert store.lacking(database, WINDOW, until=5) == [0, 2, 3, 5]
     assert keep(database, raw(1), raw(2)) == 1
     assert store.lacking(database, WINDOW, until=5) == [0, 3, 5]
+
+
+@pytest.mark.parametrize("others", [(), (3,)], ids=["where nothing is", "beside others"])
+def test_raw_epochs_come_back_as_they_were_and_uncompressed(
+    database: psycopg.Connection, others: tuple[int, ...]
+) -> None:
+    keep(database, *map(raw, others))
+    strange = {"a\\n": 'one "quoted", \\N\n\tnext\r\u2028', "b": "y" * 5000}
+    lacking = dict.fromkeys(("timestamp", "spec_version", "transition_block", "transition_hash"))
+    told = [
+        raw(2) | {"data": json.dumps(strange)},
+        raw(3, complete=False) | lacking,
+        raw(4) | {"end_hash": None, "data": '{"c": null}'},
+    ]
+    assert keep(database, *told) == 3
+    read = store.read(database, EPOCHS, WINDOW)
+    assert json.loads(read["data"][0]) == strange
+    expected = pl.DataFrame(told, schema=EPOCHS.columns).drop("data")
+    assert_frame_equal(read.drop("data"), expected)
+    packed = "SELECT DISTINCT pg_column_compression(data) FROM epochs"
+    assert database.execute(packed).fetchall() == [(None,)]
+
+
+def test_what_was_known_of_nominators_at_another_block_goes_with_the_first_raw_epoch(
+    database: psycopg.Connection,
+) -> None:
+    database.execute(
+        "INSERT INTO nominator_epochs (epoch, end_hash, listed, complete, source)"
+        " VALUES (1, '0x09', true, true, 'chain'), (2, '0x02', true, true, 'chain')"
+    )
+    assert keep(database, raw(1), raw(2, "0x02")) == 2
+    assert database.execute("SELECT epoch FROM nominator_epochs").fetchall() == [(2,)]
 
 
 def test_an_epoch_that_became_another_one_takes_its_rows_with_it(

@@ -25,6 +25,7 @@ MIGRATIONS = [
     "19_check_nominators",
     "20_owners_by_epoch",
     "22_walk_operator_events",
+    "23_fill_windows_faster",
 ]
 OLD_DATABASE = """
 CREATE TABLE epochs (
