@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
+from operator_prices.web import account_history
 from operator_prices.web import parameters as given
 from operator_prices.web.database import Cursor, Version
 from operator_prices.web.documented import documented
@@ -15,6 +16,7 @@ from operator_prices.web.nominator_examples import EXAMPLES
 from operator_prices.web.nominator_schemas import Flow, Nominator, NominatorsOfOperator, PositionAt
 from operator_prices.web.positions import pace_of, published, summed
 from operator_prices.web.queries import position_tables as tables
+from operator_prices.web.queries.account_history import Account
 from operator_prices.web.queries.positions import moments, pace, seen
 from operator_prices.web.queries.rendered import Facts, lines, objects
 from operator_prices.web.queries.spans import Served, Span
@@ -37,7 +39,7 @@ async def require_nominators(request: Request) -> None:
 
 router = APIRouter(tags=["nominators"], dependencies=[Depends(require_nominators)])
 
-HISTORY_CSV = example([name for name, _, _ in tables.HISTORY_COLUMNS], EXAMPLES[PositionAt])
+HISTORY_CSV = example([name for name, _, _ in account_history.COLUMNS], EXAMPLES[PositionAt])
 NOMINATORS_CSV = example(
     [name for name, _, _ in tables.NOMINATOR_COLUMNS],
     EXAMPLES[NominatorsOfOperator]["nominators"][0],
@@ -45,9 +47,13 @@ NOMINATORS_CSV = example(
 FLOWS_CSV = example([name for name, _, _ in tables.FLOW_COLUMNS], EXAMPLES[Flow])
 
 
-def _table(request: Request, form: Form, name: str, facts: Facts, exists: Exists) -> Response:
+def _refuse_ai3(form: Form) -> None:
     if form.ai3:
         raise RefusedRequestError(422, "ai3 is not given here: these tables have Shannons alone")
+
+
+def _table(request: Request, form: Form, name: str, facts: Facts, exists: Exists) -> Response:
+    _refuse_ai3(form)
 
     def rows(cursor: Cursor, served: Served) -> AsyncGenerator[bytes, None]:
         give = objects if form.name == "json" else lines
@@ -113,8 +119,15 @@ async def position_history(  # noqa: PLR0917
 ) -> Response:
     """An account's positions epoch by epoch: what each was worth, and what was paid in and out."""
     span = Span(*given.span(first, last), sample=sample)
-    facts = tables.history(address, span, given.listed(operators))
-    return _table(request, form, "positions", facts, existing_account(address))
+    account = Account(address, span, given.listed(operators))
+
+    def rows(cursor: Cursor, served: Served) -> AsyncGenerator[bytes, None]:
+        give = account_history.objects if form.name == "json" else account_history.lines
+        return give(cursor, account, served)
+
+    _refuse_ai3(form)
+    exists, columns = existing_account(address), account_history.COLUMNS
+    return rows_answer(request, form, "positions", f"positions {account}", columns, rows, exists)
 
 
 @router.get(

@@ -1,7 +1,9 @@
 """What nominators have, and what they earned: every answer equals what the chain's rules say."""
 
+import asyncio
 import csv
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,9 +12,13 @@ import polars as pl
 import psycopg
 import pytest
 
+from operator_prices.web import account_history
+from operator_prices.web.queries.account_history import Account
+from operator_prices.web.queries.spans import Served, Span
 from operator_prices_tests.support import history, positions
 from operator_prices_tests.support.positions import Life, Position
-from operator_prices_tests.support.web_server import Served, database, serving
+from operator_prices_tests.support.web_server import Served as Api
+from operator_prices_tests.support.web_server import database, serving
 
 LAST = 39
 
@@ -21,7 +27,7 @@ LAST = 39
 class Told:
     """The lives that were written, and the API that tells of them."""
 
-    api: Served
+    api: Api
     lives: dict[tuple[str, int], Life]
 
     def life(self, nominator: str, operator: int) -> Life:
@@ -29,7 +35,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(api: Served) -> Told:
+def told(api: Api) -> Told:
     prices = {
         (epoch, operator): int(price)
         for epoch, operator, price in api.rows(
@@ -196,6 +202,54 @@ def test_the_history_says_of_every_epoch_what_its_row_and_its_price_make_of_it(t
         assert (row["paidInTotal"], row["paidOutTotal"]) == totals, epoch
 
 
+def test_the_history_has_what_the_view_by_epoch_has_and_besides_the_epochs_of_ends(
+    told: Told,
+) -> None:
+    by_epoch: dict[str, list[list[str | None]]] = {}
+    for nominator, *row in told.api.rows(
+        "SELECT nominator, epoch::text, operator_id::text, shares_raw, CASE WHEN shares_raw = '0'"
+        " THEN '0' ELSE stake_raw END, pending_raw, withdrawing_shares_raw, unlocking_raw,"
+        " storage_fee_deposit_raw, on_hold_raw FROM nominator_positions_by_epoch_text AS one"
+        " ORDER BY nominator, one.epoch, one.operator_id"
+    ):
+        by_epoch.setdefault(nominator, []).append(row)
+    ends = set(
+        told.api.rows(
+            "SELECT nominator, epoch::text, operator_id::text FROM nominator_positions WHERE ended"
+        )
+    )
+    names = ("shares", "stake", "pending", "withdrawingShares", "unlocking")
+    for nominator, rows in by_epoch.items():
+        told_of = [
+            [str(row["epoch"]), str(row["operatorId"])]
+            + [row[name] for name in (*names, "storageFeeDeposit", "onHold")]
+            for row in told.api.get(f"/api/nominators/{nominator}/history").json
+        ]
+        assert [row for row in told_of if (nominator, *row[:2]) not in ends] == rows
+        assert {(nominator, *row[:2]) for row in told_of if row not in rows} <= ends
+    assert len(by_epoch) > len(positions.SMALL)
+
+
+@pytest.mark.parametrize("span", [Span(), Span(first=16, last=33), Span(sample=3)], ids=str)
+def test_the_history_of_an_account_of_many_changes_is_the_same_page_by_page(
+    told: Told, span: Span
+) -> None:
+    async def answers(nominator: str) -> set[tuple[bytes, int]]:
+        found = set()
+        async with await psycopg.AsyncConnection.connect(told.api.dsn) as connection:
+            for most in (1, 2, 1_000):
+                served = Served()
+                async with connection.cursor() as cursor:
+                    account = Account(nominator, span, None)
+                    parts = account_history.objects(cursor, account, served, most)
+                    found.add((b"".join([part async for part in parts]), served.rows))
+        return found
+
+    for nominator in (positions.WHOLE_LIFE, positions.OWNER, positions.LEAVER):
+        [(body, rows)] = asyncio.run(answers(nominator))
+        assert len(json.loads(body)) == rows > 3
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet", "arrow"])
 @pytest.mark.parametrize(
     "path", [f"/api/nominators/{positions.HOLDER}/history?from=30", "/api/operators/1/flows?from=0"]
@@ -351,7 +405,7 @@ def test_what_is_no_account_or_has_no_position_is_said_in_a_sentence(told: Told)
 
 
 @pytest.fixture(scope="module")
-def leaving_out(server: str, migrated: str) -> Iterator[Served]:
+def leaving_out(server: str, migrated: str) -> Iterator[Api]:
     with database(server, migrated) as dsn:
         with psycopg.connect(dsn, autocommit=True) as connection:
             history.write(connection, 0, 1, 1)
@@ -360,7 +414,7 @@ def leaving_out(server: str, migrated: str) -> Iterator[Served]:
 
 
 def test_nominators_that_are_left_out_are_not_served_and_the_answer_says_so(
-    leaving_out: Served,
+    leaving_out: Api,
 ) -> None:
     for path in (
         f"/api/nominators/{positions.HOLDER}",

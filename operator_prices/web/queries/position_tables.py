@@ -1,128 +1,13 @@
-"""Positions as tables: an account's by epoch, and an operator's nominators and their payments."""
+"""An operator's nominators and their payments, as tables."""
 
 from dataclasses import dataclass
 
 from psycopg import sql
 
 from operator_prices.web.database import Cursor
-from operator_prices.web.queries.amounts import PAID_IN, PAID_OUT, STAKE, TAX, leaving, total
+from operator_prices.web.queries.amounts import PAID_IN, PAID_OUT, STAKE, TAX
 from operator_prices.web.queries.rendered import Facts, column
-from operator_prices.web.queries.spans import Column, Span, chosen
-
-OWN_PRICE = sql.SQL(
-    "(SELECT share_price_perq FROM operator_share_prices AS own"
-    " WHERE own.epoch = position.epoch AND own.operator_id = position.operator_id)"
-)
-REFUND = sql.SQL(
-    "(SELECT withdrawing_storage_fee_raw FROM raw_nominators AS stored"
-    " WHERE stored.operator_id = position.operator_id AND stored.nominator = position.nominator"
-    " AND stored.epoch = position.epoch)"
-)
-HISTORY = sql.SQL(
-    "WITH held AS MATERIALIZED (SELECT position.*, {paid_in} AS paid_in, {paid_out} AS paid_out,"
-    " {tax} AS tax, {leaving} AS leaving, {paid_in_total} AS paid_in_total,"
-    " {paid_out_total} AS paid_out_total,"
-    " row_number() OVER (ORDER BY operator_id, epoch) AS place"
-    " FROM nominator_positions AS position"
-    " WHERE nominator = {nominator} AND epoch <= {last} AND {chosen}"
-    " WINDOW states AS (PARTITION BY operator_id ORDER BY epoch)),"
-    " wanted AS ({wanted}), point AS (SELECT operator_id, epoch, true AS change FROM held UNION ALL"
-    " SELECT operator_id, wanted.epoch, false FROM (SELECT operator_id, min(epoch) AS first FROM"
-    " held GROUP BY operator_id) AS begun JOIN wanted ON wanted.epoch >= begun.first),"
-    " placed AS (SELECT operator_id, epoch AS at, change, count(*) FILTER (WHERE change)"
-    " OVER (ORDER BY operator_id, epoch, change DESC ROWS UNBOUNDED PRECEDING)"
-    " AS place FROM point),"
-    " worded AS MATERIALIZED (SELECT place, epoch, ended, shares_raw,"
-    " pending_raw + storage_fee_deposit_raw + leaving AS rest, {worded} FROM held),"
-    " every AS (SELECT placed.operator_id, at, worded.*, at = epoch AS now FROM placed"
-    " JOIN worded USING (place) WHERE NOT change AND (NOT ended OR at = epoch)),"
-    " price AS MATERIALIZED (SELECT epoch AS at, operator_id, share_price_perq FROM"
-    " operator_share_prices WHERE operator_id = ANY (ARRAY(SELECT DISTINCT operator_id FROM held))"
-    " AND epoch BETWEEN {first} AND {last})"
-    " SELECT every.*, share_price_perq, timestamp, {stake} AS stake FROM every"
-    " LEFT JOIN price USING (operator_id, at)"
-    " LEFT JOIN (SELECT epoch::integer AS at, timestamp FROM epoch_documents"
-    " WHERE epoch BETWEEN {first} AND {last}) AS document USING (at)"
-)
-"""Epochs and changes in one order say which change each epoch is after: once over all of them.
-
-What a change leaves as it is becomes text once, and not at each of the epochs that follow.
-"""
-
-WORDED = (
-    *("shares_raw", "pending_raw", "withdrawing_shares_raw", "unlocking_raw"),
-    *("storage_fee_deposit_raw", "on_hold_raw", "leaving", "paid_in", "withdrawn_shares_raw"),
-    *("paid_out", "tax", "paid_in_total", "paid_out_total"),
-)
-
-EVERY_EPOCH = sql.SQL("SELECT epoch FROM nominator_epochs WHERE epoch BETWEEN {first} AND {last}")
-SAMPLED_EPOCHS = sql.SQL(
-    "SELECT epoch FROM (SELECT epoch, row_number() OVER (ORDER BY epoch) - 1 AS number,"
-    " count(*) OVER () AS epochs FROM nominator_epochs WHERE epoch BETWEEN"
-    " greatest({first}, (SELECT min(epoch) FROM held)) AND (SELECT CASE WHEN bool_and(ended)"
-    " FILTER (WHERE until_epoch IS NULL OR until_epoch > {last}) THEN max(epoch) ELSE {last} END"
-    " FROM held)) AS numbered"
-    " WHERE number % greatest(1, (epochs + {sample} - 1) / {sample}) = 0 OR number = epochs - 1"
-    " OR epoch IN (SELECT epoch FROM held WHERE ended OR withdrawn_shares_raw IS DISTINCT FROM 0"
-    " OR paid_in IS DISTINCT FROM 0 OR paid_out IS DISTINCT FROM 0)"
-)
-HISTORY_ORDER = sql.SQL("at, operator_id")
-
-
-def changed(source: str) -> str:
-    """What happened at an epoch, 0 where the position only went on."""
-    return f"CASE WHEN now THEN {source}_text ELSE '0' END"
-
-
-HISTORY_COLUMNS: tuple[Column, ...] = (
-    column("epoch", "integer", "at"),
-    column("operator_id", "integer"),
-    column("timestamp", "integer"),
-    column("share_price_perq"),
-    column("shares", source="shares_raw_text"),
-    column("stake"),
-    column("pending", source="pending_raw_text"),
-    column("withdrawing_shares", source="withdrawing_shares_raw_text"),
-    column("unlocking", source="unlocking_raw_text"),
-    column("storage_fee_deposit", source="storage_fee_deposit_raw_text"),
-    column("on_hold", source="on_hold_raw_text"),
-    column("leaving", source="leaving_text"),
-    column("worth", source="(stake + rest)"),
-    column("paid_in", source=changed("paid_in")),
-    column("withdrawn_shares", source=changed("withdrawn_shares_raw")),
-    column("paid_out", source=changed("paid_out")),
-    column("tax", source=changed("tax")),
-    column("paid_in_total", source="paid_in_total_text"),
-    column("paid_out_total", source="paid_out_total_text"),
-)
-
-
-def history(nominator: str, span: Span, operators: tuple[int, ...] | None) -> Facts:
-    """An account's positions at the close of each epoch, and of that in which one ended."""
-    names: dict[str, sql.Composable] = {
-        "first": sql.Literal(span.first),
-        "last": sql.Literal(span.last),
-        "sample": sql.Literal(span.sample),
-    }
-    rows = HISTORY.format(
-        **names,
-        wanted=(SAMPLED_EPOCHS if span.sample else EVERY_EPOCH).format(**names),
-        nominator=sql.Literal(nominator),
-        chosen=chosen(operators, "position.operator_id"),
-        paid_in=PAID_IN,
-        paid_out=PAID_OUT,
-        tax=TAX,
-        paid_in_total=total(PAID_IN),
-        paid_out_total=total(PAID_OUT),
-        leaving=leaving("position", OWN_PRICE, REFUND),
-        worded=sql.SQL(", ").join(
-            sql.SQL("{}::text AS {}").format(sql.Identifier(name), sql.Identifier(f"{name}_text"))
-            for name in WORDED
-        ),
-        stake=sql.SQL(STAKE.format(shares="shares_raw", price="share_price_perq")),
-    )
-    return Facts(rows, HISTORY_ORDER, HISTORY_COLUMNS)
-
+from operator_prices.web.queries.spans import Column, Span
 
 # ---- an operator's nominators
 
