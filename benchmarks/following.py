@@ -43,7 +43,12 @@ class Reading:
     seconds: float
     positions: float
     """Seconds of them that went into positions."""
+    messages: int
+    """To the node: several requests that go together are one."""
     requests: int
+    """In these messages, each counted as rate limits count."""
+    cpu: float
+    """Seconds of our own process, of all its threads."""
     megabytes: float
     """The most memory that the process has had by then."""
 
@@ -95,8 +100,8 @@ def _read(chain: Chain, connection: Connection, *, nominators: bool) -> Reading:
     if last is None:
         raise SystemExit("the development chain has no completed epoch")
     windows = list(between(0, last))
-    begun, requests = time.perf_counter(), chain.requests
-    positions = 0.0
+    begun, messages, requests = time.perf_counter(), chain.requests, chain.calls
+    positions, cpu = 0.0, time.process_time()
     reading = ingest_each(chain, connection, windows, nominators=nominators)
     for window, done in zip(windows, reading, strict=True):
         if done.quarantined or done.quarantined_nominators:
@@ -109,7 +114,9 @@ def _read(chain: Chain, connection: Connection, *, nominators: bool) -> Reading:
         last + 1,
         time.perf_counter() - begun,
         positions,
-        chain.requests - requests,
+        chain.requests - messages,
+        chain.calls - requests,
+        time.process_time() - cpu,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
 
@@ -118,7 +125,17 @@ def _told(figures: Figures, size: str, without: Reading, read: Reading) -> None:
     figures.say(f"{size}: s", read.seconds, baseline=f"without {shown(without.seconds)}")
     figures.say("following: of it positions, s", read.positions)
     figures.say(
-        "following: requests an epoch",
+        "following: of it our own process, s of CPU",
+        read.cpu,
+        baseline=f"without {shown(without.cpu)}",
+    )
+    figures.say(
+        "following: messages an epoch",
+        read.messages / read.epochs,
+        baseline=f"without {shown(without.messages / without.epochs)}",
+    )
+    figures.say(
+        "following: requests in them an epoch",
         read.requests / read.epochs,
         baseline=f"without {shown(without.requests / without.epochs)}",
     )
@@ -164,18 +181,21 @@ def _checked(figures: Figures, connection: Connection, read: Reading) -> None:
 
 def _one_by_one(figures: Figures, chain: Chain, connection: Connection, last: int) -> None:
     """The newest epochs, each on top of those before it."""
-    more, seconds = [], []
+    more: dict[str, list[int]] = {"messages": [], "requests in them": []}
+    seconds = []
     for epoch in range(last - TAIL + 1, last + 1):
-        requests = []
+        sent = []
         begun = time.perf_counter()
         for known in (None, None, partial(_known, connection)):  # at first blocks are looked for
-            sent, begun = chain.requests, time.perf_counter()
+            before, begun = (chain.requests, chain.calls), time.perf_counter()
             for states in chain.read_each([[epoch]], known):
                 del states
-            requests.append(chain.requests - sent)
-        more.append(requests[2] - requests[1])
+            sent.append((chain.requests - before[0], chain.calls - before[1]))
+        for counted, plain, followed in zip(more.values(), sent[1], sent[2], strict=True):
+            counted.append(followed - plain)
         seconds.append(time.perf_counter() - begun)
-    figures.tell(f"following: requests more of each of {TAIL} epochs alone", str(more))
+    for what, counted in more.items():
+        figures.tell(f"following: {what} more of each of {TAIL} epochs alone", str(counted))
     figures.say("following: an epoch alone, s", statistics.median(seconds))
 
 

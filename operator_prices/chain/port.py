@@ -247,7 +247,11 @@ class Chain(Protocol):
 
     @property
     def requests(self) -> int:
-        """Requests sent to the node so far."""
+        """Messages sent to the node so far; several requests in one message, a batch, are one."""
+
+    @property
+    def calls(self) -> int:
+        """Requests in these messages, each by itself, as rate limits count them."""
 
     def head(self) -> Head: ...
 

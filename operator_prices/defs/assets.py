@@ -60,12 +60,13 @@ def raw_epochs(
     with closing(reading) as ingested:
         for window in windows:
             with materializing(context, database, window, options) as metadata:
-                sent = chain.requests
+                sent, calls = chain.requests, chain.calls
                 result = next(ingested)
                 rows = store.count(database, "epochs", window)
                 told = asdict(result) | {"left_the_chain": [*result.left_the_chain]}
                 metadata.update(told | row_counts(rows, result.changed_rows))
                 metadata["rpc_requests"] = chain.requests - sent
+                metadata["rpc_calls"] = chain.calls - calls
 
 
 @windowed("raw", {"substrate", "postgres"}, pool=NODE_POOL, deps=[raw_epochs])
@@ -82,13 +83,14 @@ def raw_nominators(
     """
     for window in windows_of(context):
         with materializing(context, database, window, options) as metadata:
-            sent = chain.requests
+            sent, calls = chain.requests, chain.calls
             wanted = options.nominators == "on"
             result = ingest(chain, database, window, nominators=True) if wanted else Ingested()
             rows = store.count(database, "raw_nominators", window)
             metadata.update(row_counts(rows, result.changed_nominators))
             metadata["quarantined"] = result.quarantined_nominators
             metadata["rpc_requests"] = chain.requests - sent
+            metadata["rpc_calls"] = chain.calls - calls
 
 
 @parsed(deps=[raw_epochs, legacy_epochs])

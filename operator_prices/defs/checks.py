@@ -161,9 +161,9 @@ NOMINATORS = [
     ),
     check(
         "nominators_as_listed",
-        "Where all keys were listed again, the listing has what was followed from epoch to epoch.",
+        "Where all keys were listed again, the listing has what was followed from epoch to epoch;"
+        " what it has holds.",
         assets.raw_nominators,
-        blocking=True,
     ),
     check(
         "shares_add_up",

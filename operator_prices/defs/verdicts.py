@@ -17,7 +17,7 @@ Offenders = Sequence[Mapping[str, object]]
 
 WARNINGS = {
     *("quarantine_empty", "price_as_recomputed", "stake_per_share_never_falls"),
-    "nominators_understood",
+    *("nominators_understood", "nominators_as_listed"),
 }
 """Checks of what is remarkable, and need not be wrong."""
 

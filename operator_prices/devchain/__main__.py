@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
             nominators=options.nominators,
             acting_per_mille=options.acting_per_mille,
         )
-        return asyncio.run(_serve(scenario, options.host, options.port, options.latency))
+        return asyncio.run(_serve(scenario, options))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -60,10 +60,13 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--metadata", type=Path, help="V14 metadata to serve instead of our own")
     parser.add_argument("--latency", type=float, default=0, metavar="MS", help="per answer")
+    parser.add_argument(
+        "--batch-limit", type=int, metavar="N", help="requests in one message at most, 0 for none"
+    )
     return parser.parse_args(arguments)
 
 
-async def _serve(scenario: Scenario, host: str, port: int, latency_ms: float) -> int:
+async def _serve(scenario: Scenario, options: argparse.Namespace) -> int:
     from operator_prices.devchain.chain import DevChain  # noqa: PLC0415
     from operator_prices.devchain.server import Server  # noqa: PLC0415
 
@@ -75,7 +78,8 @@ async def _serve(scenario: Scenario, host: str, port: int, latency_ms: float) ->
     chain = DevChain(scenario)
     gc.freeze()
     gc.enable()
-    server = Server(chain, latency_ms=latency_ms)
+    server = Server(chain, latency_ms=options.latency, batch_limit=options.batch_limit)
+    host, port = options.host, options.port
     try:
         port = await server.start(host, port)
     except OSError as error:

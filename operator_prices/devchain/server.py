@@ -1,6 +1,7 @@
 """The node's door: JSON-RPC over WebSocket and over HTTP POST on one port."""
 
 import asyncio
+from asyncio import gather
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -40,7 +41,7 @@ class Call:
     """One message of a client, on its way through a `Tamper`."""
 
     request: Json
-    """What the client sent: a request, or a batch of them."""
+    """What the client sent: a request; a whole batch of them only for who tampers with batches."""
     transport: str
     """`ws` or `http`."""
     connection: int
@@ -77,9 +78,22 @@ class Server:
     """Serves a chain, and lets it grow. All of it runs in one event loop."""
 
     def __init__(
-        self, chain: DevChain, *, tamper: Tamper | None = None, latency_ms: float = 0
+        self,
+        chain: DevChain,
+        *,
+        tamper: Tamper | None = None,
+        batches: Tamper | None = None,
+        batch_limit: int | None = None,
+        latency_ms: float = 0,
     ) -> None:
+        """`tamper` sees the requests of a batch one by one, `batches` sees each batch as a whole.
+
+        `batch_limit` is how many requests a batch may have, with 0 none is taken, as the options of
+        a node have it; without it any number.
+        """
         self.chain = chain
+        self._batches = batches
+        self._batch_limit = batch_limit
         self._state = State(chain)
         self._rpc = Rpc(chain, self._state)
         self._tamper = tamper
@@ -176,10 +190,21 @@ class Server:
         """The answer to a request or a batch; `None` when none is due."""
         if not isinstance(request, list):
             return self._answer_one(request, connection)
-        if not request:
+        if refusal := self._batch_refusal(request):
+            return refusal
+        return _joined([self._answer_one(one, connection) for one in request])
+
+    def _batch_refusal(self, requests: list[Json]) -> Json:
+        """Why a batch is not looked into."""
+        if self._batch_limit == 0:
+            error = RpcError(-32005, "Batched requests are not supported by this server")
+            return _failed(None, error)
+        if not requests:
             return _failed(None, RpcError(-32600, "Invalid request"))
-        answers = [self._answer_one(one, connection) for one in request]
-        return [answer for answer in answers if answer is not None] or None
+        if self._batch_limit is not None and len(requests) > self._batch_limit:
+            limit = f"Exceeded max limit of {self._batch_limit}"
+            return _failed(None, RpcError(-32010, "The batch request was too large", limit))
+        return None
 
     def _answer_one(self, request: Json, connection: _Connection) -> Json:
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
@@ -265,27 +290,63 @@ class Server:
             request = orjson.loads(text)
         except orjson.JSONDecodeError:
             return orjson.dumps(_failed(None, RpcError(-32700, "Parse error")))
-        if self._tamper is None:
-            answer = self.answer(request, connection)
+        if not isinstance(request, list):
+            answer = await self._tampered(self._tamper, request, connection)
+        elif self._batches is not None or self._tamper is None or self._batch_refusal(request):
+            answer = await self._tampered(self._batches, request, connection)
         else:
-            answer = await self._tamper(
-                Call(
-                    request=request,
-                    transport="http" if connection.socket is None else "ws",
-                    connection=connection.number,
-                    number=next(connection.messages),
-                    total=next(self._totals),
-                    honest=lambda: self.answer(request, connection),
-                    close=lambda: _cut(connection),
-                )
-            )
+            each = (self._tampered(self._tamper, one, connection) for one in request)
+            answer = _joined(list(map(_in_batch, request, await gather(*each))))
         if answer is None or isinstance(answer, Refused | bytes):
             return answer
-        reply = orjson.dumps(answer)
-        if len(reply) > MAX_MESSAGE_BYTES:
-            error = RpcError(-32008, "Response is too big", f"Exceeded {MAX_MESSAGE_BYTES} bytes")
-            return orjson.dumps(_failed(_id_of(text), error))
-        return reply
+        return _within_limits(answer)
+
+    async def _tampered(
+        self, tamper: Tamper | None, request: Json, connection: _Connection
+    ) -> Json:
+        """What is sent for a request, or for a batch as a whole."""
+        if tamper is None:
+            return self.answer(request, connection)
+        return await tamper(
+            Call(
+                request=request,
+                transport="http" if connection.socket is None else "ws",
+                connection=connection.number,
+                number=next(connection.messages),
+                total=next(self._totals),
+                honest=lambda: self.answer(request, connection),
+                close=lambda: _cut(connection),
+            )
+        )
+
+
+def _within_limits(answer: Json) -> bytes:
+    """An answer as it is sent, or that it is too big: one, one of a batch, or all of a batch."""
+    text = orjson.dumps(answer)
+    if len(text) <= MAX_MESSAGE_BYTES:
+        return text
+    limit = f"Exceeded max limit of {MAX_MESSAGE_BYTES}"
+    if not isinstance(answer, list):
+        error = RpcError(-32008, "Response is too big", limit)
+        return orjson.dumps(_failed(answer.get("id"), error))
+    text = b"[" + b",".join(map(_within_limits, answer)) + b"]"
+    if len(text) <= MAX_MESSAGE_BYTES:
+        return text
+    error = RpcError(-32011, "The batch response was too large", limit)
+    return orjson.dumps(_failed(None, error))
+
+
+def _joined(answers: list[Json]) -> Json:
+    """The answer to a batch, none where nothing is due; bytes of one stand for all of it."""
+    told = [answer for answer in answers if answer is not None]
+    return next((one for one in told if isinstance(one, bytes)), told or None)
+
+
+def _in_batch(request: Json, answer: Json) -> Json:
+    """An answer as one of those to a batch: what is refused there has no HTTP status."""
+    if isinstance(answer, Refused):
+        return _failed(request.get("id"), RpcError(-32029, answer.reason))
+    return answer
 
 
 def _failed(request_id: object, error: RpcError) -> dict[str, object]:

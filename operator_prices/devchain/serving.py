@@ -44,6 +44,8 @@ def serving(
     played: Scenario | DevChain,
     *,
     tamper: Tamper | None = None,
+    batches: Tamper | None = None,
+    batch_limit: int | None = None,
     latency_ms: float = 0,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -57,7 +59,9 @@ def serving(
     def run(work: Coroutine[None, None, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
-    server = Server(chain, tamper=tamper, latency_ms=latency_ms)
+    server = Server(
+        chain, tamper=tamper, batches=batches, batch_limit=batch_limit, latency_ms=latency_ms
+    )
     try:
         at = run(server.start(host, port))
         yield Node(f"ws://{host}:{at}", f"http://{host}:{at}", chain, server, loop)

@@ -183,6 +183,25 @@ def test_checks_of_what_is_only_remarkable_never_block() -> None:
     assert {spec.name for spec in SPECS} >= verdicts.WARNINGS
 
 
+def test_what_a_listing_has_shown_is_a_warning_with_both_values_and_its_window_goes_on(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    run_windows(instance, database, chain, FIRST)
+    database.execute(
+        "INSERT INTO quarantine (epoch, item, storage_key, reason, source)"
+        " VALUES (7, 'NominatorListing', '0x01', 'followed it is nothing, listed 5', 'chain')"
+    )
+    result = run_windows(instance, database, chain, FIRST)
+    assert result.success
+    assert result.asset_materializations_for_node("nominator_positions")
+    (found,) = [one for one in result.get_asset_check_evaluations() if not one.passed]
+    assert (found.check_name, found.severity) == (
+        "nominators_as_listed",
+        dg.AssetCheckSeverity.WARN,
+    )
+    assert "followed it is nothing, listed 5" in str(found.description)
+
+
 def test_at_the_head_of_the_chain_every_epoch_that_waits_counts(
     instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
 ) -> None:

@@ -21,6 +21,7 @@ from websocket import (
     create_connection,
 )
 
+from operator_prices.devchain import server
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Tamper
@@ -148,6 +149,71 @@ def test_an_answer_beyond_15_megabytes_is_an_error(chain: DevChain) -> None:
         call = {"jsonrpc": "2.0", "id": 1, "method": "state_queryStorageAt"}
         client.send(json.dumps({**call, "params": [[key] * 210_000]}))
         assert receive(client)["error"]["code"] == -32008
+
+
+def batch(*requests: object) -> str:
+    return json.dumps([json.loads(one) if isinstance(one, str) else one for one in requests])
+
+
+def post_text(node: Node, text: str) -> Json:
+    with urlopen(Request(node.http_url, text.encode(), method="POST")) as response:  # noqa: S310
+        return json.load(response)
+
+
+def test_a_batch_is_answered_by_an_array_as_jsonrpsee_does(chain: DevChain) -> None:
+    notice = {"jsonrpc": "2.0", "method": "chain_getHeader"}
+    unknown = {"jsonrpc": "2.0", "id": 8, "method": "chain_noSuchMethod"}
+    with connected(chain) as (node, client):
+        client.send(batch(request(2), notice, 5, unknown, request(1)))
+        answers = receive(client)
+        assert [answer["id"] for answer in answers] == [2, None, 8, 1]
+        assert [answer.get("error", {}).get("code") for answer in answers] == [
+            *(None, -32600, -32601, None)
+        ]
+        assert answers[3]["result"] == f"0x{chain.blocks.hash(1).hex()}"
+        client.send("[]")
+        nothing = receive(client)
+        assert (nothing["id"], nothing["error"]["code"]) == (None, -32600)
+        assert post_text(node, batch(request(1), request(2))) == [post(node, 1), post(node, 2)]
+        assert post_text(node, "[]") == nothing
+
+
+def test_a_node_takes_as_many_requests_in_one_message_as_it_is_told(chain: DevChain) -> None:
+    refused = {0: -32005, 2: -32010}
+    for limit, code in refused.items():
+        with (
+            serving(chain, batch_limit=limit) as node,
+            closing(create_connection(node.url, timeout=10)) as client,
+        ):
+            client.send(batch(*map(request, range(3))))
+            answer = receive(client)
+            assert (answer["id"], answer["error"]["code"]) == (None, code)
+            assert post_text(node, batch(*map(request, range(3)))) == answer
+            client.send(request(1))
+            assert receive(client) == post(node, 1)
+    with serving(chain, batch_limit=2) as node:
+        assert len(post_text(node, batch(request(0), request(1)))) == 2
+
+
+def test_the_limit_of_an_answer_holds_for_each_of_a_batch_and_for_all_of_it(
+    chain: DevChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_MESSAGE_BYTES", 800)
+    blocks = {"jsonrpc": "2.0", "id": 7, "method": "chain_getBlockHash", "params": [[*range(20)]]}
+    with connected(chain) as (_, client):
+        client.send(batch(request(1), blocks))
+        found = receive(client)
+        assert [answer.get("error", {}).get("code") for answer in found] == [None, -32008]
+        client.send(batch(*map(request, range(9))))
+        answer = receive(client)
+        assert (answer["id"], answer["error"]["code"]) == (None, -32011)
+
+
+def test_the_requests_of_a_batch_are_tampered_with_one_by_one(chain: DevChain) -> None:
+    with connected(chain, rate_limit(2, seconds=60)) as (_, client):
+        client.send(batch(*map(request, range(3))))
+        codes = [answer.get("error", {}).get("code") for answer in receive(client)]
+    assert codes == [None, None, -32029]
 
 
 @contextmanager

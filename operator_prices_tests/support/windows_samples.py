@@ -52,6 +52,10 @@ class Lying:
     def requests(self) -> int:
         return self._honest.requests
 
+    @property
+    def calls(self) -> int:
+        return self._honest.calls
+
     def head(self) -> Head:
         return self._honest.head()
 

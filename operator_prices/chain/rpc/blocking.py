@@ -29,8 +29,18 @@ class Asking:
 
     @property
     def sent(self) -> int:
-        """Requests sent so far, by whomever, those sent again included."""
+        """Messages sent so far, by whomever, those sent again included; a batch is one."""
         return self._client.sent
+
+    @property
+    def asked(self) -> int:
+        """Requests in the messages so far, each one of a batch by itself."""
+        return self._client.asked
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether several requests go in one message, for all that is known of the endpoint."""
+        return self._client.takes_batches
 
     @property
     def endpoint(self) -> Endpoint:
@@ -55,11 +65,14 @@ class Asking:
         (answer,) = self.call_many([(method, params)])
         return answer
 
-    def call_many(self, requests: Iterable[Request]) -> list[Any]:
-        """Ask all `requests` at once; their results come in the order of the requests."""
+    def call_many(self, requests: Iterable[Request], *, together: bool = False) -> list[Any]:
+        """Ask all `requests` at once; their results come in the order of the requests.
+
+        `together` in as few messages as the endpoint takes.
+        """
         begun = monotonic()
         asked: Future[list[Any]] = self._portal.start_task_soon(
-            self._client.call_many, list(requests)
+            partial(self._client.call_many, list(requests), together=together)
         )
         self._asked.add(asked)
         if self._called_off:

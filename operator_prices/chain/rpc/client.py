@@ -2,10 +2,8 @@
 
 import asyncio
 import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 import aiohttp
@@ -18,13 +16,18 @@ from operator_prices.chain.errors import (
     TooBigError,
     WrongChainError,
 )
-from operator_prices.chain.rpc import parts, refusals
+from operator_prices.chain.rpc import calls, parts, refusals
+from operator_prices.chain.rpc.calls import ALONE, Batch, Call
 from operator_prices.chain.rpc.connections import Http, WebSocket, connected
 from operator_prices.chain.rpc.endpoints import Endpoint
-from operator_prices.chain.rpc.in_flight import MOST, InFlight, Kind
-from operator_prices.chain.rpc.messages import Request, genesis_in, payload
+from operator_prices.chain.rpc.in_flight import MOST, InFlight
+from operator_prices.chain.rpc.messages import Message, Refusal, Request, genesis_in
 from operator_prices.chain.rpc.patience import Patience, now
-from operator_prices.chain.rpc.refusals import ConnectionLostError, TooBigMessageError
+from operator_prices.chain.rpc.refusals import (
+    ConnectionLostError,
+    NoJsonRpcError,
+    TooBigMessageError,
+)
 from operator_prices.chain.rpc.upstreams import Upstream, all_reasons, out_of_time
 
 PATIENCE = 45.0
@@ -32,26 +35,6 @@ PATIENCE = 45.0
 
 SILENCE = 30.0
 """Seconds without an answer after which a connection is taken for dead, at most."""
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """A request on its way, from the first time it is sent until it has its answer."""
-
-    id: int
-    request: Request
-    answer: asyncio.Future[Any]
-    refusals: Counter[Upstream] = field(default_factory=Counter)
-    refused_by: set[Upstream] = field(default_factory=set)
-    sent_at: float = 0.0
-
-    @property
-    def payload(self) -> bytes:
-        return payload(self.id, self.request)
-
-    @property
-    def kind(self) -> Kind:
-        return self.request[0], parts.size(self.request).bit_length()
 
 
 class _MovedOnError(Exception):
@@ -66,6 +49,9 @@ class Client:
     up after `attempts` connections in a row that brought no answer at all; when all are given up,
     every caller gets the reasons as a `ChainError`. A request that one endpoint keeps refusing is
     asked at the next.
+
+    What is asked together goes in one message, a batch, where the endpoint takes it. It is asked
+    one by one from then on where that is refused, so that nobody sees an error of a batch.
 
     Nobody waits longer than `patience` seconds in which no answer comes at all, nor than `within`
     seconds after the client was made; another endpoint, or another connection, is tried in between.
@@ -89,16 +75,23 @@ class Client:
         self._upstream = self._upstreams[0]
         self._genesis: str | None = None
         self.sent = 0
+        """Messages so far, those sent again included; a batch is one."""
+        self.asked = 0
+        """Requests in them, each one of a batch by itself."""
         self.flight = InFlight(in_flight)
         self._interval = 1 / requests_per_second if requests_per_second else 0.0
+        self._in_a_second = max(1, int(requests_per_second)) if requests_per_second else None
         self._next_send = 0.0
         self._patience = Patience(patience, within)
         self._timeout = timeout or min(SILENCE, patience / (len(endpoints) + 1))
         self._attempts = attempts
         self._pause = pause
-        self._ids = count(1)
-        self._waiting: deque[_Call] = deque()
-        self._unanswered: dict[int, _Call] = {}
+        self._newest = 0
+        """The number of the newest call."""
+        self._waiting: deque[Call] = deque()
+        self._unanswered: dict[int, Call] = {}
+        self._batch: Batch = ()
+        """That on its way, one at a time: its refusal does not say whose it is."""
         self._too_many: dict[str, int] = {}
         """Entries that a request of a method had when it was too big."""
         self._wake = asyncio.Event()
@@ -114,21 +107,35 @@ class Client:
     def endpoint_count(self) -> int:
         return len(self._upstreams)
 
-    async def call_many(self, requests: Iterable[Request]) -> list[Any]:
-        """Ask all `requests` at once; their results come in the order of the requests."""
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the endpoint in use takes several requests in one message, for all we know."""
+        return self._together > 1
+
+    @property
+    def _together(self) -> int:
+        """Requests in one message at most: of which rate limits count each, too."""
+        return min(self._upstream.together, self._in_a_second or self._upstream.together)
+
+    async def call_many(self, requests: Iterable[Request], *, together: bool = False) -> list[Any]:
+        """Ask all `requests` at once; their results come in the order of the requests.
+
+        `together` in as few messages as the endpoint takes.
+        """
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
-        calls = [self._call(request) for request in requests]
+        group = self._newest + 1 if together else ALONE
+        asked = [self._call(request, group) for request in requests]
         if not (self._waiting or self._unanswered):
             self._patience.begin()
-        for call in calls:
+        for call in asked:
             self._ask(call)
         self._wake.set()
         try:
-            await self._all_answered({call.answer for call in calls})
-            return [call.answer.result() for call in calls]
+            await self._all_answered({call.answer for call in asked})
+            return [call.answer.result() for call in asked]
         finally:
-            self._forget(calls)
+            self._forget(asked)
 
     async def _all_answered(self, answers: set[asyncio.Future[Any]]) -> None:
         """Wait while answers come; raise the first error, or why none will come in time."""
@@ -162,12 +169,13 @@ class Client:
         self._upstream = following
         return True
 
-    def _call(self, request: Request) -> _Call:
-        return _Call(next(self._ids), request, asyncio.get_running_loop().create_future())
+    def _call(self, request: Request, group: int = ALONE) -> Call:
+        self._newest += 1
+        return Call(self._newest, request, asyncio.get_running_loop().create_future(), group)
 
-    def _forget(self, calls: Iterable[_Call]) -> None:
+    def _forget(self, asked: Iterable[Call]) -> None:
         """Drop what nobody waits for any more, so that a failed batch leaves nothing behind."""
-        for call in calls:
+        for call in asked:
             if not call.answer.done():
                 call.answer.cancel()
             elif not call.answer.cancelled():
@@ -218,11 +226,12 @@ class Client:
             return
         call = self._call(("chain_getBlockHash", [0]))
         await self._pace()
-        self.sent += 1
-        await connection.send(call.id, call.payload)
+        await self._send_now(connection, [call])
         async with asyncio.timeout(self._timeout):
             answer = await connection.receive()
-            while answer.get("id") != call.id:
+            while not isinstance(answer, dict) or answer.get("id") != call.id:
+                if isinstance(answer, Refusal):
+                    raise ConnectionLostError(refusals.text_of(answer.error))
                 answer = await connection.receive()
         if "result" not in answer:
             raise refusals.of_answer(answer.get("error"), self.endpoint)
@@ -248,18 +257,36 @@ class Client:
 
     async def _send(self, connection: WebSocket | Http) -> None:
         while True:
-            await self._until(
-                lambda: bool(self._waiting) and len(self._unanswered) < int(self.flight.size)
-            )
+            await self._until(self._may_send)
             await self._pace()
-            if not self._waiting:
+            batch = calls.take_next(self._waiting, self._together, alone=bool(self._open_batch))
+            if not batch:
                 continue
-            call = self._waiting.popleft()
-            self._unanswered[call.id] = call
-            self.sent += 1
-            call.sent_at = now()
-            await connection.send(call.id, call.payload)
+            self._unanswered |= {call.id: call for call in batch}
+            self._next_send += self._interval * (len(batch) - 1)
+            if len(batch) > 1:
+                self._batch = batch
+            await self._send_now(connection, batch)
             self._wake.set()
+
+    def _may_send(self) -> bool:
+        """Whether something waits that may go now."""
+        if len(self._unanswered) >= int(self.flight.size):
+            return False
+        is_open = bool(self._open_batch)
+        return any(call.group == ALONE or not is_open for call in self._waiting)
+
+    @property
+    def _open_batch(self) -> Batch:
+        """What is unanswered of the batch on its way."""
+        return [call for call in self._batch if call.id in self._unanswered]
+
+    async def _send_now(self, connection: WebSocket | Http, batch: Sequence[Call]) -> None:
+        self.sent += 1
+        self.asked += len(batch)
+        for call in batch:
+            call.sent_at = now()
+        await connection.send([call.id for call in batch], calls.payload(batch))
 
     async def _pace(self) -> None:
         """Wait until another request may be sent."""
@@ -279,7 +306,18 @@ class Client:
             self._wake.clear()
             await self._wake.wait()
 
-    def _take(self, answer: Mapping[str, Any]) -> None:
+    def _take(self, message: Message) -> None:
+        if isinstance(message, dict):
+            self._take_one(message)
+        elif isinstance(message, list):
+            self._take_batch(calls.by_number(message))
+        elif self._open_batch:
+            self._batch_refused(message.error)
+        else:
+            raise ConnectionLostError(refusals.text_of(message.error))
+        self._wake.set()
+
+    def _take_one(self, answer: Mapping[str, Any]) -> None:
         full = len(self._unanswered) >= int(self.flight.size)
         number = answer.get("id")
         call = self._unanswered.pop(number, None) if isinstance(number, int) else None
@@ -287,27 +325,83 @@ class Client:
             return
         self._patience.begin()
         if "result" in answer:
-            self.flight.answered(call.kind, now() - call.sent_at, now(), full=full)
+            self._in_time([call], full=full)
             self._answered(call, answer["result"])
         else:
             self._refused(call, answer.get("error"))
-        self._wake.set()
 
-    def _answered(self, call: _Call, result: object) -> None:
+    def _in_time(self, batch: Sequence[Call], *, full: bool) -> None:
+        self.flight.answered(calls.kind(batch), now() - batch[0].sent_at, now(), full=full)
+
+    def _take_batch(self, answers: Mapping[int, Mapping[str, Any]]) -> None:
+        """Take the answers to a batch; what is none of them, or an error, is asked by itself.
+
+        Only what says that we ask too often holds for a call as it does by itself.
+        """
+        full = len(self._unanswered) >= int(self.flight.size)
+        batch = self._open_batch
+        if not any(call.id in answers for call in batch):
+            if any(0 < number <= self._newest for number in answers):
+                return  # somebody has not waited for it
+            if not batch:
+                raise NoJsonRpcError("an answer is no JSON-RPC object")
+            self._batch_refused("an array of no answers")
+            return
+        self._patience.begin()
+        self._in_time(batch, full=full)
+        told = [answers[call.id] for call in batch if call.id in answers]
+        if len(told) < len(batch) or not any(self._holds(answer) for answer in told):
+            self._upstream.together = 1
+        else:
+            self._upstream.has_batched = True
+        for call in batch:
+            del self._unanswered[call.id]
+            call.group = ALONE
+            answer = answers.get(call.id, {})
+            if "result" in answer:
+                self._answered(call, answer["result"])
+            elif self._holds(answer):
+                self._refused(call, answer["error"])
+            else:
+                self._waiting.append(call)
+
+    def _holds(self, answer: Mapping[str, Any]) -> bool:
+        """Whether one of the answers to a batch is what a request by itself is answered with."""
+        if "result" in answer:
+            return True
+        reason = refusals.of_batch(answer.get("error"), self.endpoint)
+        return isinstance(reason, RateLimitedError)
+
+    def _batch_refused(self, error: object) -> None:
+        """Ask for less at once where it is too much, later where that is too often, else singly."""
+        upstream = self._upstream
+        reason = refusals.of_batch(error, upstream.endpoint)
+        batch = self._open_batch
+        if isinstance(reason, RateLimitedError):
+            for call in batch:
+                call.group = ALONE
+                self._refused(self._unanswered.pop(call.id), error)
+            return
+        upstream.together = (len(batch) + 1) // 2 if isinstance(reason, TooBigError) else 1
+        for call in batch:
+            del self._unanswered[call.id]
+        self._waiting.extendleft(reversed(batch))
+
+    def _answered(self, call: Call, result: object) -> None:
         self._progress = True
         self._upstream.failures, self._upstream.loss = 0, None
         self._genesis = self._genesis or genesis_in(call.request, result)
         if not call.answer.done():
             call.answer.set_result(result)
 
-    def _refused(self, call: _Call, error: object) -> None:
+    def _refused(self, call: Call, error: object) -> None:
         """Ask again later what may pass, elsewhere what this endpoint lacks; else say no."""
         upstream = self._upstream
         call.refusals[upstream] += 1
         reason = refusals.of_answer(error, upstream.endpoint)
         if isinstance(reason, ArchiveNeededError):
             upstream.out = reason
-        if isinstance(reason, TooBigError) and parts.size(call.request) > 1:
+        if isinstance(reason, TooBigError) and call.size > 1:
             self._ask_in_parts(call)
             return
         elsewhere = {*self._upstreams} - {upstream, *call.refused_by}
@@ -325,9 +419,9 @@ class Client:
         if not call.answer.done():
             call.answer.set_exception(reason)
 
-    def _ask_in_parts(self, call: _Call) -> None:
+    def _ask_in_parts(self, call: Call) -> None:
         """Ask for the halves of what is too big; each of them may be divided again."""
-        method, many = call.request[0], parts.size(call.request)
+        method, many = call.request[0], call.size
         self._too_many[method] = min(many, self._too_many.get(method, many))
         halves = [self._call(half) for half in parts.halves(call.request)]
 
@@ -343,28 +437,28 @@ class Client:
         for half in halves:
             self._ask(half)
 
-    def _ask(self, call: _Call) -> None:
+    def _ask(self, call: Call) -> None:
         many = self._too_many.get(call.request[0])
-        if many is not None and 1 < many <= parts.size(call.request):
+        if many is not None and 1 < many <= call.size:
             self._ask_in_parts(call)
         else:
             self._waiting.append(call)
 
     def _divide_the_largest(self) -> None:
         """Ask in parts for the largest of what is on its way, which was too big."""
-        largest = max(self._unanswered.values(), key=lambda call: parts.size(call.request))
-        if parts.size(largest.request) > 1:
+        largest = max(self._unanswered.values(), key=lambda call: call.size)
+        if largest.size > 1:
             del self._unanswered[largest.id]
             self._ask_in_parts(largest)
             self._progress = True
 
-    def _ask_later(self, call: _Call, reason: ChainError) -> None:
+    def _ask_later(self, call: Call, reason: ChainError) -> None:
         if isinstance(reason, RateLimitedError):
             self.flight.halve()
         delay = backoff(self._pause, call.refusals[self._upstream])
         asyncio.get_running_loop().call_later(delay, self._again, call)
 
-    def _again(self, call: _Call) -> None:
+    def _again(self, call: Call) -> None:
         if not call.answer.done():
             self._waiting.append(call)
             self._wake.set()
@@ -376,6 +470,9 @@ class Client:
 
     def _after_loss(self, error: Exception) -> None:
         """Queue what was unanswered again; move on after too many fruitless tries."""
+        if self._batch_lost(error):
+            self._queue_again()
+            return
         if isinstance(error, TooBigMessageError) and self._unanswered:
             self._divide_the_largest()
         self._queue_again()
@@ -388,6 +485,20 @@ class Client:
             self._upstream.failures = self._attempts
         if self._upstream.failures >= self._attempts:
             self._move_on()
+
+    def _batch_lost(self, error: Exception) -> bool:
+        """Ask singly what was lost in a batch; whether that may be why the connection has ended.
+
+        So it may be where no batch has ever been answered, and where one was too big.
+        """
+        batch = self._open_batch
+        too_big = isinstance(error, TooBigMessageError)
+        for call in batch:
+            call.group = call.group if too_big else ALONE
+        if not batch or not (too_big or not self._upstream.has_batched):
+            return False
+        self._upstream.together = (len(batch) + 1) // 2 if too_big else 1
+        return True
 
     def _usable(self) -> list[Upstream]:
         return [one for one in self._upstreams if one.out is None and one.failures < self._attempts]

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -11,15 +12,17 @@ from aiohttp import TCPConnector
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyType
 
 from operator_prices.chain.rpc.endpoints import Endpoint
-from operator_prices.chain.rpc.messages import has_id, parsed
+from operator_prices.chain.rpc.messages import Message, Refusal, has_id, parsed
 from operator_prices.chain.rpc.proxies import Proxy
 from operator_prices.chain.rpc.refusals import (
     TOO_BIG_CLOSE,
     TOO_OFTEN_CODES,
     ConnectionLostError,
+    NoJsonRpcError,
     ProxyRefusedError,
     ProxyUnreachableError,
     TooBigMessageError,
+    text_of,
 )
 
 JSON = "application/json"
@@ -100,6 +103,28 @@ def _of_proxy(error: BaseException) -> BaseException:
     return error
 
 
+def _of_one(answer: Message) -> dict[str, Any]:
+    """The answer to one request; raises where it is of none."""
+    if isinstance(answer, Refusal):
+        raise ConnectionLostError(text_of(answer.error))
+    if isinstance(answer, list):
+        raise NoJsonRpcError("an answer is no JSON-RPC object")
+    return answer
+
+
+def _array_or_error(body: bytes, status: int) -> Any:  # noqa: ANN401
+    """The answers to a batch, or the error that stands for all of them."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        answer = None
+    if isinstance(answer, list) and status < HTTPStatus.BAD_REQUEST:
+        return answer
+    if isinstance(answer, dict) and "error" in answer and status not in TOLD_CODES:
+        return answer["error"]
+    return {"code": status, "message": f"HTTP {status}"}
+
+
 class WebSocket:
     """Sends requests and receives answers over one socket."""
 
@@ -109,10 +134,10 @@ class WebSocket:
         self._session = session
         self._socket = socket
 
-    async def send(self, number: int, payload: bytes) -> None:  # noqa: ARG002 - as `Http`
+    async def send(self, numbers: Sequence[int], payload: bytes) -> None:  # noqa: ARG002 - as `Http`
         await self._socket.send_str(payload.decode())
 
-    async def receive(self) -> dict[str, Any]:
+    async def receive(self) -> Message:
         message = await self._socket.receive()
         if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
             return parsed(message.data)
@@ -132,13 +157,25 @@ class Http:
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
         self._url = url
-        self._answers: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        self._answers: asyncio.Queue[Message | Exception] = asyncio.Queue()
         self._posts: set[asyncio.Task[None]] = set()
 
-    async def send(self, number: int, payload: bytes) -> None:
-        task = asyncio.create_task(self._post(number, payload))
+    async def send(self, numbers: Sequence[int], payload: bytes) -> None:
+        alone = len(numbers) == 1
+        post = self._post(numbers[0], payload) if alone else self._post_batch(payload)
+        task = asyncio.create_task(post)
         self._posts.add(task)
         task.add_done_callback(self._posts.discard)
+
+    async def _post_batch(self, payload: bytes) -> None:
+        """Whatever answers a batch and is no array says that it is refused."""
+        try:
+            async with self._session.post(self._url, data=payload) as response:
+                answer = _array_or_error(await response.read(), response.status)
+        except Exception as error:  # noqa: BLE001 - raised where answers are waited for
+            await self._answers.put(error)
+            return
+        await self._answers.put(answer if isinstance(answer, list) else Refusal(answer))
 
     async def _post(self, number: int, payload: bytes) -> None:
         try:
@@ -147,19 +184,20 @@ class Http:
                 told = response.ok or response.status in TOLD_CODES or has_id(body)
                 if not told:
                     response.raise_for_status()
+            if response.status in TOLD_CODES:
+                refusal = {"code": response.status, "message": f"HTTP {response.status}"}
+                body = orjson.dumps({"id": number, "error": refusal})
+            answer = _of_one(parsed(body))
         except Exception as error:  # noqa: BLE001 - raised where answers are waited for
             await self._answers.put(error)
             return
-        if response.status in TOLD_CODES:
-            refusal = {"code": response.status, "message": f"HTTP {response.status}"}
-            body = orjson.dumps({"id": number, "error": refusal})
-        await self._answers.put(body)
+        await self._answers.put(answer)
 
-    async def receive(self) -> dict[str, Any]:
+    async def receive(self) -> Message:
         answer = await self._answers.get()
         if isinstance(answer, Exception):
             raise _of_proxy(answer) from answer
-        return parsed(answer)
+        return answer
 
     async def close(self) -> None:
         for task in self._posts:

@@ -1,11 +1,12 @@
 """JSON-RPC requests and answers as they go over the wire."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from operator_prices.chain.rpc.refusals import ConnectionLostError, NoJsonRpcError, text_of
+from operator_prices.chain.rpc.refusals import NoJsonRpcError
 
 Request = tuple[str, Sequence[Any]]
 """A method and its parameters."""
@@ -13,22 +14,43 @@ Request = tuple[str, Sequence[Any]]
 
 def payload(number: int, request: Request) -> bytes:
     """The JSON of a request; the answer bears the same number."""
+    return orjson.dumps(_object(number, request))
+
+
+def batch(requests: Sequence[tuple[int, Request]]) -> bytes:
+    """The JSON of several requests in one message."""
+    return orjson.dumps([_object(number, request) for number, request in requests])
+
+
+def _object(number: int, request: Request) -> dict[str, Any]:
     method, params = request
-    return orjson.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)})
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
 
 
-def parsed(message: bytes | str) -> dict[str, Any]:
-    """A JSON-RPC message; raises where it is none, or an error that is about no request."""
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error that bears no number of a request: it stands for all the answers to a batch."""
+
+    error: object
+
+
+Message = dict[str, Any] | list[Any] | Refusal
+
+
+def parsed(message: bytes | str) -> Message:
+    """A JSON-RPC message, or an array of them; raises where it is none."""
     try:
         answer = orjson.loads(message)
     except orjson.JSONDecodeError as error:
         raise NoJsonRpcError("an answer was cut short or is no JSON") from error
+    if isinstance(answer, list):
+        return answer
     if not isinstance(answer, dict):
         raise NoJsonRpcError("an answer is no JSON-RPC object")
     if not answer.keys() & {"id", "method", "error"}:
         raise NoJsonRpcError("an answer is no JSON-RPC")
     if answer.get("id") is None and "error" in answer:
-        raise ConnectionLostError(text_of(answer["error"]))
+        return Refusal(answer["error"])
     return answer
 
 

@@ -23,7 +23,7 @@ METHOD_NOT_FOUND = -32601
 FATAL_CODES = {-32600, METHOD_NOT_FOUND, -32602}
 """Invalid request, unknown method, invalid parameters: asking again changes nothing."""
 
-TOO_BIG_CODES = {413, -32007, -32008}
+TOO_BIG_CODES = {413, -32007, -32008, -32010, -32011}
 """What nodes and the proxies before them answer to what is larger than they let pass."""
 
 TOO_BIG_CLOSE = 1009
@@ -82,6 +82,7 @@ _UNKNOWN_BLOCK = re.compile(r"header was not found|(unknown|missing) block", re.
 _TOO_BIG = re.compile(
     r"(too|so) (big|large)|oversized|exceed\w* .*size|size .*exceed", re.IGNORECASE
 )
+_BATCH = re.compile(r"batch|array", re.IGNORECASE)
 _TOO_OFTEN = re.compile(r"rate.?limit|too many|limit exceeded", re.IGNORECASE)
 
 
@@ -108,6 +109,16 @@ def of_answer(error: object, endpoint: Endpoint) -> ChainError:
     return NodeUnreachableError(
         f"{endpoint} keeps answering with an error ({text}): see its log, or use another node."
     )
+
+
+def of_batch(error: object, endpoint: Endpoint) -> ChainError:
+    """The typed error for one in place of all the answers to a batch.
+
+    -32005 says that we ask too often, or of other nodes that they take no batches.
+    """
+    if _BATCH.search(text_of(error)) and not _TOO_BIG.search(text_of(error)):
+        return RefusedError(f"{endpoint} takes no batches: {text_of(error)}.")
+    return of_answer(error, endpoint)
 
 
 def _fatal(code: object, text: str, endpoint: Endpoint) -> RefusedError:

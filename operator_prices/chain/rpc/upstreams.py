@@ -14,6 +14,10 @@ class Upstream:
     """An endpoint and what has become of it."""
 
     endpoint: Endpoint
+    together: int = 100
+    """Requests that it takes in one message, a batch, as far as is known; many take one alone."""
+    has_batched: bool = False
+    """Whether it has ever answered a batch."""
     failures: int = 0
     """Connections in a row that brought no answer."""
     loss: Exception | None = None

@@ -13,7 +13,8 @@ import polars as pl
 
 from operator_prices.chain.entries import NOTHING, Entry, Pair, Prices, entries_of, frame
 from operator_prices.chain.port import NOMINATOR_EPOCHS, Listing, Nominators
-from operator_prices.chain.substrate import listing, paging
+from operator_prices.chain.rpc.rounds import both
+from operator_prices.chain.substrate import listing
 from operator_prices.chain.substrate.asking import Asked
 from operator_prices.chain.substrate.halving import Ends, Halving
 from operator_prices.chain.substrate.histories import (
@@ -35,6 +36,9 @@ LISTED_EVERY = 1000
 
 PAIRS_A_REQUEST = 15_000
 """Accounts whose three keys are asked for in one request, which has 15 MB at most."""
+
+Asking = list[tuple[int, list[Pair]]]
+"""Positions, and the pairs that are read there by one request."""
 
 
 def follow(
@@ -148,10 +152,12 @@ class _Following:
     def _read_last(self, acting: Mapping[int, list[int]], candidates: Sequence[int]) -> None:
         """All accounts that are there where somebody has acted last, then back to each change.
 
-        Listing keys costs requests, and another round of them if it is done later: it is left for
-        later where it costs more of them than epochs have seen action.
+        Listing keys costs no message more where it is asked for along with what is known. Where
+        that is not taken it is left for later, if it costs more of them than epochs have seen
+        action.
         """
-        if min(len(acting), self._pages) <= len(candidates):
+        pages = len(listing.spans("", acting, self._histories.by_operator))
+        if self._node.rpc.takes_batches or pages <= len(candidates):
             self._read_listed(acting, candidates)
         else:
             self._read({candidates[-1]: self._pairs_of(acting)})
@@ -163,7 +169,7 @@ class _Following:
             self._read_listed(acting, candidates)
 
     def _read_listed(self, operators: Iterable[int], candidates: Sequence[int]) -> None:
-        """List operators' keys, read what is new there, and all at the last of the candidates.
+        """List operators' keys, and read all at the last of the candidates, and new ones there.
 
         An operator that is gone by then has no keys any more: where it was there last.
         """
@@ -173,7 +179,7 @@ class _Following:
             totals = self._totals.get(operator, [])
             at = [one for one in candidates if totals and totals[one] is not None]
             there[at[-1] if at else last].append(operator)
-        wanted = self._listed_of(there)
+        wanted = self._listed_of(there, known={last: self._pairs_of(operators)})
         found = {pair for pairs in wanted.values() for pair in pairs}
         wanted[last] = [*found, *self._pairs_of(operators)]
         self._read(wanted)
@@ -192,7 +198,7 @@ class _Following:
                 first[positions[0]].append(operator)
             everywhere |= first.keys()
             new: dict[int, list[Pair]] = {}
-            for position, pairs in self._listed_of(first).items():
+            for position, pairs in self._listed_of(first, known={}).items():
                 new[position] = [
                     one
                     for one in pairs
@@ -260,19 +266,27 @@ class _Following:
 
     def _read(self, wanted: Mapping[int, Iterable[Pair]]) -> None:
         """Read what pairs have at some positions, where that has not been read yet."""
-        asked: list[tuple[int, list[Pair]]] = []
+        asked = self._unread(wanted)
+        self._take(asked, self._node.states(self._keys_of(asked), together=True))
+
+    def _unread(self, wanted: Mapping[int, Iterable[Pair]]) -> Asking:
+        """What is to be read of that, a request each."""
+        asked: Asking = []
         for position, pairs in wanted.items():
             new = self._histories.unread(position, pairs)
             asked += [
                 (position, new[at : at + PAIRS_A_REQUEST])
                 for at in range(0, len(new), PAIRS_A_REQUEST)
             ]
-        states = self._node.states(
-            [
-                (self._ends[position].block, [key for pair in pairs for key in keys_of(pair)])
-                for position, pairs in asked
-            ]
-        )
+        return asked
+
+    def _keys_of(self, asked: Asking) -> list[tuple[int, list[str]]]:
+        return [
+            (self._ends[position].block, [key for pair in pairs for key in keys_of(pair)])
+            for position, pairs in asked
+        ]
+
+    def _take(self, asked: Asking, states: Sequence[State]) -> None:
         self._decode(
             [
                 (position, self._as_executed(state, position), pairs)
@@ -295,16 +309,20 @@ class _Following:
     def _pairs_of(self, operators: Iterable[int]) -> list[Pair]:
         return [pair for operator in operators for pair in self._histories.of_operator(operator)]
 
-    def _listed_of(self, wanted: Mapping[int, Iterable[int]]) -> dict[int, list[Pair]]:
-        """Whoever has a deposit with some operators at some positions."""
+    def _listed_of(
+        self, wanted: Mapping[int, Iterable[int]], known: Mapping[int, Iterable[Pair]]
+    ) -> dict[int, list[Pair]]:
+        """Whoever has a deposit with some operators at some positions; `known` is read along."""
         asked = [(self._ends[position].block_hash, set(of)) for position, of in wanted.items()]
-        found = listing.of_operators(self._node, asked, self._pages)
+        along = self._unread(known)
+        self._node.resolve(block for block, _ in self._keys_of(along))
+        found, states = both(
+            self._node.rpc,
+            listing.of_operators(self._node, asked, self._histories.by_operator),
+            self._node.reading(self._keys_of(along)),
+        )
+        self._take(along, states)
         return dict(zip(wanted, found, strict=True))
-
-    @property
-    def _pages(self) -> int:
-        """The requests that a listing of all deposits takes, as far as they are known."""
-        return 1 + len(self._histories.pairs) // paging.PAGE
 
     def _list_all(self, position: int) -> dict[Pair, Entry | None]:
         """What everybody has with the operators of the domain, page by page."""

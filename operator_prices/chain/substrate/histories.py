@@ -134,6 +134,10 @@ class Histories:
     def of_operator(self, operator: int) -> set[Pair]:
         return self._of_operator[operator]
 
+    @property
+    def by_operator(self) -> Mapping[int, set[Pair]]:
+        return self._of_operator
+
     def at(self, pair: Pair, position: int) -> Entry:
         """What a pair is believed to have."""
         seen = self._seen.get(pair)

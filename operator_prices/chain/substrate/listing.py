@@ -1,14 +1,22 @@
 """Who has something with operators, by listing the keys of the maps page by page."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import polars as pl
 
 from operator_prices.chain.entries import Entry, Pair, Prices
+from operator_prices.chain.rpc.rounds import Rounds
 from operator_prices.chain.substrate import keys, paging
 from operator_prices.chain.substrate.node import Node
 from operator_prices.chain.substrate.stakes import ITEMS, keys_of, pair_of, share_price
 from operator_prices.chain.substrate.storage import FOUND, State
+
+EXPECTED = 800
+"""Known accounts whose keys are asked for in one page, which has room for some that are new."""
+
+LAST = "f" * 2 * 32
+"""The last of all accounts."""
 
 LISTED = "NominatorListing"
 """The item under which a difference between a listing and what was followed is in quarantine."""
@@ -16,29 +24,61 @@ LISTED = "NominatorListing"
 
 def of_all(node: Node, block_hash: str) -> list[Pair]:
     """Everybody who has anything with anyone at a block."""
-    listed = paging.keys(node, [(keys.prefix("Domains", item), block_hash) for item in ITEMS])
+    whole = [paging.Span(keys.prefix("Domains", item), block_hash) for item in ITEMS]
+    listed = paging.keys(node, whole)
     return list(dict.fromkeys(pair for found in listed for pair in pairs_of(found)))
 
 
-def of_operators(
-    node: Node, wanted: Sequence[tuple[str, Collection[int]]], pages: int
-) -> list[list[Pair]]:
-    """Whoever has a deposit with some operators at each of some blocks.
+Accounts = Mapping[int, Collection[Pair]]
+"""Who is known to have or have had a deposit, by operator."""
 
-    Nobody gets anything without a deposit, so the other maps have no keys that are new. Where all
-    deposits fill fewer pages than there are operators, all are listed.
+
+def of_operators(
+    node: Node, wanted: Sequence[tuple[str, Collection[int]]], known: Accounts
+) -> Rounds[list[list[Pair]]]:
+    """Ask whoever has a deposit with some operators at each of some blocks.
+
+    Nobody gets anything without a deposit, so the other maps have no keys that are new.
     """
-    asked = []
-    for at, (block_hash, operators) in enumerate(wanted):
-        prefixes = keys.of_operators("Deposits", operators)
-        if pages < len(prefixes):
-            prefixes = [keys.prefix("Domains", "Deposits")]
-        asked += [(at, prefix, block_hash) for prefix in prefixes]
+    asked = [
+        (at, span)
+        for at, (block_hash, operators) in enumerate(wanted)
+        for span in spans(block_hash, operators, known)
+    ]
+    listed = yield from paging.listing(node, [span for _, span in asked])
     pairs: list[list[Pair]] = [[] for _ in wanted]
-    listed = paging.keys(node, [(prefix, block_hash) for _, prefix, block_hash in asked])
-    for (at, _, _), found in zip(asked, listed, strict=True):
+    for (at, _), found in zip(asked, listed, strict=True):
         pairs[at] += [pair for pair in pairs_of(found) if pair[0] in wanted[at][1]]
     return pairs
+
+
+def spans(block_hash: str, operators: Iterable[int], known: Accounts) -> list[paging.Span]:
+    """The spans that have all deposits with some operators, one page each as far as is known.
+
+    Keys lie in the order of their bytes: what lies near to each other comes in one page, whoever's
+    it is, and who has more than a page has several at once.
+    """
+    start = keys.prefix("Domains", "Deposits")
+    wanted = set(operators)
+    found: list[paging.Span] = []
+    room = 0
+    for operator in sorted({*wanted, *known}, key=keys.u64):
+        own = start + keys.u64(operator)
+        size = len(known.get(operator, ()))
+        if size <= room and found:
+            room -= size
+            if operator in wanted:
+                found[-1] = found[-1]._replace(prefix=start, stop=own + LAST)
+        elif operator not in wanted:
+            room = 0
+        else:
+            bounds = sorted(keys_of(pair)[0] for pair in known.get(operator, ()))[
+                EXPECTED::EXPECTED
+            ]
+            for above, until in pairwise([own, *bounds, own + LAST]):
+                found.append(paging.Span(own, block_hash, above, until))
+            room = EXPECTED - size % EXPECTED
+    return found
 
 
 def differing(epoch: int, end: State, lost: Iterable[tuple[Pair, Entry, Entry]]) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from operator_prices.chain.errors import (
 )
 from operator_prices.chain.port import Reach
 from operator_prices.chain.rpc.blocking import Asking
+from operator_prices.chain.rpc.rounds import Rounds, alone
 from operator_prices.chain.substrate import keys, storage
 from operator_prices.chain.substrate.boundaries import IndexMap
 from operator_prices.chain.substrate.runtimes import Runtime, Runtimes
@@ -22,6 +23,9 @@ from operator_prices.chain.substrate.tip import Tip, rounded
 
 if TYPE_CHECKING:
     from operator_prices.chain.rpc.messages import Request
+
+Wanted = Sequence[tuple[int, Sequence[str]]]
+"""Blocks, and the keys that are asked for at each."""
 
 HASHES = 2000
 """Blocks whose hashes are asked for in one request: the two blocks of each of 1,000 epochs."""
@@ -179,16 +183,20 @@ class Node:
             found += answer
         return found
 
-    def states(self, wanted: Sequence[tuple[int, Sequence[str]]]) -> list[State]:
+    def states(self, wanted: Wanted, *, together: bool = False) -> list[State]:
         """Read some keys at each of some blocks, all requests at once."""
         self.resolve(block for block, _ in wanted)
+        return alone(self.rpc, self.reading(wanted), together=together)
+
+    def reading(self, wanted: Wanted) -> Rounds[list[State]]:
+        """Ask for some keys at each of some blocks, whose hashes are known."""
         missing = list(range(len(wanted)))
         found: dict[int, State] = {}
         for _ in range(INCOMPLETE_ANSWERS):
             requests: list[Request] = [
                 ("state_queryStorageAt", [wanted[i][1], self.hashes[wanted[i][0]]]) for i in missing
             ]
-            for i, answer in zip(missing, self.rpc.call_many(requests), strict=True):
+            for i, answer in zip(missing, (yield requests), strict=True):
                 block, asked = wanted[i]
                 values = values_in(answer)
                 if values is not None and all(key in values for key in asked):

@@ -74,6 +74,10 @@ class SubstrateChain:
         return self._rpc.sent
 
     @property
+    def calls(self) -> int:
+        return self._rpc.asked
+
+    @property
     def waited(self) -> float:
         """Seconds spent waiting so far: for answers, or for what is read ahead."""
         return self._rpc.waited + self._waited_ahead
@@ -162,7 +166,9 @@ class SubstrateChain:
     def count(self, block_hash: str, maps: Mapping[str, str]) -> dict[str, int]:
         """How many entries some maps have at a block; a map that is not there has none."""
         return {
-            name: len(*paging.keys(self._node, [(keys.prefix("Domains", item), block_hash)]))
+            name: len(
+                *paging.keys(self._node, [paging.Span(keys.prefix("Domains", item), block_hash)])
+            )
             for name, item in maps.items()
         }
 
