@@ -35,13 +35,13 @@ class Noting(Client):
         self.noted = 0
         self._file = file.open("ab")
 
-    async def call_many(self, requests: Iterable[Request]) -> list[Any]:
+    async def call_many(self, requests: Iterable[Request], *, together: bool = False) -> list[Any]:
         wanted = list(requests)
         for request in wanted:
             self._file.write(payload(self.noted, request) + b"\n")
             self.noted += 1
         self._file.flush()
-        return await super().call_many(wanted)
+        return await super().call_many(wanted, together=together)
 
 
 def read_all(url: str, cache: Path, file: Path) -> float:

@@ -9,6 +9,7 @@ from itertools import count
 import orjson
 from aiohttp import WSMsgType, web
 
+from operator_prices.devchain.answers import failed, joined, within_limit
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.rpc import (
     SUBSCRIPTIONS,
@@ -192,23 +193,23 @@ class Server:
             return self._answer_one(request, connection)
         if refusal := self._batch_refusal(request):
             return refusal
-        return _joined([self._answer_one(one, connection) for one in request])
+        return joined([self._answer_one(one, connection) for one in request])
 
     def _batch_refusal(self, requests: list[Json]) -> Json:
         """Why a batch is not looked into."""
         if self._batch_limit == 0:
             error = RpcError(-32005, "Batched requests are not supported by this server")
-            return _failed(None, error)
+            return failed(None, error)
         if not requests:
-            return _failed(None, RpcError(-32600, "Invalid request"))
+            return failed(None, RpcError(-32600, "Invalid request"))
         if self._batch_limit is not None and len(requests) > self._batch_limit:
             limit = f"Exceeded max limit of {self._batch_limit}"
-            return _failed(None, RpcError(-32010, "The batch request was too large", limit))
+            return failed(None, RpcError(-32010, "The batch request was too large", limit))
         return None
 
     def _answer_one(self, request: Json, connection: _Connection) -> Json:
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
-            return _failed(None, RpcError(-32600, "Invalid request"))
+            return failed(None, RpcError(-32600, "Invalid request"))
         if "id" not in request:
             return None
         params = request.get("params")
@@ -217,7 +218,7 @@ class Server:
                 raise invalid_params("the parameters are to be a list")
             result = self._call(request["method"], params or [], connection)
         except RpcError as error:
-            return _failed(request["id"], error)
+            return failed(request["id"], error)
         return {"jsonrpc": "2.0", "id": request["id"], "result": result}
 
     def _call(self, method: str, params: list[Json], connection: _Connection) -> Json:
@@ -268,7 +269,7 @@ class Server:
         before = set(connection.subscriptions)
         reply = await self._reply(connection, text)
         if isinstance(reply, Refused):
-            reply = orjson.dumps(_failed(_id_of(text), RpcError(-32029, reply.reason)))
+            reply = orjson.dumps(failed(_id_of(text), RpcError(-32029, reply.reason)))
         if reply is not None:
             await _send(connection, reply)
         for name, method in list(connection.subscriptions.items()):
@@ -289,17 +290,17 @@ class Server:
         try:
             request = orjson.loads(text)
         except orjson.JSONDecodeError:
-            return orjson.dumps(_failed(None, RpcError(-32700, "Parse error")))
+            return orjson.dumps(failed(None, RpcError(-32700, "Parse error")))
         if not isinstance(request, list):
             answer = await self._tampered(self._tamper, request, connection)
         elif self._batches is not None or self._tamper is None or self._batch_refusal(request):
             answer = await self._tampered(self._batches, request, connection)
         else:
             each = (self._tampered(self._tamper, one, connection) for one in request)
-            answer = _joined(list(map(_in_batch, request, await gather(*each))))
+            answer = joined(list(map(_in_batch, request, await gather(*each))))
         if answer is None or isinstance(answer, Refused | bytes):
             return answer
-        return _within_limits(answer)
+        return within_limit(answer, MAX_MESSAGE_BYTES)
 
     async def _tampered(
         self, tamper: Tamper | None, request: Json, connection: _Connection
@@ -320,37 +321,11 @@ class Server:
         )
 
 
-def _within_limits(answer: Json) -> bytes:
-    """An answer as it is sent, or that it is too big: one, one of a batch, or all of a batch."""
-    text = orjson.dumps(answer)
-    if len(text) <= MAX_MESSAGE_BYTES:
-        return text
-    limit = f"Exceeded max limit of {MAX_MESSAGE_BYTES}"
-    if not isinstance(answer, list):
-        error = RpcError(-32008, "Response is too big", limit)
-        return orjson.dumps(_failed(answer.get("id"), error))
-    text = b"[" + b",".join(map(_within_limits, answer)) + b"]"
-    if len(text) <= MAX_MESSAGE_BYTES:
-        return text
-    error = RpcError(-32011, "The batch response was too large", limit)
-    return orjson.dumps(_failed(None, error))
-
-
-def _joined(answers: list[Json]) -> Json:
-    """The answer to a batch, none where nothing is due; bytes of one stand for all of it."""
-    told = [answer for answer in answers if answer is not None]
-    return next((one for one in told if isinstance(one, bytes)), told or None)
-
-
 def _in_batch(request: Json, answer: Json) -> Json:
     """An answer as one of those to a batch: what is refused there has no HTTP status."""
     if isinstance(answer, Refused):
-        return _failed(request.get("id"), RpcError(-32029, answer.reason))
+        return failed(request.get("id"), RpcError(-32029, answer.reason))
     return answer
-
-
-def _failed(request_id: object, error: RpcError) -> dict[str, object]:
-    return {"jsonrpc": "2.0", "id": request_id, "error": error.to_json()}
 
 
 def _id_of(text: str | bytes) -> object:

@@ -139,8 +139,7 @@ class Settings(BaseSettings):
     )
     requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = setting(
         None,
-        "What the node may be asked in all, by all runs on all machines; each request of a batch"
-        " counts.",
+        "What the node may be asked in all, by all runs on all machines; of a batch each counts.",
         "a number above zero, or unset it for no limit",
         shown="no limit",
         option=False,

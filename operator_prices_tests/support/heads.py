@@ -10,7 +10,7 @@ from operator_prices.chain import EpochStates, Head, NodeUnreachableError, Reach
 class HeadOnly:
     """A chain of which only the head is ever asked, and how far back the node goes."""
 
-    genesis_hash, domain_id, requests = "0x00", 0, 0
+    genesis_hash, domain_id, requests, calls = "0x00", 0, 0, 0
 
     def __init__(self, last: int | None, first_epoch: int = 0) -> None:
         self._last, self._first_epoch = last, first_epoch

@@ -19,9 +19,11 @@ from operator_prices.chain.substrate.asking import Asked
 from operator_prices.chain.substrate.halving import Ends, Halving
 from operator_prices.chain.substrate.histories import (
     BEFORE,
+    PAIRS_A_REQUEST,
     Followed,
     Histories,
     Rest,
+    ToRead,
     Totals,
     nominators_at,
     totals_of,
@@ -33,12 +35,6 @@ from operator_prices.chain.substrate.values import Values
 
 LISTED_EVERY = 1000
 """Epochs after which all keys are listed, to see whether anything was missed."""
-
-PAIRS_A_REQUEST = 15_000
-"""Accounts whose three keys are asked for in one request, which has 15 MB at most."""
-
-Asking = list[tuple[int, list[Pair]]]
-"""Positions, and the pairs that are read there by one request."""
 
 
 def follow(
@@ -266,27 +262,16 @@ class _Following:
 
     def _read(self, wanted: Mapping[int, Iterable[Pair]]) -> None:
         """Read what pairs have at some positions, where that has not been read yet."""
-        asked = self._unread(wanted)
+        asked = self._histories.to_read(wanted)
         self._take(asked, self._node.states(self._keys_of(asked), together=True))
 
-    def _unread(self, wanted: Mapping[int, Iterable[Pair]]) -> Asking:
-        """What is to be read of that, a request each."""
-        asked: Asking = []
-        for position, pairs in wanted.items():
-            new = self._histories.unread(position, pairs)
-            asked += [
-                (position, new[at : at + PAIRS_A_REQUEST])
-                for at in range(0, len(new), PAIRS_A_REQUEST)
-            ]
-        return asked
-
-    def _keys_of(self, asked: Asking) -> list[tuple[int, list[str]]]:
+    def _keys_of(self, asked: ToRead) -> list[tuple[int, list[str]]]:
         return [
             (self._ends[position].block, [key for pair in pairs for key in keys_of(pair)])
             for position, pairs in asked
         ]
 
-    def _take(self, asked: Asking, states: Sequence[State]) -> None:
+    def _take(self, asked: ToRead, states: Sequence[State]) -> None:
         self._decode(
             [
                 (position, self._as_executed(state, position), pairs)
@@ -314,8 +299,7 @@ class _Following:
     ) -> dict[int, list[Pair]]:
         """Whoever has a deposit with some operators at some positions; `known` is read along."""
         asked = [(self._ends[position].block_hash, set(of)) for position, of in wanted.items()]
-        along = self._unread(known)
-        self._node.resolve(block for block, _ in self._keys_of(along))
+        along = self._histories.to_read(known)
         found, states = both(
             self._node.rpc,
             listing.of_operators(self._node, asked, self._histories.by_operator),

@@ -15,6 +15,13 @@ BEFORE = -1
 """The position of the end block before the first epoch."""
 
 
+PAIRS_A_REQUEST = 15_000
+"""Accounts whose three keys are asked for in one request, which has 15 MB at most."""
+
+ToRead = list[tuple[int, list[Pair]]]
+"""Positions, and the pairs that are read there by one request."""
+
+
 class Totals(NamedTuple):
     """What an operator's entry says of all its nominators; None where its layout does not tell."""
 
@@ -123,6 +130,17 @@ class Histories:
     def unread(self, position: int, pairs: Iterable[Pair]) -> list[Pair]:
         """Those of pairs that have not been read at a position, each once."""
         return [pair for pair in dict.fromkeys(pairs) if not self.was_read(position, pair)]
+
+    def to_read(self, wanted: Mapping[int, Iterable[Pair]]) -> ToRead:
+        """What is to be read of pairs at some positions, a request each."""
+        found: ToRead = []
+        for position, pairs in wanted.items():
+            new = self.unread(position, pairs)
+            found += [
+                (position, new[at : at + PAIRS_A_REQUEST])
+                for at in range(0, len(new), PAIRS_A_REQUEST)
+            ]
+        return found
 
     def knows(self, pair: Pair) -> bool:
         return pair in self._seen

@@ -185,11 +185,11 @@ class Node:
 
     def states(self, wanted: Wanted, *, together: bool = False) -> list[State]:
         """Read some keys at each of some blocks, all requests at once."""
-        self.resolve(block for block, _ in wanted)
         return alone(self.rpc, self.reading(wanted), together=together)
 
     def reading(self, wanted: Wanted) -> Rounds[list[State]]:
-        """Ask for some keys at each of some blocks, whose hashes are known."""
+        """Ask for some keys at each of some blocks."""
+        self.resolve(block for block, _ in wanted)
         missing = list(range(len(wanted)))
         found: dict[int, State] = {}
         for _ in range(INCOMPLETE_ANSWERS):
