@@ -2,7 +2,7 @@
 
 Nothing is concluded from events or from what is usual: what is believed of all nominators of an
 operator is held against what its own entry says of them together, and where the two differ its
-accounts are read, and listed if that does not explain it.
+accounts are read and listed.
 """
 
 from collections import defaultdict
@@ -148,9 +148,8 @@ class _Following:
     def _read_last(self, acting: Mapping[int, list[int]], candidates: Sequence[int]) -> None:
         """All accounts that are there where somebody has acted last, then back to each change.
 
-        Listing keys costs no message more where it is asked for along with what is known. Where
-        that is not taken it is left for later, if it costs more of them than epochs have seen
-        action.
+        Listing keys along with what is known costs no message more. Where that is not taken it is
+        left for later, if it costs more of them than epochs have seen action.
         """
         pages = len(listing.spans("", acting, self._histories.by_operator))
         if self._node.rpc.takes_batches or pages <= len(candidates):
