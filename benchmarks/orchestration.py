@@ -36,7 +36,7 @@ def main() -> None:
     if "latency" in options.only:
         latency(place / "growing", options.samples)
     if "backfill" in options.only:
-        backfill(place / "long", options.epochs, options.operators)
+        backfill(place / "long", options.epochs, options.operators, options.latency)
     if "workers" in options.only:
         hosts.workers(figures, place / "workers", options.workers, options.operators)
     if "takeover" in options.only:
@@ -74,12 +74,12 @@ def latency(place: Path, samples: int) -> None:
         figures.say_times("a run that finds nothing to do, all checks included", idle)
 
 
-def backfill(place: Path, epochs: int, operators: int) -> None:
+def backfill(place: Path, epochs: int, operators: int, latency: float) -> None:
     """All windows through the daemon, against the same work in a loop; neither reads nominators."""
     last = epochs - 1
-    with development_chain(epochs, operators) as node:
+    with development_chain(epochs, operators, latency_ms=latency) as node:
         bare = without_dagster(place / "bare", node, last)
-        size = f"{epochs:,} x {operators}"
+        size = f"{epochs:,} x {operators}, {latency:g} ms"
         figures.say(f"{size}: without Dagster", bare, "s")
         with up(place / "dagster", node, patience=3_600, NOMINATORS="off") as live:
             live.switch("completed_epochs", on=False)
@@ -142,6 +142,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=5_000)
     parser.add_argument("--operators", type=int, default=64)
+    parser.add_argument(
+        "--latency", type=float, default=25, help="milliseconds before an answer, of the backfill"
+    )
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4])
     return parser.parse_args()
 

@@ -1,6 +1,7 @@
 """What must hold of stored data. A check is a query for offenders: the files of `sql/checks`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 
 import dagster as dg
 import psycopg
@@ -10,10 +11,10 @@ from operator_prices.chain import Chain, ChainError
 from operator_prices.defs import assets
 from operator_prices.defs.partitions import epoch_windows
 from operator_prices.defs.resources import NODE_POOL
-from operator_prices.defs.verdicts import Offenders, queried, verdicts
+from operator_prices.defs.verdicts import Offenders, queried, verdicts, windows_asked
 from operator_prices.defs.window_assets import retried_if_it_may_pass
-from operator_prices.epochs.windows import EpochWindow
-from operator_prices.ingest import left_the_chain
+from operator_prices.epochs.windows import EpochWindow, spans
+from operator_prices.ingest import Gone, left_the_chain
 from operator_prices.settings import Settings
 
 
@@ -201,16 +202,23 @@ def raw_epochs_checks(
     database: dg.ResourceParam[psycopg.Connection],
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
     """Look at the raw epochs, and ask the node for the hashes of all their blocks."""
+    op = context.op_execution_context
+    asked = list(spans(windows_asked(context)))
+
+    @cache
+    def gone_of(first: int, last: int) -> Sequence[Gone]:
+        return left_the_chain(chain, database, first, last)
 
     def off_the_chain(_: dg.AssetCheckSpec, window: EpochWindow) -> Offenders:
-        gone = left_the_chain(chain, database, window.first, window.last)
+        """Those of the window; the node is asked once for all windows that follow upon another."""
+        span = next(span for span in asked if window in span)
         return [
             {"epoch": one.epoch, "fault": f"block {one.block}", "stored": one.stored}
             | {"expected": one.on_chain}
-            for one in gone
+            for one in gone_of(span[0].first, span[-1].last)
+            if window.first <= one.epoch <= window.last
         ]
 
-    op = context.op_execution_context
     with retried_if_it_may_pass(op.retry_number, database, op.run.tags):
         yield from verdicts(context, RAW, queried(database))
         yield from verdicts(context, [ON_THE_CHAIN], off_the_chain)
@@ -245,15 +253,22 @@ def analytics_checks(
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
     """Look at what is served, and how far it is behind the head of the chain."""
 
+    @cache
+    def head() -> int | str | None:
+        """The last completed epoch, or why it is not known."""
+        try:
+            return chain.head().last_completed_epoch
+        except ChainError as error:
+            return str(error)
+
     def waiting(_: dg.AssetCheckSpec, window: EpochWindow) -> Offenders:
         """The completed epochs that are not served: in the newest window all, else the window's.
 
         What needs no node must not fail for want of one: then it is not known to be up to date.
         """
-        try:
-            completed = chain.head().last_completed_epoch
-        except ChainError as error:
-            return [{"epoch": window.last, "fault": str(error)}]
+        completed = head()
+        if isinstance(completed, str):
+            return [{"epoch": window.last, "fault": completed}]
         if completed is None:
             return []
         first = 0 if window.first <= completed <= window.last else window.first

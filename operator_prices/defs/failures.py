@@ -6,6 +6,7 @@ import dagster as dg
 import psycopg
 from dagster_shared.error import SerializableErrorInfo
 
+from operator_prices.defs.window_assets import PASSING
 from operator_prices.postgres import troubles
 
 
@@ -31,6 +32,17 @@ def lost_database(events: Iterable[dg.DagsterEvent]) -> psycopg.Error | None:
             if kind is not None:
                 return kind(_message(cause))
     return None
+
+
+def failed_for_the_node(events: Iterable[dg.DagsterEvent]) -> bool:
+    """Whether a step failed for trouble of the node's that may pass."""
+    passing = {kind.__name__ for kind in PASSING}
+    return any(
+        event.is_step_failure
+        and event.step_failure_data.error is not None
+        and _innermost(event.step_failure_data.error).cls_name in passing
+        for event in events
+    )
 
 
 def _innermost(error: SerializableErrorInfo) -> SerializableErrorInfo:

@@ -27,6 +27,10 @@ UNFINISHED = [
 """Of runs that have left the queue."""
 
 
+PARTITION = "dagster/partition"
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+"""The tags by which Dagster says which partitions a run is about."""
+
 WILL_RETRY = "dagster/will_retry"
 """The tag by which Dagster says of a run that failed whether it is run again."""
 
@@ -121,6 +125,16 @@ def busy_windows(
     return frozenset(window for run in runs for window in windows_of_run(run.tags, known))
 
 
+def tags_of_windows(windows: Sequence[EpochWindow]) -> dict[str, str]:
+    """The tags of a run that is about windows which follow upon each other.
+
+    >>> tags_of_windows([EpochWindow(200)])
+    {'dagster/partition': '000200-000299'}
+    """
+    first, last = windows[0].key, windows[-1].key
+    return {PARTITION: first} if first == last else {RANGE_START: first, RANGE_END: last}
+
+
 def windows_of_run(tags: Mapping[str, str], known: Sequence[EpochWindow]) -> list[EpochWindow]:
     """The windows that a run is about, told by its tags; none for a run about something else.
 
@@ -130,8 +144,8 @@ def windows_of_run(tags: Mapping[str, str], known: Sequence[EpochWindow]) -> lis
     >>> [window.first for window in alone]
     [200]
     """
-    first = tags.get("dagster/asset_partition_range_start", tags.get("dagster/partition"))
-    last = tags.get("dagster/asset_partition_range_end", first)
+    first = tags.get(RANGE_START, tags.get(PARTITION))
+    last = tags.get(RANGE_END, first)
     if first is None or last is None:
         return []
     ends, strangers = _told([first, last])

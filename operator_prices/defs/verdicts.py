@@ -40,7 +40,7 @@ def verdicts(
     together.
     """
     run = context.op_execution_context
-    windows = windows_of(context) if run.has_partitions else known_windows(context.instance)
+    windows = windows_asked(context)
     for spec in specs:
         if spec.key not in run.selected_asset_check_keys:
             continue
@@ -56,6 +56,12 @@ def verdicts(
         if not run.has_partitions:
             yield evaluation(spec, None, together, passed=all_passed)
         yield dg.Output(None, output_name=spec.get_python_identifier())
+
+
+def windows_asked(context: dg.AssetCheckExecutionContext) -> list[EpochWindow]:
+    """The windows of a run, in ascending order; of one without partitions all there are."""
+    partitioned = context.op_execution_context.has_partitions
+    return windows_of(context) if partitioned else known_windows(context.instance)
 
 
 def queried(database: psycopg.Connection) -> Offending:

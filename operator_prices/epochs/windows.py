@@ -1,6 +1,6 @@
 """Epoch windows: the unit in which the pipeline extracts, backfills and repairs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -46,3 +46,23 @@ def between(first_epoch: int, last_epoch: int) -> Iterator[EpochWindow]:
     """Every window that holds an epoch of `first_epoch..last_epoch`."""
     start = EpochWindow.containing(first_epoch).first
     return (EpochWindow(first) for first in range(start, last_epoch + 1, SIZE))
+
+
+def spans(
+    windows: Iterable[EpochWindow], at_most: int | None = None
+) -> Iterator[list[EpochWindow]]:
+    """The same windows in the same order, those together that follow upon each other.
+
+    >>> [[one.first for one in span] for span in spans([*between(0, 250), EpochWindow(500)])]
+    [[0, 100, 200], [500]]
+    >>> [len(span) for span in spans(between(0, 2499), 10)]
+    [10, 10, 5]
+    """
+    span: list[EpochWindow] = []
+    for window in windows:
+        if span and (len(span) == at_most or span[-1].last + 1 != window.first):
+            yield span
+            span = []
+        span.append(window)
+    if span:
+        yield span

@@ -3,19 +3,21 @@
 `dagster.yaml` names the class.
 """
 
+import math
 import multiprocessing
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import current_thread, main_thread
+from time import monotonic
 from typing import Any
 
 import psycopg
 from alembic.script import ScriptDirectory
-from dagster import Field
+from dagster import EventLogEntry, Field
+from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster_postgres import (
     DagsterPostgresStorage,
     PostgresEventLogStorage,
@@ -27,7 +29,7 @@ from dagster_postgres.run_storage import run_storage
 from dagster_postgres.schedule_storage.schedule_storage import ScheduleStorageSqlMetadata
 from dagster_postgres.storage import ConfigurableClassData
 from dagster_postgres.utils import pg_alembic_config, set_pg_statement_timeout
-from sqlalchemy import URL, Dialect, Engine, NullPool, Pool, create_engine, event, make_url
+from sqlalchemy import URL, Engine, NullPool, Pool, create_engine, event, make_url
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import CreateEnginePlugin
 
@@ -35,14 +37,12 @@ from operator_prices import store
 from operator_prices.errors import ExplainedError
 from operator_prices.local import silence
 from operator_prices.local.dagster_home import storage_url
+from operator_prices.local.dagster_pool import give_turn, kept_engine, named, turned
 from operator_prices.local.database import unusable
 from operator_prices.local.own_services import storage_address
 from operator_prices.postgres.address import understood
-from operator_prices.postgres.keeping import KEPT, REACH, SilentDatabaseError
-from operator_prices.postgres.parts import STORAGE, application_name
+from operator_prices.postgres.parts import part
 from operator_prices.postgres.pooling import require_session
-from operator_prices.postgres.turns import Turns
-from operator_prices.settings import default_data_dir
 from operator_prices.store import dagster_tables, protection
 
 PLUGIN = "operator_prices_schema"
@@ -50,8 +50,9 @@ PLUGIN = "operator_prices_schema"
 POOLED = "operator-prices pooled"
 """Marks a connection whose session lives on at a pooler."""
 
-TURN = "operator-prices turn"
-"""Whose turn a connection is."""
+
+REMEMBER_SECONDS, WORKING = 2, {"run", "command"}
+"""How long what partitions there are is taken for known, and by which parts."""
 
 
 class OwnSchemaStorage(DagsterPostgresStorage):
@@ -71,11 +72,11 @@ class OwnSchemaStorage(DagsterPostgresStorage):
         prepare(dsn)
         url = make_url(storage_url(dsn)).update_query_dict({"plugin": PLUGIN})
         self.postgres_url = url.render_as_string(hide_password=False)
-        self.should_autocreate_tables = should_autocreate_tables
+        self.should_autocreate_tables = should_autocreate_tables and not _is_spawned()
         self._inst_data = inst_data
-        self._run_storage = Runs(self.postgres_url, should_autocreate_tables)
-        self._event_log_storage = EventLog(self.postgres_url, should_autocreate_tables)
-        self._schedule_storage = Schedules(self.postgres_url, should_autocreate_tables)
+        self._run_storage = Runs(self.postgres_url, self.should_autocreate_tables)
+        self._event_log_storage = EventLog(self.postgres_url, self.should_autocreate_tables)
+        self._schedule_storage = Schedules(self.postgres_url, self.should_autocreate_tables)
         # Past the class above, which would make the three again, with a pool for each.
         super(DagsterPostgresStorage, self).__init__()  # type: ignore[no-untyped-call]
         if not _is_spawned():
@@ -103,10 +104,18 @@ class OwnSchemaStorage(DagsterPostgresStorage):
 
 
 class OnePool:
-    """A storage that shares its pool at the webserver, where Dagster has one for each of three."""
+    """A storage that shares its connections with the two others, where Dagster shares nothing."""
 
     _engine: Engine
     postgres_url: str
+
+    def __init__(self, postgres_url: str, should_autocreate_tables: bool) -> None:  # noqa: FBT001 - as Dagster's
+        super().__init__(postgres_url, should_autocreate_tables)  # type: ignore[call-arg]
+        self._engine = kept_engine(postgres_url)
+
+    def dispose(self) -> None:
+        super().dispose()  # type: ignore[misc]
+        kept_engine(self.postgres_url).pool.dispose()
 
     def optimize_for_webserver(
         self, statement_timeout: int, pool_recycle: int, max_overflow: int
@@ -117,16 +126,63 @@ class OnePool:
 
 
 class Runs(OnePool, PostgresRunStorage):
-    """Dagster's table of runs and what belongs to it."""
+    """Dagster's table of runs and what belongs to it, whose columns are looked at once."""
+
+    @cache  # noqa: B019 - there is one storage in a process
+    def has_run_stats_index_cols(self) -> bool:
+        return bool(super().has_run_stats_index_cols())
+
+    @cache  # noqa: B019
+    def has_backfill_id_column(self) -> bool:
+        return bool(super().has_backfill_id_column())
 
 
 class EventLog(OnePool, PostgresEventLogStorage):
-    """Dagster's log of events."""
+    """Dagster's log of events, which is asked the same dozens of times in a step."""
+
+    def __init__(self, postgres_url: str, should_autocreate_tables: bool) -> None:  # noqa: FBT001
+        self._partitions: dict[str, tuple[float, list[str]]] = {}
+        super().__init__(postgres_url, should_autocreate_tables)
 
     @cache  # noqa: B019 - there is one storage in a process
     def has_table(self, table_name: str) -> bool:
         """Dagster asks this in the middle of each event, over one connection more."""
         return bool(super().has_table(table_name))
+
+    @cache  # noqa: B019
+    def has_asset_key_col(self, column_name: str) -> bool:
+        return bool(super().has_asset_key_col(column_name))
+
+    def get_dynamic_partitions(self, partitions_def_name: str) -> Sequence[str]:
+        """Those that a run has asked for a moment ago are told again: what it is about was there.
+
+        Daemon and web server look anew, as others add partitions that they are asked for at once.
+        """
+        since, known = self._partitions.get(partitions_def_name, (-math.inf, []))
+        if monotonic() - since > REMEMBER_SECONDS or part() not in WORKING:
+            since, known = monotonic(), [*super().get_dynamic_partitions(partitions_def_name)]
+            self._partitions[partitions_def_name] = since, known
+        return [*known]
+
+    def has_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> bool:
+        known = self.get_dynamic_partitions(partitions_def_name) if part() in WORKING else ()
+        return partition_key in known or bool(
+            super().has_dynamic_partition(partitions_def_name, partition_key)
+        )
+
+    def add_dynamic_partitions(
+        self, partitions_def_name: str, partition_keys: Sequence[str]
+    ) -> None:
+        super().add_dynamic_partitions(partitions_def_name, partition_keys)
+        self._partitions.clear()
+
+    def delete_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> None:
+        super().delete_dynamic_partition(partitions_def_name, partition_key)
+        self._partitions.clear()
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Leave out the NOTIFY with which Dagster's Postgres storage follows each: nobody hears."""
+        SqlEventLogStorage.store_event(self, event)
 
 
 class Schedules(OnePool, PostgresScheduleStorage):
@@ -156,13 +212,13 @@ class OwnSchema(CreateEnginePlugin):
     def update_url(self, url: URL) -> URL:
         return url
 
-    def handle_pool_kwargs(self, pool_cls: type[Pool], pool_args: dict[str, Any]) -> None:  # noqa: ARG002
+    def handle_pool_kwargs(self, pool_cls: type[Pool], pool_args: dict[str, Any]) -> None:
         """Have the web server's pool look first whether the server was restarted meanwhile."""
-        pool_args["pre_ping"] = True
+        pool_args["pre_ping"] = not issubclass(pool_cls, NullPool)
 
     def engine_created(self, engine: Engine) -> None:
         engine.hide_parameters = True  # of statements that are told of in errors
-        taking = _turned if isinstance(engine.pool, NullPool) else _named
+        taking = turned if isinstance(engine.pool, NullPool) else named
         event.listen(engine, "do_connect", taking)
         event.listen(engine, "connect", _entered, insert=True)  # before SQLAlchemy asks where it is
         event.listen(engine, "close", _left)
@@ -220,40 +276,12 @@ def revisions() -> frozenset[str]:
     return frozenset(script.revision for script in scripts.walk_revisions())
 
 
-TURNS = Turns(Path(os.environ.get("DATA_DIR") or default_data_dir(), "dagster", "turns"), STORAGE)
-
-
-def _named(_: object, __: object, ___: object, parameters: dict[str, Any]) -> None:
-    parameters.setdefault("application_name", application_name())
-    for name, value in KEPT.items():
-        parameters.setdefault(name, value)
-
-
-def _turned(dialect: Dialect, record: Any, given: Any, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
-    """Connect when it is this thread's turn, where no pool of the engine's own limits them."""
-    _named(dialect, record, given, parameters)
-    turn = TURNS.take()
-    try:
-        connection = dialect.connect(*given, **parameters)
-    except silence.SilentStorageError as error:
-        TURNS.give(turn)
-        if (silent := REACH.silence) is None:
-            raise
-        # Not an error of psycopg2's, or Dagster would try six times, for each event that it keeps.
-        raise SilentDatabaseError(f"the database has been silent for {silent:.0f} s") from error
-    except BaseException:
-        TURNS.give(turn)
-        raise
-    record.info[TURN] = turn
-    return connection
-
-
 def _entered(connection: Any, record: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
     try:
         process = _enter(connection)
     except BaseException:
         connection.close()
-        _give_turn(record)
+        give_turn(record)
         raise
     record.info[POOLED] = process != connection.info.backend_pid
 
@@ -281,9 +309,4 @@ def _left(connection: Any, record: Any) -> None:  # noqa: ANN401
             connection.autocommit = True
             cursor.execute(dagster_tables.LEAVE)
     if record is not None:
-        _give_turn(record)
-
-
-def _give_turn(record: Any) -> None:  # noqa: ANN401
-    if (turn := record.info.pop(TURN, None)) is not None:
-        TURNS.give(turn)
+        give_turn(record)

@@ -14,6 +14,9 @@ PATIENCE_SECONDS = 60
 
 LOOK_SECONDS = 0.005
 
+WAITING = "waiting"
+"""The file on which whoever waits has a lock."""
+
 
 class NoTurnError(ExplainedError):
     """A thread waited too long; the sentence says for what."""
@@ -55,22 +58,63 @@ class Turns:
                 del self._depths[thread]
                 os.close(self._locks.pop(thread))
 
+    def park(self, thread: int) -> int | None:
+        """End a turn and keep it for whoever resumes it; None if the thread is still connected."""
+        with self._change:
+            self._depths[thread] -= 1
+            if self._depths[thread]:
+                return None
+            del self._depths[thread]
+            return self._locks.pop(thread)
+
+    def resume(self, lock: int) -> int:
+        """Make what was parked a turn of this thread."""
+        thread = threading.get_ident()
+        with self._change:
+            self._depths[thread] += 1
+            if self._depths[thread] > 1:
+                os.close(lock)
+            else:
+                self._locks[thread] = lock
+        return thread
+
+    def awaited(self) -> bool:
+        """Whether anybody waits for a turn."""
+        lock = self._lock(WAITING, fcntl.LOCK_EX)
+        if lock is not None:
+            os.close(lock)
+        return lock is None
+
     def _wait(self) -> int:
         self._folder.mkdir(parents=True, exist_ok=True)
+        if (lock := self._free()) is not None:
+            return lock
         deadline = time.monotonic() + self._seconds
-        while True:
-            for number in range(self._share):
-                lock = os.open(self._folder / str(number), os.O_RDWR | os.O_CREAT, 0o600)
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    os.close(lock)
-                else:
-                    return lock
-            if time.monotonic() > deadline:
-                raise NoTurnError(
-                    f"A thread waited {self._seconds:g} s for one of the {self._share} connections"
-                    " to Dagster's tables, which others hold: look in pg_stat_activity for what"
-                    " keeps them, and try again."
-                )
-            time.sleep(LOOK_SECONDS)
+        while (waiting := self._lock(WAITING, fcntl.LOCK_SH)) is None:  # somebody looks
+            pass
+        try:
+            while (lock := self._free()) is None:
+                if time.monotonic() > deadline:
+                    raise NoTurnError(
+                        f"A thread waited {self._seconds:g} s for one of the {self._share}"
+                        " connections to Dagster's tables, which others hold: look in"
+                        " pg_stat_activity for what keeps them, and try again."
+                    )
+                time.sleep(LOOK_SECONDS)
+        finally:
+            os.close(waiting)
+        return lock
+
+    def _free(self) -> int | None:
+        """The lock of a turn that is free."""
+        locks = (self._lock(str(number), fcntl.LOCK_EX) for number in range(self._share))
+        return next((lock for lock in locks if lock is not None), None)
+
+    def _lock(self, name: str, kind: int) -> int | None:
+        lock = os.open(self._folder / name, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        return lock

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator_prices import store
 from operator_prices.chain import ArchiveNeededError, Reach
 from operator_prices.epochs.counts import COUNTED
-from operator_prices.epochs.windows import SIZE, EpochWindow, between
+from operator_prices.epochs.windows import SIZE, EpochWindow, between, spans
 from operator_prices.errors import ExplainedError
 from operator_prices.ingest import recheck
 from operator_prices.legacy import end_hashes
@@ -125,13 +125,9 @@ def _in_words(windows: Sequence[EpochWindow]) -> str:
     >>> _in_words([EpochWindow(0), EpochWindow(100), EpochWindow(300)])
     'windows 000000-000099 to 000100-000199, 000300-000399 are'
     """
-    spans: list[list[EpochWindow]] = []
-    for window in windows:
-        if spans and spans[-1][-1].last + 1 == window.first:
-            spans[-1].append(window)
-        else:
-            spans.append([window])
-    said = ", ".join(one[0].key + (f" to {one[-1].key}" if one[1:] else "") for one in spans)
+    said = ", ".join(
+        one[0].key + (f" to {one[-1].key}" if one[1:] else "") for one in spans(windows)
+    )
     return f"windows {said} are" if windows[1:] else f"window {said} is"
 
 

@@ -10,11 +10,11 @@ import dagster as dg
 
 from operator_prices import store
 from operator_prices.definitions import defs
-from operator_prices.defs.failures import failed_step_cause, lost_database
+from operator_prices.defs.failures import failed_for_the_node, failed_step_cause, lost_database
 from operator_prices.defs.jobs import import_legacy, ingest_epochs
-from operator_prices.defs.partitions import begin_windows, epoch_windows
+from operator_prices.defs.partitions import begin_windows, epoch_windows, tags_of_windows
 from operator_prices.defs.signs_of_life import COMMAND_LINE, close_orphans, command_tags
-from operator_prices.epochs.windows import EpochWindow
+from operator_prices.epochs.windows import EpochWindow, spans
 from operator_prices.errors import ExplainedError
 from operator_prices.runs.persistence import until_back
 
@@ -23,6 +23,10 @@ BELIEVED = 1_000_000
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The run's own log keeps everything; the terminal shows progress instead."""
+
+
+TOGETHER = 10
+"""As many windows share a run."""
 
 
 class RunFailedError(ExplainedError):
@@ -48,10 +52,13 @@ def run_windows(
     """Run the ingestion of each window, in the order given; raise at the first that fails.
 
     Only `assets` are materialized, if they are named. Runs that a killed process left behind are
-    closed first.
+    closed first. Windows that follow upon each other share a run; if it fails for another reason
+    than the node's, each of them gets one of its own, so that those before the one to blame are
+    done.
     """
-    for window, result in _executed(instance, ingest_epochs.name, windows, QUIET, assets):
-        yield _window_run(window, result)
+    for together in spans(windows, TOGETHER):
+        for run, result in _executed(instance, ingest_epochs.name, together, QUIET, assets):
+            yield from (_window_run(window, result) for window in run)
 
 
 def import_windows(
@@ -81,7 +88,7 @@ def import_windows(
                     instance.report_runless_asset_event(event.materialization)
             else:
                 ((_, result),) = _executed(instance, job.name, [window], run_config)
-            metadata = _metadata_by_asset(result)["legacy_epochs"]
+            metadata = _metadata_by_asset(result, window)["legacy_epochs"]
             yield window, {name: told.value for name, told in metadata.items()}
 
 
@@ -96,21 +103,20 @@ def _begin(instance: dg.DagsterInstance, window: EpochWindow) -> None:
 def _executed(
     instance: dg.DagsterInstance,
     job_name: str,
-    windows: Iterable[EpochWindow],
+    windows: Sequence[EpochWindow],
     run_config: Mapping[str, object],
     assets: Sequence[str] | None = None,
-) -> Iterator[tuple[EpochWindow, dg.ExecuteInProcessResult]]:
+) -> Iterator[tuple[Sequence[EpochWindow], dg.ExecuteInProcessResult]]:
+    """Run windows that follow upon each other, in one run if it succeeds, else one by one."""
     job = defs.resolve_job_def(job_name)
 
-    def run(window: EpochWindow) -> dg.ExecuteInProcessResult:
+    def run(windows: Sequence[EpochWindow]) -> dg.ExecuteInProcessResult:
         with store.connect(os.environ["DATABASE_URL"]) as database:
             close_orphans(instance, database, ours=True)
-        _begin(instance, window)
         result = job.execute_in_process(
             instance=instance,
-            partition_key=window.key,
             run_config=run_config,
-            tags=command_tags(),
+            tags=command_tags() | tags_of_windows(windows),
             asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
             raise_on_error=False,
         )
@@ -118,29 +124,64 @@ def _executed(
             raise lost
         return result
 
+    until_back(partial(_begin, instance, windows[-1]), _named(windows))
+    if until_back(partial(_is_range, instance, windows), _named(windows)):
+        result = until_back(partial(run, windows), _named(windows))
+        if result.success:
+            yield windows, result
+            return
+        if not windows[1:] or failed_for_the_node(result.all_events):
+            raise _failed(windows, result)
     for window in windows:
-        result = until_back(partial(run, window), f"Window {window.key}")
+        result = until_back(partial(run, [window]), _named([window]))
         if not result.success:
-            raise RunFailedError(
-                f"The run of window {window.key} failed: {_cause(result)} (the Dagster UI has the"
-                f" log of run {result.run_id})."
-            )
-        yield window, result
+            raise _failed([window], result)
+        yield [window], result
+
+
+def _is_range(instance: dg.DagsterInstance, windows: Sequence[EpochWindow]) -> bool:
+    """Whether Dagster takes the range for just these windows: it goes by when they were added."""
+    if not windows[1:]:
+        return True
+    keys = [window.key for window in windows]
+    known = list(instance.get_dynamic_partitions(str(epoch_windows.name)))
+    first = known.index(keys[0])
+    return known[first : first + len(keys)] == keys
+
+
+def _named(windows: Sequence[EpochWindow]) -> str:
+    """Windows that follow upon each other, at the begin of a sentence.
+
+    >>> _named([EpochWindow(0)])
+    'Window 000000-000099'
+    >>> _named([EpochWindow(0), EpochWindow(100)])
+    'Windows 000000-000099 to 000100-000199'
+    """
+    first, last = windows[0].key, windows[-1].key
+    return f"Window {first}" if first == last else f"Windows {first} to {last}"
+
+
+def _failed(windows: Sequence[EpochWindow], result: dg.ExecuteInProcessResult) -> RunFailedError:
+    said = _named(windows)
+    return RunFailedError(
+        f"The run of {said[0].lower()}{said[1:]} failed: {_cause(result)} (the Dagster UI has the"
+        f" log of run {result.run_id})."
+    )
 
 
 def _metadata_by_asset(
-    result: dg.ExecuteInProcessResult,
+    result: dg.ExecuteInProcessResult, window: EpochWindow
 ) -> dict[str, Mapping[str, dg.MetadataValue[Any]]]:
-    """By asset, what its materialization says."""
+    """By asset, what its materialization says of a window."""
     return {
         event.asset_key.path[-1]: event.materialization.metadata
         for event in result.get_asset_materialization_events()
-        if event.asset_key is not None
+        if event.asset_key is not None and event.partition == window.key
     }
 
 
 def _window_run(window: EpochWindow, result: dg.ExecuteInProcessResult) -> WindowRun:
-    metadata = _metadata_by_asset(result)
+    metadata = _metadata_by_asset(result, window)
 
     def number(asset: str, name: str) -> int:
         return int(str(metadata[asset][name].value)) if asset in metadata else 0

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from dagster_postgres.storage import DagsterPostgresStorage
 
-from operator_prices.local import dagster_home, dagster_storage
+from operator_prices.local import dagster_home, dagster_pool, dagster_storage
 from operator_prices.postgres.parts import WEBSERVER, WEBSERVER_MORE
 from operator_prices.postgres.pooling import TransactionPoolerError
 from operator_prices.postgres.turns import Turns
@@ -204,7 +204,12 @@ class Noted(Turns):
     most = 0
 
     def take(self) -> int:
-        turn = super().take()
+        return self._noted(super().take())
+
+    def resume(self, lock: int) -> int:
+        return self._noted(super().resume(lock))
+
+    def _noted(self, turn: int) -> int:
         self.most = max(self.most, self._depths[turn])
         return turn
 
@@ -217,7 +222,7 @@ def test_an_event_costs_one_connection_at_a_time(
     turns = Noted(tmp_path / "turns", 2)
     with opened(dsn, tmp_path, monkeypatch) as instance:
         instance.report_runless_asset_event(event)
-        monkeypatch.setattr(dagster_storage, "TURNS", turns)
+        monkeypatch.setattr(dagster_pool, "TURNS", turns)
         instance.report_runless_asset_event(event)
         assert turns.most == 1
 

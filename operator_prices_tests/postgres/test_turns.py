@@ -13,6 +13,7 @@ import pytest
 from operator_prices.postgres import parts
 from operator_prices.postgres.turns import NoTurnError, Turns
 from operator_prices.settings import PROJECT
+from operator_prices_tests.support.live import until
 
 
 def test_no_more_threads_than_the_share_are_connected_at_a_time(tmp_path: Path) -> None:
@@ -57,6 +58,36 @@ def test_another_process_waits_too_and_a_dead_one_holds_nothing(tmp_path: Path) 
             Turns(tmp_path, 1, seconds=0.1).take()
         other.kill()
     Turns(tmp_path, 1, seconds=5).take()
+
+
+def test_a_turn_that_is_parked_is_taken_until_it_is_resumed_and_given(tmp_path: Path) -> None:
+    turns, others = Turns(tmp_path, 1), Turns(tmp_path, 1, seconds=0.05)
+    lock = turns.park(turns.take())
+    assert lock is not None
+    with pytest.raises(NoTurnError):
+        others.take()
+    with ThreadPoolExecutor(1) as other:  # which thread has it next does not matter
+        other.submit(lambda: turns.give(turns.resume(lock))).result(10)
+    others.give(others.take())
+
+
+def test_of_two_connections_of_a_thread_the_last_one_parks_the_turn(tmp_path: Path) -> None:
+    turns = Turns(tmp_path, 1)
+    first, second = turns.take(), turns.take()
+    assert turns.park(second) is None
+    assert turns.park(first) is not None
+
+
+def test_it_is_seen_that_somebody_waits(tmp_path: Path) -> None:
+    turns, others = Turns(tmp_path, 1), Turns(tmp_path, 1, seconds=10)
+    turn = turns.take()
+    assert not turns.awaited()
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(others.take)
+        until(turns.awaited, 10)
+        turns.give(turn)
+        waiting.result(10)
+    assert not turns.awaited()
 
 
 def test_who_waits_too_long_is_told_for_what(tmp_path: Path) -> None:
