@@ -122,9 +122,9 @@ class _Idle:
         return None if lock is None else cls(record, lock, monotonic())
 
     def is_alive(self) -> bool:
-        """Whether the server has said nothing meanwhile: unasked it says good-bye alone."""
+        """Whether the server is to be reached and has said nothing: unasked it says good-bye."""
         connection: Any = self.record.dbapi_connection
-        return not any(select([connection], [], [], 0))
+        return not REACH.failed_lately and not any(select([connection], [], [], 0))
 
     def resume(self) -> None:
         self.record.info[TURN] = TURNS.resume(self.lock)

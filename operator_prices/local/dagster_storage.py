@@ -41,6 +41,7 @@ from operator_prices.local.dagster_pool import give_turn, kept_engine, named, tu
 from operator_prices.local.database import unusable
 from operator_prices.local.own_services import storage_address
 from operator_prices.postgres.address import understood
+from operator_prices.postgres.keeping import REACH
 from operator_prices.postgres.parts import part
 from operator_prices.postgres.pooling import require_session
 from operator_prices.store import dagster_tables, protection
@@ -303,7 +304,7 @@ def _enter(connection: Any) -> int:  # noqa: ANN401
 
 def _left(connection: Any, record: Any) -> None:  # noqa: ANN401
     """Give a session back to a pooler as it was, in case that the pooler does not see to it."""
-    if record is not None and record.info.get(POOLED):
+    if record is not None and record.info.get(POOLED) and not REACH.failed_lately:
         with suppress(connection.Error), connection.cursor() as cursor:
             connection.rollback()
             connection.autocommit = True
