@@ -93,20 +93,23 @@ def nominators(operator: int, limit: int, offset: int) -> Facts:
 # ---- what came and went
 
 FLOWS = sql.SQL(
-    "WITH price AS MATERIALIZED (SELECT epoch, share_price_perq FROM operator_share_prices"
-    " WHERE operator_id = {operator} AND epoch BETWEEN {first} AND {last}),"
-    " change AS (SELECT epoch, {paid_in} AS paid_in, {tax} AS tax,"
+    "WITH change AS (SELECT epoch, {paid_in} AS paid_in, {tax} AS tax,"
     " withdrawn_shares_raw AS withdrawn_shares, {paid_out} AS paid_out FROM nominator_positions"
-    " WHERE operator_id = {operator} AND epoch BETWEEN {first} AND {last} OFFSET 0),"
-    " flow AS (SELECT change.*, {withdrawn} AS withdrawn, paid_in IS NULL AND tax IS NULL"
-    " AND withdrawn_shares IS NULL AND paid_out IS NULL AS unknown"
-    " FROM change LEFT JOIN price USING (epoch)"
-    " WHERE (paid_in, tax, withdrawn_shares, paid_out) IS DISTINCT FROM (0, 0, 0, 0))"
+    " WHERE operator_id = {operator} AND epoch BETWEEN {first} AND {last} ORDER BY epoch OFFSET 0),"
+    " flow AS (SELECT change.*, CASE WHEN withdrawn_shares = 0 THEN 0 ELSE (SELECT {withdrawn}"
+    " FROM operator_share_prices AS price WHERE operator_id = {operator}"
+    " AND price.epoch = change.epoch) END AS withdrawn, paid_in IS NULL AND tax IS NULL"
+    " AND withdrawn_shares IS NULL AND paid_out IS NULL AS unknown FROM change"
+    " WHERE (paid_in, tax, withdrawn_shares, paid_out) IS DISTINCT FROM (0, 0, 0, 0)"
+    " ORDER BY epoch OFFSET 0)"
     " SELECT told.*, timestamp FROM (SELECT epoch, {sums} FROM flow GROUP BY epoch) AS told"
     " LEFT JOIN (SELECT epoch::integer, timestamp FROM epoch_documents"
     " WHERE epoch BETWEEN {first} AND {last}) AS document USING (epoch)"
 )
-"""Each withdrawal is converted by itself, as the chain does: the sum of what is rounded down."""
+"""Each withdrawal is converted by itself, as the chain does: the sum of what is rounded down.
+
+Changes come in the order of the index and are grouped in it, each row but once.
+"""
 
 FLOW_SUM = "CASE WHEN count(*) = count({name}) THEN sum({name}) END AS {name}"
 FLOW_COUNT = (
