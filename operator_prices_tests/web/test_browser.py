@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from operator_prices import store
 from operator_prices_tests.support import history
-from operator_prices_tests.support.browser import opened, program
+from operator_prices_tests.support.browser import opened, program, violations
 from operator_prices_tests.support.web_server import Served, database, serving
 
 pytestmark = [
@@ -484,7 +484,7 @@ def test_a_hidden_tab_has_no_stream_and_fetches_what_it_missed_when_it_is_seen(
         small(server, migrated) as (api, connection),
         alone(chromium, api.url, HIDING, script) as (page, _),
     ):
-        expect(page.locator("#connection")).not_to_have_text("Connecting")
+        expect(page.locator("#connection")).not_to_have_text("Loading")
         page.wait_for_timeout(1_000)  # what was asked for when the stream opened has come
         assert watchers(api) == 1
         page.evaluate("hide(true)")
@@ -561,6 +561,49 @@ def test_no_line_bridges_missing_epochs_or_falls_to_zero_at_unknown_ones(page: P
     }
 
 
+BUSY = '[aria-busy="true"]'
+
+
+def test_until_the_first_answer_the_page_says_that_it_loads_and_nothing_that_is_not_so(
+    chromium: Browser, api: Served
+) -> None:
+    page = chromium.new_page()
+    held: list[Route] = []
+    gated = re.compile("/api/(operators|freshness)$")
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(gated, hold)
+    page.goto(api.url)
+    expect(page.locator("#legend")).to_have_text("Loading operators…")
+    expect(page.locator("#rows")).to_have_text("Loading operators…")
+    expect(page.locator("#connection")).to_have_text("Loading")
+    page.click("#theme")  # prints all again that there is
+    page.fill("#search", "1")
+    assert page.locator(BUSY).evaluate_all("all => all.map((one) => one.id)") == [
+        *("cards", "legend", "charts", "operators"),
+    ]
+    assert page.locator("#cards .waiting").count() == 5
+    assert violations(page) == []
+    assert page.locator("#rows").inner_text() == "Loading operators…"
+    page.evaluate(
+        "() => new MutationObserver(() => {"
+        " window.said = (window.said ?? '') + document.querySelector('#legend').innerText;"
+        "}).observe(document.querySelector('#legend'), { subtree: true, childList: true })"
+    )
+    while held:
+        held.pop().continue_()
+    page.unroute(gated, hold)
+    page.fill("#search", "")
+    expect(page.locator("#rows tr")).to_have_count(OPERATORS)
+    expect(page.locator("#legend")).to_contain_text("Big Sky")
+    expect(page.locator(BUSY)).to_have_count(0)
+    expect(page.locator(".waiting")).to_have_count(0)
+    assert "No operator" not in page.evaluate("window.said")
+    page.close()
+
+
 def test_a_first_load_that_fails_is_tried_again_and_said(chromium: Browser, api: Served) -> None:
     page = chromium.new_page()
     page.add_init_script(STREAM)
@@ -569,10 +612,15 @@ def test_a_first_load_that_fails_is_tried_again_and_said(chromium: Browser, api:
     trouble = page.locator("#trouble")
     expect(trouble).to_contain_text("could not be loaded")
     expect(trouble).to_contain_text("Trying again in 2 seconds")
+    expect(page.locator("#legend")).to_have_text("The operators could not be loaded")
+    expect(page.locator("#rows")).to_have_text("The operators could not be loaded")
+    expect(page.locator(BUSY)).to_have_count(0)
     expect(page.locator("#connection")).to_contain_text("Following")
     page.unroute("**/api/operators")
     expect(page.locator("body")).to_have_attribute("data-epochs", "200", timeout=15_000)
     expect(trouble).to_be_hidden()
+    expect(page.locator("#rows tr")).to_have_count(OPERATORS)
+    expect(page.locator(".waiting")).to_have_count(0)
     page.close()
 
 

@@ -4,6 +4,7 @@ import { keep, moved as elsewhere, read } from "./address.js";
 import { all, cues, find, link, make, say, update } from "./elements.js";
 import { askFreshness, connection, freshness, latest, notices } from "./glance.js";
 import { Errands, listen as listenLive } from "./live.js";
+import { came, failed } from "./loading.js";
 import { multiples } from "./multiples.js";
 import { controlNominators } from "./nominators.js";
 import { amount, grouped, moment, nothing, unknown } from "./numbers.js";
@@ -58,12 +59,13 @@ async function carryOut({ load, renew, follow: newer, epochs: arrived }) {
     const [status, operators] = await Promise.all([json("api/status"), json("api/operators")]);
     const drawn = await ask({ ...asked, incomplete: status.incomplete });
     stale();
-    take(status, operators, newer);
     state.drawn = drawn;
+    take(status, operators, newer);
+    came("#legend", "#operators", "#charts");
     document.body.dataset.epochs = String(drawn.length);
     moved(before, load && before.range === state.range);
     redraw();
-    await Promise.all([latest(), route(), askFreshness()]);
+    await Promise.all([latest().then(() => came("#cards")), route(), askFreshness()]);
     told(before, arrived, newer);
   } finally {
     if (!errands.due?.load) delete document.body.dataset.loading;
@@ -129,6 +131,7 @@ function trouble(error, pause) {
   notice.hidden = error === null;
   notice.textContent = error === null ? "" : `The numbers could not be loaded: ${error.message}. Trying again in ${Math.round(pause / 1000)} seconds.`;
   if (error === null) document.body.dataset.ready = "true";
+  else failed();
 }
 
 const errands = new Errands(carryOut, trouble);

@@ -107,6 +107,7 @@ function heads() {
 }
 
 export function list() {
+  if (state.status === null) return; // nobody has said yet which there are
   const rows = sorted().map((one) => make("tr", { class: state.shown.has(one.operatorId) ? "" : "off", "data-operator": one.operatorId, "data-key": one.operatorId },
     ...columns().map(([, , cell]) => cell(one))));
   if (!rows.length) rows.push(make("tr", {}, make("td", { colspan: 9, class: "none" }, state.search ? "No operator matches" : "No operator is stored yet")));

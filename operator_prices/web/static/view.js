@@ -199,7 +199,8 @@ export function brushed() {
 // ---- whose line is which
 
 export function legend() {
-  const known = data() ? ids().map((id) => operator(id) ?? { operatorId: id, isActive: false }) : [];
+  if (!data()) return;
+  const known = ids().map((id) => operator(id) ?? { operatorId: id, isActive: false });
   const largest = known.sort((a, b) => compare(weight(a), weight(b), -1) || a.operatorId - b.operatorId);
   const chips = largest.slice(0, LEGEND).map(({ operatorId: id }) => make("a", { class: "chip", href: `#/operator/${id}`, "data-key": id }, swatch(id), named(id)));
   const more = largest.length - LEGEND;
