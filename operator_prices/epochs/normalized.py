@@ -1,7 +1,7 @@
 """From raw epochs to tables: Polars in, Polars out, no I/O."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -66,7 +66,7 @@ PRICES = pl.Struct(
 )
 """What prices need; the amounts for operators of whom no price is stored."""
 
-DECODED = 25
+DECODED = 12
 """As many documents are decoded in one go: they take twenty times their size."""
 
 DECODERS = 2
@@ -84,7 +84,7 @@ def operator_share_prices(raw: pl.DataFrame) -> pl.DataFrame:
     tells of it), else the price that the end block's state implies (`derived`); none for an
     operator whose stored price is in quarantine.
     """
-    told = _by_slices(raw, _told_prices)
+    told = _told_prices(_decoded(raw, PRICES))
     stored = pl.col("source").is_not_null()
     derived = derived_prices(told.filter(~stored)).with_columns(source=pl.lit("derived"))
     columns = [pl.col(name).cast(dtype) for name, dtype in OPERATOR_SHARE_PRICES.columns.items()]
@@ -92,9 +92,8 @@ def operator_share_prices(raw: pl.DataFrame) -> pl.DataFrame:
     return prices.sort(OPERATOR_SHARE_PRICES.key)
 
 
-def _told_prices(raw: pl.DataFrame) -> pl.DataFrame:
+def _told_prices(documents: pl.DataFrame) -> pl.DataFrame:
     """The stored prices, and each operator without one beside what its worth was."""
-    documents = _documents(raw, PRICES)
     stored = _section(documents, "operatorEpochSharePrice").select(
         "epoch",
         _operator_id(),
@@ -123,7 +122,7 @@ def _told_prices(raw: pl.DataFrame) -> pl.DataFrame:
 
 def operator_shares(raw: pl.DataFrame) -> pl.DataFrame:
     """One row per epoch and operator present at its end block, with the columns of its table."""
-    return _by_slices(raw, _shares).select(
+    return _shares(_decoded(raw, SHARES)).select(
         pl.col(name).cast(dtype) for name, dtype in OPERATOR_SHARES.columns.items()
     )
 
@@ -131,7 +130,7 @@ def operator_shares(raw: pl.DataFrame) -> pl.DataFrame:
 def operators_metadata(raw: pl.DataFrame) -> pl.DataFrame:
     """One row per operator seen in these epochs, with what the last of them says of it."""
     return (
-        _by_slices(raw, _people)
+        _people(_decoded(raw, PEOPLE))
         .sort("epoch")
         .group_by("operator_id")
         .agg(
@@ -211,16 +210,16 @@ def _divided(shares: pl.Expr, worth: pl.Expr) -> pl.Expr:
     return scaled // worth * billion + scaled % worth * billion // worth
 
 
-def _by_slices(raw: pl.DataFrame, parse: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-    """What `parse` makes of all epochs, some at a time."""
+def _decoded(raw: pl.DataFrame, wanted: pl.Struct) -> pl.DataFrame:
+    """What is wanted of the documents of all epochs, decoded some at a time."""
     slices = [raw[first : first + DECODED] for first in range(0, max(1, raw.height), DECODED)]
     with ThreadPoolExecutor(DECODERS) as decoders:
-        return pl.concat(decoders.map(parse, slices))
+        return pl.concat(decoders.map(partial(_documents, wanted=wanted), slices))
 
 
-def _shares(raw: pl.DataFrame) -> pl.DataFrame:
+def _shares(documents: pl.DataFrame) -> pl.DataFrame:
     after = pl.col("after").struct
-    return _section(_documents(raw, SHARES), "operators").select(
+    return _section(documents, "operators").select(
         "epoch",
         "source",
         _operator_id(),
@@ -243,8 +242,8 @@ def _worth() -> list[pl.Expr]:
     ]
 
 
-def _people(raw: pl.DataFrame) -> pl.DataFrame:
-    return _section(_documents(raw, PEOPLE), "operators").select(
+def _people(documents: pl.DataFrame) -> pl.DataFrame:
+    return _section(documents, "operators").select(
         "epoch",
         _operator_id(),
         "owner",
