@@ -333,7 +333,7 @@ def test_numbers_of_other_facts_are_kept_to_the_last_digit_and_as_every_reader_t
     reader, normal = read(row(5, told))
     assert (normal["note"], normal["more"]) == (long, {"a": [fraction]})
     body = json.dumps(operator_value(note="long")).replace('"long"', long)
-    key = keys.of_operators("Operators", [3])[0]
+    key = keys.of_operators("Operators", (3,))[0]
     entries = [{"key": ["0"], "value": f"{key},{body}"}]
     _, normal = read(row(5, document(5, operators=entries)))
     assert operators(normal)["3"]["value"]["note"] == long

@@ -46,7 +46,7 @@ def operator_value(**changes: object) -> dict[str, Any]:
 
 def operator_entry(operator: int, position: int = 0, **changes: object) -> dict[str, object]:
     """An entry as the old script wrote it: the key is the position and nothing else."""
-    key = keys.of_operators("Operators", [operator])[0]
+    key = keys.of_operators("Operators", (operator,))[0]
     return {"key": [str(position)], "value": f"{key},{json.dumps(operator_value(**changes))}"}
 
 

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import orjson
@@ -71,6 +71,7 @@ async def connected(endpoint: Endpoint, within: float) -> "WebSocket | Http":
                 endpoint.url,
                 max_msg_size=0,
                 compress=0,
+                decode_text=False,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSING),
             )
     except BaseException as error:
@@ -129,13 +130,15 @@ class WebSocket:
     """Sends requests and receives answers over one socket."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse
+        self,
+        session: aiohttp.ClientSession,
+        socket: aiohttp.ClientWebSocketResponse[Literal[False]],
     ) -> None:
         self._session = session
         self._socket = socket
 
     async def send(self, numbers: Sequence[int], payload: bytes) -> None:  # noqa: ARG002 - as `Http`
-        await self._socket.send_str(payload.decode())
+        await self._socket.send_frame(payload, aiohttp.WSMsgType.TEXT)
 
     async def receive(self) -> Message:
         message = await self._socket.receive()

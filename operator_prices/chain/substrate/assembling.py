@@ -199,7 +199,7 @@ class _Reading:
 
     def __init__(self, operators: Sequence[int], domain_id: int, runtimes: Runtimes) -> None:
         self._values = Values(runtimes)
-        self._operators = list(operators)
+        self._operators = tuple(operators)
         self._domain_id = domain_id
         self._runtimes = runtimes
 

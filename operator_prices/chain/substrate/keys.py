@@ -1,7 +1,7 @@
 """Storage keys, built and not listed: every map that is read hashes its keys by `Identity`."""
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
 
 import xxhash
 
@@ -37,8 +37,9 @@ def u64(number: int) -> str:
     return number.to_bytes(8, "little").hex()
 
 
-def of_operators(item: str, operators: Iterable[int]) -> list[str]:
-    """The keys of `Domains.<item>(operator)`."""
+@lru_cache(16)
+def of_operators(item: str, operators: Iterable[int]) -> Sequence[str]:
+    """The keys of `Domains.<item>(operator)`, the same objects for the same operators."""
     start = prefix("Domains", item)
     return [start + u64(operator) for operator in operators]
 

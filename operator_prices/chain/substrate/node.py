@@ -198,8 +198,8 @@ class Node:
             ]
             for i, answer in zip(missing, (yield requests), strict=True):
                 block, asked = wanted[i]
-                values = values_in(answer)
-                if values is not None and all(key in values for key in asked):
+                values = values_in(answer, asked)
+                if values is not None:
                     found[i] = State(self.hashes[block], block, values)
             missing = [i for i in missing if i not in found]
             if not missing:

@@ -108,10 +108,17 @@ def epoch_index(state: State) -> int:
     return BEFORE_THE_DOMAIN if summary is None else number(summary[:10])
 
 
-def values_in(answer: Any) -> dict[str, str | None] | None:  # noqa: ANN401
-    """The values in an answer to `state_queryStorageAt`, or None where it is not one."""
+def values_in(answer: Any, asked: Sequence[str]) -> dict[str, str | None] | None:  # noqa: ANN401
+    """The values of `asked` in an answer to `state_queryStorageAt`.
+
+    None where it is no such answer, or lacks one of them. The keys are those that were asked for,
+    which many answers share: the copies that came with each are most of what it takes to keep.
+    """
+    told: dict[str, str | None] = {}
     try:
-        return {key: value for change_set in answer for key, value in change_set["changes"]}
+        for change_set in answer:
+            told.update(change_set["changes"])
+        return dict(zip(asked, map(told.__getitem__, asked), strict=True))
     except (TypeError, KeyError, ValueError):
         return None
 
