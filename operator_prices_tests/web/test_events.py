@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import LiteralString
 from xml.etree import ElementTree as ET
 
 import feedparser
@@ -12,6 +11,7 @@ import pytest
 from operator_prices.web.atom import ATOM, MEDIA_TYPE, feed
 from operator_prices.web.queries.events import Event, Named
 from operator_prices_tests.support import history
+from operator_prices_tests.support.reading import rows_read
 from operator_prices_tests.support.web_server import Served, database, serving
 
 NAME = "Nadelöhr & <Söhne>\x07"
@@ -165,19 +165,3 @@ def test_the_events_of_an_epoch_are_found_without_reading_the_history(
         of_one_operator = rows_read(connection, "SELECT operator_events(0, 999, 1, 100)")
     assert of_one_epoch < 50
     assert of_one_operator < 3_000
-
-
-def rows_read(connection: psycopg.Connection, question: LiteralString) -> int:
-    """How many stored rows a question looks at."""
-    with connection.transaction():
-        before = _read(connection)
-        connection.execute(question)
-        return _read(connection) - before
-
-
-def _read(connection: psycopg.Connection) -> int:
-    """How many stored rows this connection has looked at, of which nothing is passed on yet."""
-    [[count]] = connection.execute(
-        "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
-    ).fetchall()
-    return int(count)

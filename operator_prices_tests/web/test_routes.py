@@ -1,8 +1,11 @@
 """The new shape: epochs, operators and share prices, and what is said of those that are none."""
 
 import psycopg
+from psycopg import sql
 
+from operator_prices.web.queries.operators import OPERATORS, WORTH
 from operator_prices_tests.support import history
+from operator_prices_tests.support.reading import rows_read
 from operator_prices_tests.support.web_server import Served, database, serving
 
 ONE = 10**18
@@ -102,3 +105,14 @@ def test_incomplete_epochs_and_gaps_are_told(server: str, migrated: str) -> None
         assert told["complete"] is False
         assert told["quarantined"][0]["reason"] == "seven bytes too many"
         assert api.get("/api/epochs/7").json["detail"] == "Epoch 7 was skipped: forced."
+
+
+def test_what_operators_were_worth_is_found_without_reading_the_time_since(
+    server: str, migrated: str
+) -> None:
+    with database(server, migrated) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+        history.write(connection, 0, 999, 8, raw=False)
+        history.settle(connection)
+        asked = {"days": sql.Literal([1, 7]), "worth": WORTH, "chosen": sql.SQL("true")}
+        read = rows_read(connection, OPERATORS.format(**asked))
+    assert read < 8 * 20

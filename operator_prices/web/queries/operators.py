@@ -19,8 +19,8 @@ OPERATORS = sql.SQL(
     " CROSS JOIN LATERAL (SELECT epoch AS until FROM epoch_documents WHERE from_chain"
     " AND timestamp <= present.timestamp - days * 86400000 ORDER BY timestamp DESC, epoch DESC"
     " LIMIT 1) AS target"
-    " CROSS JOIN LATERAL ({worth} AND share.epoch <= until ORDER BY epoch DESC LIMIT 1)"
-    " AS first)"
+    " CROSS JOIN LATERAL ({worth} AND share.epoch <= until AND document.epoch <= until"
+    " ORDER BY epoch DESC LIMIT 1) AS first)"
     " FROM operators_metadata AS operator"
     " LEFT JOIN LATERAL (SELECT share.*, stake_per_share(shares_raw, stake_raw, reward_raw,"
     " share.nomination_tax) AS stake_per_share FROM operator_shares AS share"
@@ -33,7 +33,7 @@ OPERATORS = sql.SQL(
 WORTH = sql.SQL(
     "SELECT epoch, timestamp, stake_per_share(shares_raw, stake_raw, reward_raw,"
     " share.nomination_tax) AS stake_per_share FROM operator_shares AS share"
-    " JOIN epoch_documents USING (epoch) WHERE from_chain AND shares_raw > 0"
+    " JOIN epoch_documents AS document USING (epoch) WHERE from_chain AND shares_raw > 0"
     " AND stake_raw IS NOT NULL AND reward_raw IS NOT NULL AND share.nomination_tax IS NOT NULL"
     " AND share.operator_id = operator.operator_id"
 )
