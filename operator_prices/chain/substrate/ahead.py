@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from operator_prices.chain.substrate.node import Node
 
-AT_ONCE = 3
+AT_ONCE = 4
 """Spans in the making: most of a span's time goes by in waiting, one question for another."""
 
 Read = TypeVar("Read")
