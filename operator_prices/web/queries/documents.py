@@ -17,16 +17,25 @@ EVERY = sql.SQL(
 )
 EVERY_NTH = sql.SQL(
     "COPY (WITH part AS (SELECT array_agg(epoch) AS epochs FROM (SELECT epoch, row_number() OVER"
-    " (ORDER BY epoch) - 1 AS number FROM (SELECT epoch, row_number() OVER (ORDER BY epoch) - 1 AS"
-    " number, count(*) OVER () AS rows FROM epoch_documents WHERE epoch BETWEEN {first} AND {last})"
-    " AS numbered WHERE number % {step} = 0 OR number = rows - 1) AS chosen"
+    " (ORDER BY epoch) - 1 AS number FROM ({chosen}) AS chosen) AS numbered"
     " GROUP BY number / {size} ORDER BY number / {size})"
     " SELECT rows, chunk FROM part CROSS JOIN LATERAL (SELECT count(*) AS rows,"
     " string_agg(document, ',') AS chunk FROM (SELECT {document} AS document FROM {source}"
     " WHERE fact.epoch {within} ORDER BY fact.epoch) AS documents) AS chunks)"
     " TO STDOUT (FORMAT binary)"
 )
+NTH_STORED = sql.SQL(
+    "SELECT epoch FROM (SELECT epoch, row_number() OVER (ORDER BY epoch) - 1 AS number,"
+    " count(*) OVER () AS rows FROM epoch_documents WHERE epoch BETWEEN {first} AND {last})"
+    " AS numbered WHERE number % {step} = 0 OR number = rows - 1"
+)
 """Numbered before they are chosen, so gaps between epochs do not thin out what is shown."""
+
+NTH = sql.SQL(
+    "SELECT epoch FROM generate_series({first}::bigint, {last}::bigint, {step}::bigint) AS epoch"
+    " UNION SELECT {last}::bigint"
+)
+"""The same where no epoch is missing: the number says the epoch, and nothing has to be counted."""
 
 OF_A_RANGE = sql.SQL("BETWEEN start AND least(start + {size} - 1, {last})")
 OF_A_SAMPLE = sql.SQL("= ANY (epochs)")
@@ -95,9 +104,10 @@ async def documents(
     ends = {"size": sql.Literal(size), "last": sql.Literal(last)}
     within = OF_A_RANGE.format(**ends) if step == 1 else OF_A_SAMPLE.format()
     document, source = _documents(operators, within)
+    nth = NTH if rows == last - first + 1 else NTH_STORED
     copy = (EVERY if step == 1 else EVERY_NTH).format(
-        first=sql.Literal(first),
-        step=sql.Literal(step),
+        chosen=nth.format(first=first, last=last, step=step),
+        first=first,
         document=document,
         source=source,
         within=within,
