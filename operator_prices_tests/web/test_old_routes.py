@@ -84,12 +84,13 @@ def test_limits_and_ranges_choose_epochs(api: Served, query: str, epochs: list[i
 @pytest.mark.parametrize("path", ["tables", "json"])
 @pytest.mark.parametrize("sample", [1, 2, 3, 7, 38, 39, 40, 1000])
 def test_a_sample_is_every_nth_row_and_always_the_last(api: Served, sample: int, path: str) -> None:
-    stored = [*range(20), *range(21, 40)]
-    step = -(-len(stored) // sample)
-    wanted = [epoch for at, epoch in enumerate(stored) if at % step == 0 or epoch == 39]
-    rows = api.get(f"/api/epochs?sample={sample}&path={path}").json
-    assert [row["epoch"] for row in rows] == wanted
-    assert {row["meta"]["sampleApplied"] for row in rows} == {step > 1}
+    with_a_gap, without = [*range(20), *range(21, 40)], list(range(21, 40))
+    for stored, first in ((with_a_gap, 0), (without, 21)):
+        step = -(-len(stored) // sample)
+        wanted = [epoch for at, epoch in enumerate(stored) if at % step == 0 or epoch == 39]
+        rows = api.get(f"/api/epochs?sample={sample}&path={path}&from={first}").json
+        assert [row["epoch"] for row in rows] == wanted
+        assert {row["meta"]["sampleApplied"] for row in rows} == {step > 1}
 
 
 def test_chosen_operators_are_the_only_ones_in_the_objects(api: Served) -> None:
