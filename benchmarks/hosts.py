@@ -9,15 +9,16 @@ from pathlib import Path
 
 from benchmarks.figures import Figures
 from benchmarks.node import development_chain, until_done
-from operator_prices.epochs.windows import between
+from operator_prices.defs.partitions import TOGETHER
+from operator_prices.epochs.windows import SIZE, between
 from operator_prices_tests.support.hosts import Cluster, cluster, network
 
 LATENCY_MS = 25
 
 RUNS = 4
-"""A backfill of 2,000 epochs is so many runs, of five windows each."""
+"""A backfill of all epochs is so many runs."""
 
-EPOCHS = 500 * RUNS
+EPOCHS = TOGETHER * SIZE * RUNS
 
 RETRIES = 3
 """A run is begun anew so many times at most, so no backfill outlives more deaths in a row."""
@@ -64,7 +65,7 @@ def deaths(folder: Path, many: int) -> list[float]:
         network() as place,
         development_chain(EPOCHS, 3, latency_ms=LATENCY_MS, host=f"{place[1]}.1") as node,
         cluster(
-            place, 3, folder, runs=RUNS, ARCHIVE_NODE_URL=node, REQUESTS_PER_SECOND="35"
+            place, 3, folder, runs=RUNS, ARCHIVE_NODE_URL=node, REQUESTS_PER_SECOND="70"
         ) as hosts,
     ):
         pair = [hosts.hosts[name] for name in ("h2", "h3")]

@@ -15,8 +15,10 @@ warnings.simplefilter("ignore", dg.BetaWarning)
 epoch_windows = dg.DynamicPartitionsDefinition(name="epoch_windows")
 """One partition per `EpochWindow` that has begun. Dynamic, since the chain has no last epoch."""
 
-WINDOWS_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=5)
-"""A run of five windows costs little more than a run of one; a sixth would be lost with them."""
+TOGETHER = 10
+"""As many windows share a run: its process takes as long to start as the work of some windows."""
+
+WINDOWS_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=TOGETHER)
 
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,

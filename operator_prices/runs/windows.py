@@ -12,7 +12,12 @@ from operator_prices import store
 from operator_prices.definitions import defs
 from operator_prices.defs.failures import failed_for_the_node, failed_step_cause, lost_database
 from operator_prices.defs.jobs import import_legacy, ingest_epochs
-from operator_prices.defs.partitions import begin_windows, epoch_windows, tags_of_windows
+from operator_prices.defs.partitions import (
+    TOGETHER,
+    begin_windows,
+    epoch_windows,
+    tags_of_windows,
+)
 from operator_prices.defs.signs_of_life import COMMAND_LINE, close_orphans, command_tags
 from operator_prices.epochs.windows import EpochWindow, spans
 from operator_prices.errors import ExplainedError
@@ -23,10 +28,6 @@ BELIEVED = 1_000_000
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The run's own log keeps everything; the terminal shows progress instead."""
-
-
-TOGETHER = 10
-"""As many windows share a run."""
 
 
 class RunFailedError(ExplainedError):

@@ -11,23 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from operator_prices.defs.partitions import windows_of_run
+from operator_prices.defs.partitions import TOGETHER, windows_of_run
 from operator_prices.defs.resources import WITHOUT_SLOT
 from operator_prices.defs.signs_of_life import WORKER
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import Node, serving
-from operator_prices.epochs.windows import between
+from operator_prices.epochs.windows import SIZE, between
 from operator_prices_tests.support.hosts import Cluster, Host, cluster, needs_hosts, network
 from operator_prices_tests.support.live import assert_exact, until, written
 
 pytestmark = [pytest.mark.e2e, needs_hosts]
 
-EPOCHS = 2_000
-
 RUNS = 4
 
-REQUESTS_PER_SECOND = 84
+EPOCHS = TOGETHER * SIZE * RUNS
+
+REQUESTS_PER_SECOND = 168
 
 TAKEN_OVER_SECONDS = 60
 
