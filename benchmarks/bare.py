@@ -35,7 +35,7 @@ class Noting(Client):
         self.noted = 0
         self._file = file.open("ab")
 
-    async def call_many(self, requests: Iterable[Request], *, together: bool = False) -> list[Any]:
+    async def call_many(self, requests: Iterable[Request], *, together: int = 0) -> list[Any]:
         wanted = list(requests)
         for request in wanted:
             self._file.write(payload(self.noted, request) + b"\n")

@@ -34,7 +34,8 @@ STRAIGHT = sql.SQL(
 AT_ONCE = 2**20
 """Bytes of rows, about, that are made into CSV at a time."""
 
-ANALYZE = sql.SQL("ANALYZE incoming")
+ANALYZE = sql.SQL("ANALYZE incoming ({key})")
+"""Nothing but keys is ever looked for there, and some values are long."""
 
 CHANGED = sql.SQL(
     "INSERT INTO {table} AS old ({columns})"
@@ -141,7 +142,7 @@ def stage(cursor: Cursor, table: Table, frame: pl.DataFrame) -> None:
     if table is EPOCHS:
         cursor.execute(KEEP_AS_IT_COMES)
     _fill(cursor, table, frame, into="incoming")
-    cursor.execute(ANALYZE)
+    cursor.execute(ANALYZE.format(**_names(table, 0, 0)))
 
 
 def _fill(cursor: Cursor, table: Table, frame: pl.DataFrame, *, into: str) -> None:

@@ -33,7 +33,7 @@ def asking(node: Node, scheme: str = "ws", **limits: float) -> Iterator[Rpc]:
 def ask(rpc: Rpc) -> list[str]:
     """All hashes, in one message if that is taken."""
     requests = [("chain_getBlockHash", [block]) for block in BLOCKS]
-    return rpc.call_many(requests, together=True)
+    return rpc.call_many(requests, together=100)
 
 
 def counted(rpc: Rpc) -> tuple[int, int]:

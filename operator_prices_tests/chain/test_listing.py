@@ -8,7 +8,7 @@ import pytest
 
 from operator_prices import store
 from operator_prices.chain import Listing
-from operator_prices.chain.substrate import keys, listing, paging
+from operator_prices.chain.substrate import histories, keys, listing, paging
 from operator_prices.chain.substrate.listing import LAST, spans
 from operator_prices.chain.substrate.paging import Span
 from operator_prices.devchain.chain import DevChain
@@ -71,6 +71,7 @@ def test_pages_of_any_size_and_any_node_show_the_same(
     right = read()
     monkeypatch.setattr(paging, "PAGE", page)
     monkeypatch.setattr(listing, "EXPECTED", page * 4 // 5)
+    monkeypatch.setattr(histories, "PAIRS_OF_MANY", 4 * page)
     assert read(batch_limit).equals(right)
 
 

@@ -65,10 +65,11 @@ class Asking:
         (answer,) = self.call_many([(method, params)])
         return answer
 
-    def call_many(self, requests: Iterable[Request], *, together: bool = False) -> list[Any]:
+    def call_many(self, requests: Iterable[Request], *, together: int = 0) -> list[Any]:
         """Ask all `requests` at once; their results come in the order of the requests.
 
-        `together` in as few messages as the endpoint takes.
+        As many as have so many entries `together` go in one message if the endpoint takes it; 0 is
+        a message for each.
         """
         begun = monotonic()
         asked: Future[list[Any]] = self._portal.start_task_soon(

@@ -12,9 +12,6 @@ from operator_prices.chain.rpc.in_flight import Kind
 from operator_prices.chain.rpc.messages import Request
 from operator_prices.chain.rpc.upstreams import Upstream
 
-KEYS_TOGETHER = 45_000
-"""Entries that are asked for in one message, of which an answer of 15 MB has room."""
-
 ALONE = 0
 
 
@@ -27,6 +24,8 @@ class Call:
     answer: Future[Any]
     group: int = ALONE
     """Calls of one group go in one message, a batch, as far as the endpoint takes it."""
+    entries: int = 0
+    """As many as the calls of such a message have in all, at most."""
     refusals: Counter[Upstream] = field(default_factory=Counter)
     refused_by: set[Upstream] = field(default_factory=set)
     sent_at: float = 0.0
@@ -64,7 +63,7 @@ def take_next(waiting: deque[Call], most: int, *, alone: bool) -> Batch:
     if first.group != ALONE:
         for call in islice(waiting, 1, most):
             entries += parts.weight(call.request)
-            if call.group != first.group or entries > KEYS_TOGETHER:
+            if call.group != first.group or entries > first.entries:
                 break
             taken.append(call)
     for call in taken:

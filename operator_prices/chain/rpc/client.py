@@ -117,15 +117,16 @@ class Client:
         """Requests in one message at most: of which rate limits count each, too."""
         return min(self._upstream.together, self._in_a_second or self._upstream.together)
 
-    async def call_many(self, requests: Iterable[Request], *, together: bool = False) -> list[Any]:
+    async def call_many(self, requests: Iterable[Request], *, together: int = 0) -> list[Any]:
         """Ask all `requests` at once; their results come in the order of the requests.
 
-        `together` in as few messages as the endpoint takes.
+        As many as have so many entries `together` go in one message if the endpoint takes it; 0 is
+        a message for each.
         """
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
         group = self._newest + 1 if together else ALONE
-        asked = [self._call(request, group) for request in requests]
+        asked = [self._call(request, group, together) for request in requests]
         if not (self._waiting or self._unanswered):
             self._patience.begin()
         for call in asked:
@@ -169,9 +170,10 @@ class Client:
         self._upstream = following
         return True
 
-    def _call(self, request: Request, group: int = ALONE) -> Call:
+    def _call(self, request: Request, group: int = ALONE, entries: int = 0) -> Call:
         self._newest += 1
-        return Call(self._newest, request, asyncio.get_running_loop().create_future(), group)
+        answer = asyncio.get_running_loop().create_future()
+        return Call(self._newest, request, answer, group, entries)
 
     def _forget(self, asked: Iterable[Call]) -> None:
         """Drop what nobody waits for any more, so that a failed batch leaves nothing behind."""

@@ -16,8 +16,8 @@ Rounds = Generator[list[Request], list[Any], First]
 """What is asked, round by round; each is sent its answers. It returns what they make."""
 
 
-def alone(asking: Asking, work: Rounds[First], *, together: bool = True) -> First:
-    """Ask what one work asks; where not `together`, one message a request."""
+def alone(asking: Asking, work: Rounds[First], *, together: int) -> First:
+    """Ask what one work asks, so many entries `together` in a message; 0 is one a request."""
     answers = None
     while True:
         try:
@@ -27,9 +27,11 @@ def alone(asking: Asking, work: Rounds[First], *, together: bool = True) -> Firs
         answers = asking.call_many(asked, together=together) if asked else []
 
 
-def both(asking: Asking, first: Rounds[First], second: Rounds[Second]) -> tuple[First, Second]:
+def both(
+    asking: Asking, first: Rounds[First], second: Rounds[Second], *, together: int
+) -> tuple[First, Second]:
     """Ask what two works ask, as long as both do in the same messages."""
-    return alone(asking, _joined(first, second))
+    return alone(asking, _joined(first, second), together=together)
 
 
 def _joined(first: Rounds[First], second: Rounds[Second]) -> Rounds[tuple[First, Second]]:

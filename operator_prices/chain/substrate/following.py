@@ -19,7 +19,6 @@ from operator_prices.chain.substrate.asking import Asked
 from operator_prices.chain.substrate.halving import Ends, Halving
 from operator_prices.chain.substrate.histories import (
     BEFORE,
-    PAIRS_A_REQUEST,
     Followed,
     Histories,
     Rest,
@@ -262,7 +261,8 @@ class _Following:
     def _read(self, wanted: Mapping[int, Iterable[Pair]]) -> None:
         """Read what pairs have at some positions, where that has not been read yet."""
         asked = self._histories.to_read(wanted)
-        self._take(asked, self._node.states(self._keys_of(asked), together=True))
+        together = self._histories.keys_at_once
+        self._take(asked, self._node.states(self._keys_of(asked), together=together))
 
     def _keys_of(self, asked: ToRead) -> list[tuple[int, list[str]]]:
         return [
@@ -303,6 +303,7 @@ class _Following:
             self._node.rpc,
             listing.of_operators(self._node, asked, self._histories.by_operator),
             self._node.reading(self._keys_of(along)),
+            together=self._histories.keys_at_once,
         )
         self._take(along, states)
         return dict(zip(wanted, found, strict=True))
@@ -317,10 +318,9 @@ class _Following:
             if pair[0] in own or pair in self._known
         ]
         found: dict[Pair, Entry | None] = {}
-        for at in range(0, len(pairs), PAIRS_A_REQUEST):
-            some = pairs[at : at + PAIRS_A_REQUEST]
-            wanted = [key for pair in some for key in keys_of(pair)]
-            (state,) = self._node.states([(end.block, wanted)])
+        for at in range(0, len(pairs), self._histories.at_once):
+            some = pairs[at : at + self._histories.at_once]
+            (state,) = self._node.states(self._keys_of([(position, some)]))
             read = (self._epochs[position], self._as_executed(state, position), some)
             found |= self._decoder.decoded([read])[self._epochs[position]]
         self._listed.add(position)

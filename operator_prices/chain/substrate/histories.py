@@ -15,8 +15,9 @@ BEFORE = -1
 """The position of the end block before the first epoch."""
 
 
-PAIRS_A_REQUEST = 15_000
-"""Accounts whose three keys are asked for in one request, which has 15 MB at most."""
+PAIRS_OF_ONE, PAIRS_OF_MANY = 15_000, 4_000
+"""Accounts whose three keys are asked for in one message, whose answer has 15 MB at most: of one
+epoch by itself, and of many, where memory matters more than some messages."""
 
 ToRead = list[tuple[int, list[Pair]]]
 """Positions, and the pairs that are read there by one request."""
@@ -131,14 +132,22 @@ class Histories:
         """Those of pairs that have not been read at a position, each once."""
         return [pair for pair in dict.fromkeys(pairs) if not self.was_read(position, pair)]
 
+    @property
+    def at_once(self) -> int:
+        """Accounts that are asked for in one message."""
+        return PAIRS_OF_ONE if len(self.epochs) == 1 else PAIRS_OF_MANY
+
+    @property
+    def keys_at_once(self) -> int:
+        return 3 * self.at_once
+
     def to_read(self, wanted: Mapping[int, Iterable[Pair]]) -> ToRead:
         """What is to be read of pairs at some positions, a request each."""
         found: ToRead = []
         for position, pairs in wanted.items():
             new = self.unread(position, pairs)
             found += [
-                (position, new[at : at + PAIRS_A_REQUEST])
-                for at in range(0, len(new), PAIRS_A_REQUEST)
+                (position, new[at : at + self.at_once]) for at in range(0, len(new), self.at_once)
             ]
         return found
 

@@ -32,6 +32,7 @@ def u32(number: int) -> str:
     return number.to_bytes(4, "little").hex()
 
 
+@cache
 def u64(number: int) -> str:
     """The SCALE form of a `u64` in hex."""
     return number.to_bytes(8, "little").hex()

@@ -183,7 +183,7 @@ class Node:
             found += answer
         return found
 
-    def states(self, wanted: Wanted, *, together: bool = False) -> list[State]:
+    def states(self, wanted: Wanted, *, together: int = 0) -> list[State]:
         """Read some keys at each of some blocks, all requests at once."""
         return alone(self.rpc, self.reading(wanted), together=together)
 

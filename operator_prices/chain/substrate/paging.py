@@ -26,7 +26,7 @@ class Span(NamedTuple):
 
 def keys(node: Node, wanted: Sequence[Span]) -> list[list[str]]:
     """All keys of some spans, a thousand keys a request."""
-    return alone(node.rpc, listing(node, wanted))
+    return alone(node.rpc, listing(node, wanted), together=PAGE * len(wanted))
 
 
 def listing(node: Node, wanted: Sequence[Span]) -> Rounds[list[list[str]]]:
