@@ -77,6 +77,8 @@ PATHS = {
     "its history, 500 of 5,000 epochs": f"/api/nominators/{account(4_711)}/history?sample=500",
     "its last 200 epochs": f"/api/nominators/{account(4_711)}/history?from=4800",
     "all of its history": f"/api/nominators/{account(4_711)}/history",
+    "all of its history as CSV": f"/api/nominators/{account(4_711)}/history?format=csv",
+    "all of the history of an owner": f"/api/nominators/{account(5)}/history",
     "an operator's largest 100": "/api/operators/7/nominators",
     "an operator's flows": "/api/operators/7/flows",
     "an operator's flows of 200 epochs": "/api/operators/7/flows?from=4800",
