@@ -1,10 +1,9 @@
 """A request on its way, by itself or in one message with others."""
 
 from asyncio import Future
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from operator_prices.chain.rpc import messages, parts
@@ -49,26 +48,6 @@ def kind(calls: Batch) -> Kind:
     """What messages have in common that take alike long."""
     name = calls[0].request[0] if len(calls) == 1 else "batch"
     return name, sum(call.size for call in calls).bit_length()
-
-
-def take_next(waiting: deque[Call], most: int, *, alone: bool) -> Batch:
-    """What is sent next: a call, with those of its group that go with it, at most so many.
-
-    Only a call of no group where it has to go `alone`; none where none such waits.
-    """
-    first = next((call for call in waiting if not alone or call.group == ALONE), None)
-    if first is None:
-        return []
-    taken, entries = [first], parts.weight(first.request)
-    if first.group != ALONE:
-        for call in islice(waiting, 1, most):
-            entries += parts.weight(call.request)
-            if call.group != first.group or entries > first.entries:
-                break
-            taken.append(call)
-    for call in taken:
-        waiting.remove(call)
-    return taken
 
 
 def by_number(answers: Iterable[object]) -> dict[int, Mapping[str, Any]]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,12 +15,13 @@ from operator_prices.chain.errors import (
     TooBigError,
     WrongChainError,
 )
-from operator_prices.chain.rpc import calls, parts, refusals
-from operator_prices.chain.rpc.calls import ALONE, Batch, Call
+from operator_prices.chain.rpc import calls, refusals
+from operator_prices.chain.rpc.calls import ALONE, Call
 from operator_prices.chain.rpc.connections import Http, WebSocket, connected
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.rpc.in_flight import MOST, InFlight
 from operator_prices.chain.rpc.messages import Message, Refusal, Request, genesis_in
+from operator_prices.chain.rpc.outstanding import Outstanding
 from operator_prices.chain.rpc.patience import Patience, now
 from operator_prices.chain.rpc.refusals import (
     ConnectionLostError,
@@ -86,14 +86,7 @@ class Client:
         self._timeout = timeout or min(SILENCE, patience / (len(endpoints) + 1))
         self._attempts = attempts
         self._pause = pause
-        self._newest = 0
-        """The number of the newest call."""
-        self._waiting: deque[Call] = deque()
-        self._unanswered: dict[int, Call] = {}
-        self._batch: Batch = ()
-        """That on its way, one at a time: its refusal does not say whose it is."""
-        self._too_many: dict[str, int] = {}
-        """Entries that a request of a method had when it was too big."""
+        self._calls = Outstanding()
         self._wake = asyncio.Event()
         self._progress = False
         self._runner: asyncio.Task[None] | None = None
@@ -125,18 +118,18 @@ class Client:
         """
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
-        group = self._newest + 1 if together else ALONE
-        asked = [self._call(request, group, together) for request in requests]
-        if not (self._waiting or self._unanswered):
+        asked = self._calls.make_all(requests, together)
+        if not (self._calls.waiting or self._calls.sent):
             self._patience.begin()
         for call in asked:
-            self._ask(call)
+            self._calls.ask(call)
         self._wake.set()
         try:
             await self._all_answered({call.answer for call in asked})
             return [call.answer.result() for call in asked]
         finally:
-            self._forget(asked)
+            self._calls.forget(asked)
+            self._wake.set()
 
     async def _all_answered(self, answers: set[asyncio.Future[Any]]) -> None:
         """Wait while answers come; raise the first error, or why none will come in time."""
@@ -170,31 +163,15 @@ class Client:
         self._upstream = following
         return True
 
-    def _call(self, request: Request, group: int = ALONE, entries: int = 0) -> Call:
-        self._newest += 1
-        answer = asyncio.get_running_loop().create_future()
-        return Call(self._newest, request, answer, group, entries)
-
-    def _forget(self, asked: Iterable[Call]) -> None:
-        """Drop what nobody waits for any more, so that a failed batch leaves nothing behind."""
-        for call in asked:
-            if not call.answer.done():
-                call.answer.cancel()
-            elif not call.answer.cancelled():
-                call.answer.exception()  # only the first error of a batch is raised
-            self._unanswered.pop(call.id, None)
-        self._waiting = deque(call for call in self._waiting if not call.answer.done())
-        self._wake.set()
-
     async def _run(self) -> None:
         """Keep a connection as long as there is something to ask; live through its ends."""
         while True:
-            await self._until(lambda: bool(self._waiting))
+            await self._until(lambda: bool(self._calls.waiting))
             self._progress = False
             try:
                 await self._talk()
             except _MovedOnError:
-                self._queue_again()
+                self._calls.withdraw_all()
             except WrongChainError as error:
                 self._upstream.out = error
                 self._move_on()
@@ -207,7 +184,7 @@ class Client:
             ) as error:
                 self._after_loss(error)
             except Exception as error:  # noqa: BLE001 - whoever waits has to know
-                self._fail(error)
+                self._calls.fail(error)
             await asyncio.sleep(
                 0 if self._progress else backoff(self._pause, self._upstream.failures)
             )
@@ -226,7 +203,7 @@ class Client:
         """Ask for the genesis hash before anything else, where it is known what it has to be."""
         if self._genesis is None:
             return
-        call = self._call(("chain_getBlockHash", [0]))
+        call = self._calls.make(("chain_getBlockHash", [0]))
         await self._pace()
         await self._send_now(connection, [call])
         async with asyncio.timeout(self._timeout):
@@ -259,29 +236,19 @@ class Client:
 
     async def _send(self, connection: WebSocket | Http) -> None:
         while True:
-            await self._until(self._may_send)
+            await self._until(lambda: not self._is_full and self._calls.may_send())
             await self._pace()
-            batch = calls.take_next(self._waiting, self._together, alone=bool(self._open_batch))
+            batch = self._calls.send_next(self._together)
             if not batch:
                 continue
-            self._unanswered |= {call.id: call for call in batch}
             self._next_send += self._interval * (len(batch) - 1)
-            if len(batch) > 1:
-                self._batch = batch
             await self._send_now(connection, batch)
             self._wake.set()
 
-    def _may_send(self) -> bool:
-        """Whether something waits that may go now."""
-        if len(self._unanswered) >= int(self.flight.size):
-            return False
-        is_open = bool(self._open_batch)
-        return any(call.group == ALONE or not is_open for call in self._waiting)
-
     @property
-    def _open_batch(self) -> Batch:
-        """What is unanswered of the batch on its way."""
-        return [call for call in self._batch if call.id in self._unanswered]
+    def _is_full(self) -> bool:
+        """Whether as many are on their way as the node bears."""
+        return len(self._calls.sent) >= int(self.flight.size)
 
     async def _send_now(self, connection: WebSocket | Http, batch: Sequence[Call]) -> None:
         self.sent += 1
@@ -298,7 +265,7 @@ class Client:
 
     async def _receive(self, connection: WebSocket | Http) -> None:
         while True:
-            await self._until(lambda: bool(self._unanswered))
+            await self._until(lambda: bool(self._calls.sent))
             async with asyncio.timeout(self._timeout):
                 message = await connection.receive()
             self._take(message)
@@ -313,16 +280,16 @@ class Client:
             self._take_one(message)
         elif isinstance(message, list):
             self._take_batch(calls.by_number(message))
-        elif self._open_batch:
+        elif self._calls.batch:
             self._batch_refused(message.error)
         else:
             raise ConnectionLostError(refusals.text_of(message.error))
         self._wake.set()
 
     def _take_one(self, answer: Mapping[str, Any]) -> None:
-        full = len(self._unanswered) >= int(self.flight.size)
+        full = self._is_full
         number = answer.get("id")
-        call = self._unanswered.pop(number, None) if isinstance(number, int) else None
+        call = self._calls.sent.pop(number, None) if isinstance(number, int) else None
         if call is None:
             return
         self._patience.begin()
@@ -340,10 +307,10 @@ class Client:
 
         Only what says that we ask too often holds for a call as it does by itself.
         """
-        full = len(self._unanswered) >= int(self.flight.size)
-        batch = self._open_batch
+        full = self._is_full
+        batch = self._calls.batch
         if not any(call.id in answers for call in batch):
-            if any(0 < number <= self._newest for number in answers):
+            if any(0 < number <= self._calls.newest for number in answers):
                 return  # somebody has not waited for it
             if not batch:
                 raise NoJsonRpcError("an answer is no JSON-RPC object")
@@ -357,7 +324,7 @@ class Client:
         else:
             self._upstream.has_batched = True
         for call in batch:
-            del self._unanswered[call.id]
+            del self._calls.sent[call.id]
             call.group = ALONE
             answer = answers.get(call.id, {})
             if "result" in answer:
@@ -365,7 +332,7 @@ class Client:
             elif self._holds(answer):
                 self._refused(call, answer["error"])
             else:
-                self._waiting.append(call)
+                self._calls.waiting.append(call)
 
     def _holds(self, answer: Mapping[str, Any]) -> bool:
         """Whether one of the answers to a batch is what a request by itself is answered with."""
@@ -378,16 +345,14 @@ class Client:
         """Ask for less at once where it is too much, later where that is too often, else singly."""
         upstream = self._upstream
         reason = refusals.of_batch(error, upstream.endpoint)
-        batch = self._open_batch
+        batch = self._calls.batch
         if isinstance(reason, RateLimitedError):
             for call in batch:
                 call.group = ALONE
-                self._refused(self._unanswered.pop(call.id), error)
+                self._refused(self._calls.sent.pop(call.id), error)
             return
         upstream.together = (len(batch) + 1) // 2 if isinstance(reason, TooBigError) else 1
-        for call in batch:
-            del self._unanswered[call.id]
-        self._waiting.extendleft(reversed(batch))
+        self._calls.withdraw(batch)
 
     def _answered(self, call: Call, result: object) -> None:
         self._progress = True
@@ -404,7 +369,7 @@ class Client:
         if isinstance(reason, ArchiveNeededError):
             upstream.out = reason
         if isinstance(reason, TooBigError) and call.size > 1:
-            self._ask_in_parts(call)
+            self._calls.ask_in_parts(call)
             return
         elsewhere = {*self._upstreams} - {upstream, *call.refused_by}
         spare = [one for one in self._usable() if one in elsewhere]
@@ -415,44 +380,11 @@ class Client:
             return
         call.refused_by.add(upstream)
         if spare:
-            self._waiting.appendleft(call)
+            self._calls.waiting.appendleft(call)
             self._upstream = spare[0]
             raise _MovedOnError
         if not call.answer.done():
             call.answer.set_exception(reason)
-
-    def _ask_in_parts(self, call: Call) -> None:
-        """Ask for the halves of what is too big; each of them may be divided again."""
-        method, many = call.request[0], call.size
-        self._too_many[method] = min(many, self._too_many.get(method, many))
-        halves = [self._call(half) for half in parts.halves(call.request)]
-
-        def join(answered: asyncio.Future[list[Any]]) -> None:
-            if call.answer.done() or answered.cancelled():
-                return
-            if error := answered.exception():
-                call.answer.set_exception(error)
-            else:
-                call.answer.set_result(parts.joined(*answered.result()))
-
-        asyncio.gather(*(half.answer for half in halves)).add_done_callback(join)
-        for half in halves:
-            self._ask(half)
-
-    def _ask(self, call: Call) -> None:
-        many = self._too_many.get(call.request[0])
-        if many is not None and 1 < many <= call.size:
-            self._ask_in_parts(call)
-        else:
-            self._waiting.append(call)
-
-    def _divide_the_largest(self) -> None:
-        """Ask in parts for the largest of what is on its way, which was too big."""
-        largest = max(self._unanswered.values(), key=lambda call: call.size)
-        if largest.size > 1:
-            del self._unanswered[largest.id]
-            self._ask_in_parts(largest)
-            self._progress = True
 
     def _ask_later(self, call: Call, reason: ChainError) -> None:
         if isinstance(reason, RateLimitedError):
@@ -462,24 +394,19 @@ class Client:
 
     def _again(self, call: Call) -> None:
         if not call.answer.done():
-            self._waiting.append(call)
+            self._calls.waiting.append(call)
             self._wake.set()
-
-    def _queue_again(self) -> None:
-        lost = [call for call in self._unanswered.values() if not call.answer.done()]
-        self._unanswered.clear()
-        self._waiting.extendleft(reversed(lost))
 
     def _after_loss(self, error: Exception) -> None:
         """Queue what was unanswered again; move on after too many fruitless tries."""
         if self._batch_lost(error):
-            self._queue_again()
+            self._calls.withdraw_all()
             return
-        if isinstance(error, TooBigMessageError) and self._unanswered:
-            self._divide_the_largest()
-        self._queue_again()
+        if isinstance(error, TooBigMessageError) and self._calls.divide_the_largest():
+            self._progress = True
+        self._calls.withdraw_all()
         self.flight.halve()
-        if self._progress or not self._waiting:
+        if self._progress or not self._calls.waiting:
             return
         self._upstream.failures += 1
         self._upstream.loss = error
@@ -493,7 +420,7 @@ class Client:
 
         So it may be where no batch has ever been answered, and where one was too big.
         """
-        batch = self._open_batch
+        batch = self._calls.batch
         too_big = isinstance(error, TooBigMessageError)
         for call in batch:
             call.group = call.group if too_big else ALONE
@@ -516,15 +443,7 @@ class Client:
             upstream.failures = 0
         ours = [one for one in self._upstreams if not isinstance(one.out, WrongChainError)]
         self._upstream = ours[0] if ours else self._upstream
-        self._fail(reason)
-
-    def _fail(self, error: Exception) -> None:
-        """Tell everyone who waits that there will be no answer."""
-        for call in (*self._waiting, *self._unanswered.values()):
-            if not call.answer.done():
-                call.answer.set_exception(error)
-        self._waiting.clear()
-        self._unanswered.clear()
+        self._calls.fail(reason)
 
 
 def backoff(pause: float, tries: int) -> float:
