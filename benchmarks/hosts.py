@@ -9,16 +9,15 @@ from pathlib import Path
 
 from benchmarks.figures import Figures
 from benchmarks.node import development_chain, until_done
-from operator_prices.defs.partitions import TOGETHER
-from operator_prices.epochs.windows import SIZE, between
+from operator_prices.epochs.windows import SIZE, between, spans
 from operator_prices_tests.support.hosts import Cluster, cluster, network
 
 LATENCY_MS = 25
 
-RUNS = 4
-"""A backfill of all epochs is so many runs."""
+RUNS, WINDOWS = 4, 10
+"""So many backfills of so many windows, each of which is a run."""
 
-EPOCHS = TOGETHER * SIZE * RUNS
+EPOCHS = RUNS * WINDOWS * SIZE
 
 RETRIES = 3
 """A run is begun anew so many times at most, so no backfill outlives more deaths in a row."""
@@ -89,7 +88,8 @@ def deaths(folder: Path, many: int) -> list[float]:
 def launch(hosts: Cluster) -> None:
     hosts.start_code()
     hosts.switch("completed_epochs", on=False)
-    hosts.backfill(hosts.begin_windows(window.key for window in between(0, EPOCHS - 1)))
+    for windows in spans(between(0, EPOCHS - 1), WINDOWS):
+        hosts.backfill(hosts.begin_windows(window.key for window in windows))
     hosts.hosts["h1"].start("daemon")
 
 

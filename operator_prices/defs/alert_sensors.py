@@ -12,6 +12,7 @@ from operator_prices.chain import Chain, ChainError, NodeBehindError
 from operator_prices.defs.failures import failed_step_cause
 from operator_prices.defs.parity_checks import PARITY
 from operator_prices.defs.partitions import known_windows, windows_of_run
+from operator_prices.defs.rounds import EVERY_OTHER_ROUND
 from operator_prices.defs.sensors import require_not_behind
 from operator_prices.defs.signs_of_life import GIVEN_UP
 from operator_prices.settings import Settings
@@ -30,7 +31,7 @@ TOLD = {"slashed", "status", "gone", "taxRaised", "ownerChanged", "priceStill"}
 
 @dg.run_failure_sensor(
     description="Keep as incidents the checks that stopped a run, or why else it failed.",
-    minimum_interval_seconds=10,
+    minimum_interval_seconds=EVERY_OTHER_ROUND,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def failed_runs(
@@ -68,7 +69,7 @@ def failed_runs(
 @dg.run_status_sensor(
     description="Keep as incidents the checks that failed; close those that this run mended.",
     run_status=dg.DagsterRunStatus.SUCCESS,
-    minimum_interval_seconds=10,
+    minimum_interval_seconds=EVERY_OTHER_ROUND,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def succeeded_runs(
@@ -89,7 +90,7 @@ def succeeded_runs(
 @dg.sensor(
     description="See how far we are behind the chain, and tell the addresses of alerts what began,"
     " what is over, and what happened to operators.",
-    minimum_interval_seconds=10,
+    minimum_interval_seconds=EVERY_OTHER_ROUND,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def alert_webhook(

@@ -1,10 +1,10 @@
 """Follow the chain: when epochs are completed, ask for their windows."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from time import time
+from time import sleep, time
 
 import dagster as dg
 import psycopg
@@ -14,12 +14,19 @@ from operator_prices.chain import Chain, NodeBehindError
 from operator_prices.defs.jobs import ingest_epochs
 from operator_prices.defs.node_reach import remembered_reach, to_be_had
 from operator_prices.defs.partitions import busy_windows, epoch_windows, remove_strangers
+from operator_prices.defs.rounds import EVERY_ROUND
 from operator_prices.epochs.windows import EpochWindow, between
 from operator_prices.settings import Settings
 
 WINDOWS_A_TICK = 10
 """After a long downtime the sensor catches up in steps: so many windows of its own are under way at
 most. Those of a backfill do not count, or whoever follows the chain would wait for its end."""
+
+LOOKS_APART = 2.5
+"""Seconds after which a tick looks once more: half a round of Dagster's sensors."""
+
+DUE = 0.75
+"""Of the blocks of the epoch before, as many have come when the next one may end at any moment."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 30, 3600
 """Seconds to wait after a run that did not bring what it was asked for, doubled each time."""
@@ -104,7 +111,7 @@ def asked_for(window: EpochWindow, until: int) -> str:
 @dg.sensor(
     job=ingest_epochs,
     description="Request one run for each window with completed epochs that are not served yet.",
-    minimum_interval_seconds=5,
+    minimum_interval_seconds=EVERY_ROUND,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def completed_epochs(
@@ -115,21 +122,22 @@ def completed_epochs(
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for the windows of completed epochs; partitions that are no windows are removed.
 
-    Windows that lack what the node never had are left out.
+    Windows that lack what the node never had are left out. When an epoch is due the tick looks
+    twice, so that whoever waits for it waits for half a round at most.
     """
     if strangers := remove_strangers(context.instance):
         context.log.warning("Removed partitions that are no windows: %s", ", ".join(strangers))
-    latest = chain.head().last_completed_epoch
-    require_not_behind(latest, store.last_epoch(database, source="chain"))
+    seen = look(chain, database, options)
+    if seen.is_due:
+        sleep(LOOKS_APART)
+        seen = look(chain, database, options)
+    latest = seen.latest
     if latest is None:
         return dg.SkipReason("no epoch is completed yet")
-    follows = options.nominators == "on"
-    unserved = store.unserved(database, until=latest)
-    of_nominators = store.unserved(database, until=latest, nominators=True) if follows else []
-    if not unserved and not of_nominators:
+    if not seen.unserved and not seen.of_nominators:
         return dg.SkipReason(f"epoch {latest} is still the last one completed")
     reach = remembered_reach(context, chain, str(options.archive_node_url))
-    behind = wanted(to_be_had(unserved, reach), to_be_had(of_nominators, reach))
+    behind = wanted(to_be_had(seen.unserved, reach), to_be_had(seen.of_nominators, reach))
     if not behind:
         return dg.SkipReason(
             f"up to epoch {latest} nothing is lacking but windows with epochs before"
@@ -153,6 +161,43 @@ def completed_epochs(
         dynamic_partitions_requests=[epoch_windows.build_add_request(begun)],
         run_requests=[request(one) for one in asked],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How far the chain is, and what is lacking up to there."""
+
+    latest: int | None
+    """The last completed epoch."""
+    unserved: Sequence[int] = ()
+    of_nominators: Sequence[int] = ()
+    """The epochs up to there that lack nominators, if these are followed."""
+    is_due: bool = False
+    """Whether nothing is lacking, and the next epoch may be completed at any moment."""
+
+
+def look(chain: Chain, database: psycopg.Connection, options: Settings) -> Seen:
+    head = chain.head()
+    latest = head.last_completed_epoch
+    require_not_behind(latest, store.last_epoch(database, source="chain"))
+    if latest is None:
+        return Seen(None)
+    follows = options.nominators == "on"
+    unserved = store.unserved(database, until=latest)
+    of_nominators = store.unserved(database, until=latest, nominators=True) if follows else []
+    if unserved or of_nominators:
+        return Seen(latest, unserved, of_nominators)
+    return Seen(latest, is_due=is_due(store.newest_ends(database), head.gate_block))
+
+
+def is_due(ends: Sequence[int], gate: int) -> bool:
+    """Whether an epoch may end at any moment, `ends` being the end blocks of the two before it.
+
+    >>> is_due([300, 200], gate=374), is_due([300, 200], gate=375), is_due([300], gate=400)
+    (False, True, False)
+    """
+    last, *before = ends or [gate]
+    return bool(before) and gate - last >= DUE * (last - before[0])
 
 
 def require_not_behind(completed: int | None, stored: int) -> None:

@@ -13,6 +13,7 @@ import psycopg
 
 from operator_prices import VERSION, store
 from operator_prices.defs.partitions import UNFINISHED
+from operator_prices.defs.rounds import EVERY_ROUND
 from operator_prices.postgres.parts import application_name
 from operator_prices.store import signs
 from operator_prices.store.signs import EVERY_SECONDS, SILENT_SECONDS, FencedConnection, Sign
@@ -89,7 +90,7 @@ def _end(dsn: str, run_id: str) -> None:
 
 @dg.sensor(
     description="Report runs that give no sign of life as failed, so that others take them over.",
-    minimum_interval_seconds=5,
+    minimum_interval_seconds=EVERY_ROUND,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def lost_runs(

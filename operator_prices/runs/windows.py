@@ -13,7 +13,6 @@ from operator_prices.definitions import defs
 from operator_prices.defs.failures import failed_for_the_node, failed_step_cause, lost_database
 from operator_prices.defs.jobs import import_legacy, ingest_epochs
 from operator_prices.defs.partitions import (
-    TOGETHER,
     begin_windows,
     epoch_windows,
     tags_of_windows,
@@ -28,6 +27,11 @@ BELIEVED = 1_000_000
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The run's own log keeps everything; the terminal shows progress instead."""
+
+
+TOGETHER = 10
+"""As many windows share a run: its start takes as long as some windows do, and what it did is told
+when it is over."""
 
 
 class RunFailedError(ExplainedError):

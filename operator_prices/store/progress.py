@@ -89,6 +89,14 @@ def last_epoch(connection: Connection, *, source: str | None = None) -> int:
     return -1 if row is None or row[0] is None else int(row[0])
 
 
+def newest_ends(connection: Connection) -> list[int]:
+    """The end blocks of the two newest epochs that were read from the chain, the newest first."""
+    rows = connection.execute(
+        "SELECT end_block FROM epochs WHERE source = 'chain' ORDER BY epoch DESC LIMIT 2"
+    )
+    return [block for (block,) in rows]
+
+
 def incomplete(connection: Connection, first: int, last: int) -> list[int]:
     """The stored epochs of `first..last` of which something is in quarantine."""
     rows = connection.execute(

@@ -8,12 +8,13 @@ import pytest
 
 from operator_prices.chain import (
     Chain,
+    Head,
     NodeBehindError,
     NodeHangsError,
     NodeUnreachableError,
     Reach,
 )
-from operator_prices.defs import node_reach
+from operator_prices.defs import node_reach, sensors
 from operator_prices.defs.partitions import (
     WILL_RETRY,
     begin_windows,
@@ -38,6 +39,11 @@ from operator_prices_tests.support.heads import HeadOnly, Unreachable, served
 from operator_prices_tests.support.samples import reading, truth_of
 
 FIRST, SECOND, THIRD = EpochWindow(0), EpochWindow(100), EpochWindow(200)
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensors, "LOOKS_APART", 0)
 
 
 def keys(situation: Situation) -> list[str]:
@@ -141,6 +147,27 @@ def asked_of(result: dg.SensorResult | dg.SkipReason) -> list[str | None]:
     if isinstance(result, dg.SkipReason):
         return []
     return [one.partition_key for one in result.run_requests or ()]
+
+
+class Growing(HeadOnly):
+    """Each time it is asked for its head, another epoch of a hundred blocks is completed."""
+
+    def __init__(self, last: int, gate: int) -> None:
+        super().__init__(last)
+        self._next, self._gate = last, gate
+
+    def head(self) -> Head:
+        self._next += 1
+        return Head(self._gate + 100, self._gate, self._next - 1)
+
+
+@pytest.mark.parametrize(("blocks", "asked"), [(74, []), (75, ["000000-000099"])])
+def test_a_tick_looks_twice_when_an_epoch_is_due(
+    blocks: int, asked: list[str], instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    served(database, range(8))
+    database.execute("UPDATE epochs SET end_block = 100 * epoch + 99")
+    assert asked_of(tick(Growing(7, 799 + blocks), database, instance)) == asked
 
 
 def test_a_tick_adds_all_windows_in_order_and_asks_for_those_behind(

@@ -1,4 +1,4 @@
-"""A backfill over three hosts, one of which dies, another freezes, while Postgres is restarted."""
+"""Backfills over three hosts, one of which dies, another freezes, while Postgres is restarted."""
 
 import re
 import time
@@ -11,21 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from operator_prices.defs.partitions import TOGETHER, windows_of_run
+from operator_prices.defs.partitions import windows_of_run
 from operator_prices.defs.resources import WITHOUT_SLOT
 from operator_prices.defs.signs_of_life import WORKER
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
 from operator_prices.devchain.serving import Node, serving
-from operator_prices.epochs.windows import SIZE, between
+from operator_prices.epochs.windows import SIZE, between, spans
 from operator_prices_tests.support.hosts import Cluster, Host, cluster, needs_hosts, network
 from operator_prices_tests.support.live import assert_exact, until, written
 
 pytestmark = [pytest.mark.e2e, needs_hosts]
 
-RUNS = 4
+RUNS, WINDOWS = 4, 10
+"""So many backfills of so many windows, each of which is a run."""
 
-EPOCHS = TOGETHER * SIZE * RUNS
+EPOCHS = RUNS * WINDOWS * SIZE
 
 REQUESTS_PER_SECOND = 168
 
@@ -64,10 +65,11 @@ def busiest_second(asked: list[float]) -> int:
 
 
 def begin(hosts: Cluster) -> None:
-    """Have a backfill of all windows launched, and both workers at work on it."""
+    """Have backfills of all windows launched, and both workers at work on them."""
     hosts.start_code()
     hosts.switch("completed_epochs", on=False)
-    hosts.backfill(hosts.begin_windows(window.key for window in between(0, EPOCHS - 1)))
+    for windows in spans(between(0, EPOCHS - 1), WINDOWS):
+        hosts.backfill(hosts.begin_windows(window.key for window in windows))
     hosts.hosts["h1"].start("daemon")
     for name, runs in (("h3", 1), ("h2", RUNS)):  # one run is for the first, the others are left
         worker = hosts.hosts[name]
