@@ -15,10 +15,10 @@ warnings.simplefilter("ignore", dg.BetaWarning)
 epoch_windows = dg.DynamicPartitionsDefinition(name="epoch_windows")
 """One partition per `EpochWindow` that has begun. Dynamic, since the chain has no last epoch."""
 
-TOGETHER = 25
+WINDOWS_A_BACKFILL_RUN = 25
 """As many windows share a run: its process takes as long to start as the work of some windows."""
 
-WINDOWS_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=TOGETHER)
+WINDOWS_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=WINDOWS_A_BACKFILL_RUN)
 
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,

@@ -1,7 +1,7 @@
 """The connections of Dagster's storage: in turns, and kept from one statement to the next.
 
-Dagster opens one for each statement, of which a step sends dozens; to open one costs the server
-more than most statements do.
+By itself Dagster opens one for each statement, of which a step sends dozens; to open one costs the
+server more than most statements do.
 """
 
 import atexit

@@ -28,8 +28,7 @@ BELIEVED = 1_000_000
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The run's own log keeps everything; the terminal shows progress instead."""
 
-
-TOGETHER = 10
+WINDOWS_A_COMMAND_RUN = 10
 """As many windows share a run: its start takes as long as some windows do, and what it did is told
 when it is over."""
 
@@ -61,7 +60,7 @@ def run_windows(
     than the node's, each of them gets one of its own, so that those before the one to blame are
     done.
     """
-    for together in spans(windows, TOGETHER):
+    for together in spans(windows, WINDOWS_A_COMMAND_RUN):
         for run, result in _executed(instance, ingest_epochs.name, together, QUIET, assets):
             yield from (_window_run(window, result) for window in run)
 

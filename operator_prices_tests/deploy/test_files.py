@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import yaml
 
+from operator_prices.defs.partitions import WINDOWS_A_BACKFILL_RUN
 from operator_prices.settings import PROJECT, VARIABLES, facts
 from operator_prices_tests.support.deploy_files import DEPLOY, SCRIPTS, read, run
 
@@ -59,6 +60,14 @@ def test_the_charts_values_say_what_the_instance_says() -> None:
     assert values["additionalInstanceConfig"] == {
         name: instance[name] for name in ("backfills", "code_servers", "nux")
     } | {"concurrency": {"pools": instance["concurrency"]["pools"]}}
+
+
+def test_a_backfills_run_may_take_as_long_as_a_rate_limit_makes_it() -> None:
+    """A window takes 366 requests with nominators; five connections have four a second."""
+    instance = read(PROJECT / "dagster.yaml")
+    slots = instance["concurrency"]["pools"]["default_limit"]
+    needed = 366 * WINDOWS_A_BACKFILL_RUN / (4 / (slots + 3))
+    assert needed < instance["run_monitoring"]["max_runtime_seconds"]
 
 
 def snake(camels: dict[str, Any]) -> dict[str, Any]:
