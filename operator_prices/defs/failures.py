@@ -6,8 +6,13 @@ import dagster as dg
 import psycopg
 from dagster_shared.error import SerializableErrorInfo
 
+from operator_prices.chain import DomainMissingError, NodeHangsError, WrongChainError
 from operator_prices.defs.window_assets import PASSING
 from operator_prices.postgres import troubles
+
+WHATEVER_THE_WINDOW = (*PASSING, NodeHangsError, WrongChainError, DomainMissingError)
+"""Troubles of the node's that are the same for every window. What it refuses or has no more, and a
+runtime that we do not understand, may be of one window alone, and costs no waiting."""
 
 
 def failed_step_cause(events: Iterable[dg.DagsterEvent]) -> str | None:
@@ -35,12 +40,12 @@ def lost_database(events: Iterable[dg.DagsterEvent]) -> psycopg.Error | None:
 
 
 def failed_for_the_node(events: Iterable[dg.DagsterEvent]) -> bool:
-    """Whether a step failed for trouble of the node's that may pass."""
-    passing = {kind.__name__ for kind in PASSING}
+    """Whether a step failed for trouble of the node's that another window would have as well."""
+    kinds = {kind.__name__ for kind in WHATEVER_THE_WINDOW}
     return any(
         event.is_step_failure
         and event.step_failure_data.error is not None
-        and _innermost(event.step_failure_data.error).cls_name in passing
+        and _innermost(event.step_failure_data.error).cls_name in kinds
         for event in events
     )
 

@@ -7,8 +7,6 @@ import dagster as dg
 import psycopg
 import pytest
 
-from operator_prices.chain import NodeUnreachableError
-from operator_prices.defs.failures import failed_for_the_node
 from operator_prices.defs.partitions import epoch_windows
 from operator_prices.devchain.serving import serving
 from operator_prices.epochs.windows import between
@@ -72,17 +70,3 @@ def test_partitions_in_another_order_get_a_run_each(instance: dg.DagsterInstance
     instance.add_dynamic_partitions(str(epoch_windows.name), [SECOND])
     assert [one.epochs_read for one in run_windows(instance, WINDOWS)] == [100, 12]
     assert len(instance.get_runs()) == 2
-
-
-@pytest.mark.parametrize("cause", [NodeUnreachableError("no answer"), ValueError("no sense")])
-def test_what_a_node_is_to_blame_for_is_told_from_what_it_is_not(cause: Exception) -> None:
-    @dg.op
-    def asking() -> None:
-        raise dg.RetryRequested(max_retries=0) from cause
-
-    @dg.job(executor_def=dg.in_process_executor)
-    def asks() -> None:
-        asking()
-
-    result = asks.execute_in_process(raise_on_error=False)
-    assert failed_for_the_node(result.all_events) == isinstance(cause, NodeUnreachableError)
