@@ -28,6 +28,9 @@ LOOKS_APART = 2.5
 DUE = 0.75
 """Of the blocks of the epoch before, as many have come when the next one may end at any moment."""
 
+OVERDUE = 2
+"""Times the blocks of the epoch before."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 30, 3600
 """Seconds to wait after a run that did not bring what it was asked for, doubled each time."""
 
@@ -193,11 +196,14 @@ def look(chain: Chain, database: psycopg.Connection, options: Settings) -> Seen:
 def is_due(ends: Sequence[int], gate: int) -> bool:
     """Whether an epoch may end at any moment, `ends` being the end blocks of the two before it.
 
-    >>> is_due([300, 200], gate=374), is_due([300, 200], gate=375), is_due([300], gate=400)
-    (False, True, False)
+    One that is as late again is waited for no more: the chain has stopped closing epochs.
+
+    >>> [is_due([300, 200], gate) for gate in (374, 375, 499, 500)], is_due([300], 400)
+    ([False, True, True, False], False)
     """
     last, *before = ends or [gate]
-    return bool(before) and gate - last >= DUE * (last - before[0])
+    length = last - before[0] if before else 0
+    return DUE * length <= gate - last < OVERDUE * length
 
 
 def require_not_behind(completed: int | None, stored: int) -> None:

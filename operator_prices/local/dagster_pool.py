@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from select import select
+from select import POLLIN, poll
 from time import monotonic, sleep
 from typing import Any, Self
 
@@ -72,8 +72,8 @@ class BriefPool(NullPool):
         with self._change:
             self._idle.append(idle)
             if not self._is_watched:
+                threading.Thread(target=self._watch, name="closer", daemon=True).start()
                 self._is_watched = True
-                threading.Thread(target=self._close_idle, name="closer", daemon=True).start()
 
     def dispose(self) -> None:
         """Close what is kept."""
@@ -87,6 +87,14 @@ class BriefPool(NullPool):
                 while self._idle:
                     os.close(self._idle.pop().lock)
             return self._idle.pop() if self._idle else None
+
+    def _watch(self) -> None:
+        try:
+            self._close_idle()
+        except BaseException:
+            with self._change:
+                self._is_watched = False  # the next one that is kept is watched by another thread
+            raise
 
     def _close_idle(self) -> None:
         """Close what has been kept for long enough; end after a while in which nothing was."""
@@ -123,8 +131,9 @@ class _Idle:
 
     def is_alive(self) -> bool:
         """Whether the server is to be reached and has said nothing: unasked it says good-bye."""
-        connection: Any = self.record.dbapi_connection
-        return not REACH.failed_lately and not any(select([connection], [], [], 0))
+        said = poll()
+        said.register(self.record.dbapi_connection, POLLIN)  # type: ignore[arg-type]
+        return not REACH.failed_lately and not said.poll(0)
 
     def resume(self) -> None:
         self.record.info[TURN] = TURNS.resume(self.lock)

@@ -79,19 +79,19 @@ class Turns:
         return thread
 
     def awaited(self) -> bool:
-        """Whether anybody waits for a turn."""
-        lock = self._lock(WAITING, fcntl.LOCK_EX)
+        """Whether anybody waits for a turn; nobody does where that cannot be looked up."""
+        try:
+            lock = self._lock(WAITING, fcntl.LOCK_EX)
+        except OSError:
+            return False
         if lock is not None:
             os.close(lock)
         return lock is None
 
     def _wait(self) -> int:
         self._folder.mkdir(parents=True, exist_ok=True)
-        if (lock := self._free()) is not None:
-            return lock
         deadline = time.monotonic() + self._seconds
-        while (waiting := self._lock(WAITING, fcntl.LOCK_SH)) is None:  # somebody looks
-            pass
+        waiting: int | None = None
         try:
             while (lock := self._free()) is None:
                 if time.monotonic() > deadline:
@@ -100,9 +100,12 @@ class Turns:
                         " connections to Dagster's tables, which others hold: look in"
                         " pg_stat_activity for what keeps them, and try again."
                     )
+                if waiting is None:  # as it is while somebody looks whether anybody waits
+                    waiting = self._lock(WAITING, fcntl.LOCK_SH)
                 time.sleep(LOOK_SECONDS)
         finally:
-            os.close(waiting)
+            if waiting is not None:
+                os.close(waiting)
         return lock
 
     def _free(self) -> int | None:

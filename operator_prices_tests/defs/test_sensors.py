@@ -22,6 +22,7 @@ from operator_prices.defs.partitions import (
     remove_strangers,
 )
 from operator_prices.defs.sensors import (
+    LOOKS_APART,
     WINDOWS_A_TICK,
     Situation,
     Tries,
@@ -42,8 +43,11 @@ FIRST, SECOND, THIRD = EpochWindow(0), EpochWindow(100), EpochWindow(200)
 
 
 @pytest.fixture(autouse=True)
-def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensors, "LOOKS_APART", 0)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that ticks would have waited."""
+    waited: list[float] = []
+    monkeypatch.setattr(sensors, "sleep", waited.append)
+    return waited
 
 
 def keys(situation: Situation) -> list[str]:
@@ -161,13 +165,18 @@ class Growing(HeadOnly):
         return Head(self._gate + 100, self._gate, self._next - 1)
 
 
-@pytest.mark.parametrize(("blocks", "asked"), [(74, []), (75, ["000000-000099"])])
+@pytest.mark.parametrize(("blocks", "asked"), [(74, []), (75, ["000000-000099"]), (200, [])])
 def test_a_tick_looks_twice_when_an_epoch_is_due(
-    blocks: int, asked: list[str], instance: dg.DagsterInstance, database: psycopg.Connection
+    blocks: int,
+    asked: list[str],
+    instance: dg.DagsterInstance,
+    database: psycopg.Connection,
+    pauses: list[float],
 ) -> None:
     served(database, range(8))
     database.execute("UPDATE epochs SET end_block = 100 * epoch + 99")
     assert asked_of(tick(Growing(7, 799 + blocks), database, instance)) == asked
+    assert pauses == ([LOOKS_APART] if asked else [])
 
 
 def test_a_tick_adds_all_windows_in_order_and_asks_for_those_behind(

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psycopg
@@ -119,6 +120,42 @@ def test_a_connection_that_the_server_ended_meanwhile_is_not_used(
     with caplog.at_level(logging.WARNING):
         assert instance.get_runs() == []
     assert "Retrying" not in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_is_kept_is_closed_in_the_end_though_a_closer_has_died(
+    database: psycopg.Connection, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as failing:
+        failing.setattr(dagster_pool, "LOOK_SECONDS", "none")  # which `sleep` does not take
+        with engine.connect() as one:
+            one.execute(text("SELECT 1"))
+        until(lambda: "closer" not in {thread.name for thread in threading.enumerate()}, 10)
+    with engine.connect() as one:
+        one.execute(text("SELECT 1"))
+    until(lambda: held(database) == [], 10)
+
+
+@pytest.mark.parametrize("why", ["in a transaction", "interrupted"])
+def test_what_is_busy_or_interrupted_is_not_kept(
+    why: str, database: psycopg.Connection, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dagster_pool, "KEEP_SECONDS", LONG)
+    event.listen(engine, "checkin", lambda line, _: _spoil(line, why, monkeypatch))
+    with engine.connect() as one:
+        one.execute(text("SELECT 1"))
+    until(lambda: held(database) == [], 10)
+
+
+def _spoil(line: Any, why: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
+    """Have a connection be no more what it was, at the moment when it is given back."""
+    if why == "interrupted":
+        interrupted = threading.Event()
+        interrupted.set()
+        monkeypatch.setattr(dagster_pool, "INTERRUPTED", interrupted)
+    else:
+        line.autocommit = False
+        line.cursor().execute("SELECT 1")
 
 
 def test_what_is_not_as_good_as_new_is_not_kept(

@@ -1,5 +1,6 @@
 """Threads and processes take turns at connections, and none waits for ever."""
 
+import fcntl
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from time import sleep
 import pytest
 
 from operator_prices.postgres import parts
-from operator_prices.postgres.turns import NoTurnError, Turns
+from operator_prices.postgres.turns import WAITING, NoTurnError, Turns
 from operator_prices.settings import PROJECT
 from operator_prices_tests.support.live import until
 
@@ -88,6 +89,22 @@ def test_it_is_seen_that_somebody_waits(tmp_path: Path) -> None:
         turns.give(turn)
         waiting.result(10)
     assert not turns.awaited()
+
+
+def test_who_waits_does_so_though_somebody_looks_on_end(tmp_path: Path) -> None:
+    """As a process that was stopped between looking and letting go."""
+    turns, others = Turns(tmp_path, 1), Turns(tmp_path, 1, seconds=0.1)
+    held = turns.take()
+    with (tmp_path / WAITING).open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_EX)
+        with pytest.raises(NoTurnError):
+            others.take()
+        turns.give(held)
+        others.give(others.take())
+
+
+def test_where_the_folder_is_gone_nobody_waits(tmp_path: Path) -> None:
+    assert not Turns(tmp_path / "gone", 1).awaited()
 
 
 def test_who_waits_too_long_is_told_for_what(tmp_path: Path) -> None:
