@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from operator_prices.chain.errors import TooBigError
 from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.devchain import server
@@ -233,3 +234,47 @@ def test_a_rate_limit_counts_each_request_and_no_message_has_more_than_a_second_
         assert counted(rpc) == (2, 12)
         assert time.monotonic() - begun >= 1
     assert sizes == [10, 2]
+
+
+def test_who_refused_a_batch_is_asked_one_by_one_but_not_one_after_the_other() -> None:
+    with serving(CHAIN, batch_limit=0, latency_ms=100) as node, asking(node) as rpc:
+        begun = time.monotonic()
+        counted(rpc)
+        assert time.monotonic() - begun < 0.9
+
+
+def too_big_above(entries: int) -> Tamper:
+    """Says of a message with more blocks that it is too big, and not which request that was."""
+
+    async def tamper(call: Call) -> object:
+        requests = call.request if isinstance(call.request, list) else [call.request]
+        blocks = [one["params"][0] for one in requests]
+        if sum(len(one) if isinstance(one, list) else 1 for one in blocks) <= entries:
+            return call.answer()
+        return await erring(-32007, "Request is too big")(call)
+
+    return tamper
+
+
+@TRANSPORTS
+def test_what_is_too_big_by_itself_too_is_asked_for_in_parts(scheme: str) -> None:
+    tamper = too_big_above(5)
+    requests = [("chain_getBlockHash", [list(BLOCKS)])] * 4
+    with (
+        serving(CHAIN, batches=tamper, tamper=tamper) as node,
+        asking(node, scheme, patience=3) as rpc,
+    ):
+        assert rpc.call_many(requests, together=100) == [HASHES] * 4
+        assert rpc.sent < 60
+
+
+@TRANSPORTS
+def test_what_is_too_big_and_has_no_parts_is_told(scheme: str) -> None:
+    tamper = too_big_above(0)
+    with (
+        serving(CHAIN, batches=tamper, tamper=tamper) as node,
+        asking(node, scheme, patience=3) as rpc,
+    ):
+        with pytest.raises(TooBigError, match="does not let so much pass at once"):
+            ask(rpc)
+        assert rpc.sent < 100

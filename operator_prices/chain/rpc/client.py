@@ -283,7 +283,7 @@ class Client:
         elif self._calls.batch:
             self._batch_refused(message.error)
         else:
-            raise ConnectionLostError(refusals.text_of(message.error))
+            raise refusals.of_whom_it_is_not_said(message.error)
         self._wake.set()
 
     def _take_one(self, answer: Mapping[str, Any]) -> None:

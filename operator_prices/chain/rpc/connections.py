@@ -22,7 +22,7 @@ from operator_prices.chain.rpc.refusals import (
     ProxyRefusedError,
     ProxyUnreachableError,
     TooBigMessageError,
-    text_of,
+    of_whom_it_is_not_said,
 )
 
 JSON = "application/json"
@@ -107,7 +107,7 @@ def _of_proxy(error: BaseException) -> BaseException:
 def _of_one(answer: Message) -> dict[str, Any]:
     """The answer to one request; raises where it is of none."""
     if isinstance(answer, Refusal):
-        raise ConnectionLostError(text_of(answer.error))
+        raise of_whom_it_is_not_said(answer.error)
     if isinstance(answer, list):
         raise NoJsonRpcError("an answer is no JSON-RPC object")
     return answer

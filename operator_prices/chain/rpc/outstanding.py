@@ -100,8 +100,8 @@ class Outstanding:
         for call in taken:
             self.waiting.remove(call)
         self.sent |= {call.id: call for call in taken}
-        if len(taken) > 1:
-            self._batch = taken
+        left = [call for call in self._batch if call is not first]
+        self._batch = taken if len(taken) > 1 else left
         return taken
 
     def withdraw(self, batch: Sequence[Call]) -> None:

@@ -100,7 +100,7 @@ def of_answer(error: object, endpoint: Endpoint) -> ChainError:
             f"{endpoint} does not know a block it should ({text}): it is behind or on another fork;"
             " wait until it has caught up, or use another node."
         )
-    if code in TOO_BIG_CODES or _TOO_BIG.search(text):
+    if _is_too_big(error):
         return _too_big(endpoint, text)
     if code in TOO_OFTEN_CODES or _TOO_OFTEN.search(text):
         return _rate_limited(endpoint, text)
@@ -109,6 +109,17 @@ def of_answer(error: object, endpoint: Endpoint) -> ChainError:
     return NodeUnreachableError(
         f"{endpoint} keeps answering with an error ({text}): see its log, or use another node."
     )
+
+
+def _is_too_big(error: object) -> bool:
+    code = error.get("code") if isinstance(error, dict) else None
+    return code in TOO_BIG_CODES or _TOO_BIG.search(text_of(error)) is not None
+
+
+def of_whom_it_is_not_said(error: object) -> ConnectionLostError:
+    """An error that bears no number of a request, where none was sent in a batch."""
+    kind = TooBigMessageError if _is_too_big(error) else ConnectionLostError
+    return kind(text_of(error))
 
 
 def of_batch(error: object, endpoint: Endpoint) -> ChainError:
