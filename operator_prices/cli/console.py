@@ -85,7 +85,7 @@ class Console:
     def backfilled(self, done: "Backfilled") -> None:
         """What a backfill did, and what it could not understand."""
         rows = ", ".join(f"{asset} {rows}" for asset, rows in done.changed_rows.items()) or "none"
-        self.say(f"Epochs read: {done.epochs_read} in {done.rpc_requests} requests")
+        self.say(f"Epochs read: {done.epochs_read} in {done.rpc_calls} requests")
         self.say(f"Changed rows: {sum(done.changed_rows.values())} ({rows})")
         if done.differing:
             self.say(
@@ -208,7 +208,7 @@ class Console:
             self.say(done.never_had)
         self._stored(stored)
         self.say(
-            f"Read {done.epochs_read} epochs in {done.rpc_requests} requests, changed"
+            f"Read {done.epochs_read} epochs in {done.rpc_calls} requests, changed"
             f" {sum(done.changed_rows.values())} rows, in {seconds:.1f} seconds"
         )
 

@@ -33,7 +33,8 @@ class Backfilled:
     """What a backfill came to."""
 
     epochs_read: int = 0
-    rpc_requests: int = 0
+    rpc_calls: int = 0
+    """Requests to the node, of a batch each, as rate limits count them."""
     changed_rows: Counter[str] = field(default_factory=Counter)
     incomplete: Sequence[int] = ()
     """Epochs of the range of which something is in quarantine."""
@@ -44,7 +45,7 @@ class Backfilled:
 
     def add(self, run: WindowRun) -> None:
         self.epochs_read += run.epochs_read
-        self.rpc_requests += run.rpc_requests
+        self.rpc_calls += run.rpc_calls
         self.changed_rows.update(run.changed_rows)
 
 

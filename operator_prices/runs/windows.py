@@ -1,6 +1,7 @@
 """Runs of the ingestion job in this very process, window by window, without a daemon."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,8 +44,9 @@ class WindowRun:
 
     window: EpochWindow
     epochs_read: int
-    rpc_requests: int
-    changed_rows: dict[str, int]
+    rpc_calls: int
+    """Requests to the node, of a batch each, as rate limits count them."""
+    changed_rows: Counter[str]
     """By asset."""
 
 
@@ -61,8 +63,8 @@ def run_windows(
     done.
     """
     for together in spans(windows, WINDOWS_A_COMMAND_RUN):
-        for run, result in _executed(instance, ingest_epochs.name, together, QUIET, assets):
-            yield from (_window_run(window, result) for window in run)
+        for run, results in _executed(instance, ingest_epochs.name, together, QUIET, assets):
+            yield from (_window_run(window, results) for window in run)
 
 
 def import_windows(
@@ -78,7 +80,7 @@ def import_windows(
     job = defs.resolve_job_def(import_legacy.name)
     with dg.DagsterInstance.ephemeral() as memory:
         for window in windows:
-            _begin(instance, window)
+            _begin(instance, [window])
             memory.add_dynamic_partitions(str(epoch_windows.name), [window.key])
             result = job.execute_in_process(
                 instance=memory,
@@ -91,17 +93,21 @@ def import_windows(
                 for event in result.get_asset_materialization_events():
                     instance.report_runless_asset_event(event.materialization)
             else:
-                ((_, result),) = _executed(instance, job.name, [window], run_config)
+                ((_, (*_, result)),) = _executed(instance, job.name, [window], run_config)
             metadata = _metadata_by_asset(result, window)["legacy_epochs"]
             yield window, {name: told.value for name, told in metadata.items()}
 
 
-def _begin(instance: dg.DagsterInstance, window: EpochWindow) -> None:
-    """Add the window to the partitions, and all before it unless they are too many to be true."""
-    if window.first < BELIEVED:
-        begin_windows(instance, window.last)
-    else:
-        instance.add_dynamic_partitions(str(epoch_windows.name), [window.key])
+def _begin(instance: dg.DagsterInstance, windows: Sequence[EpochWindow]) -> None:
+    """Add the windows to the partitions, and all before them unless they are too many to be true.
+
+    They follow upon each other.
+    """
+    believed = [window for window in windows if window.first < BELIEVED]
+    if believed:
+        begin_windows(instance, believed[-1].last)
+    if beyond := [window.key for window in windows[len(believed) :]]:
+        instance.add_dynamic_partitions(str(epoch_windows.name), beyond)
 
 
 def _executed(
@@ -110,9 +116,14 @@ def _executed(
     windows: Sequence[EpochWindow],
     run_config: Mapping[str, object],
     assets: Sequence[str] | None = None,
-) -> Iterator[tuple[Sequence[EpochWindow], dg.ExecuteInProcessResult]]:
-    """Run windows that follow upon each other, in one run if it succeeds, else one by one."""
+) -> Iterator[tuple[Sequence[EpochWindow], Sequence[dg.ExecuteInProcessResult]]]:
+    """Run windows that follow upon each other, in one run if it succeeds, else one by one.
+
+    With windows that are done come the results of all runs so far, the last one theirs: what an
+    earlier one has done before it failed is not done again.
+    """
     job = defs.resolve_job_def(job_name)
+    results: list[dg.ExecuteInProcessResult] = []
 
     def run(windows: Sequence[EpochWindow]) -> dg.ExecuteInProcessResult:
         with store.connect(os.environ["DATABASE_URL"]) as database:
@@ -124,15 +135,16 @@ def _executed(
             asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
             raise_on_error=False,
         )
+        results.append(result)
         if not result.success and (lost := lost_database(result.all_events)):
             raise lost
         return result
 
-    until_back(partial(_begin, instance, windows[-1]), _named(windows))
+    until_back(partial(_begin, instance, windows), _named(windows))
     if until_back(partial(_is_range, instance, windows), _named(windows)):
         result = until_back(partial(run, windows), _named(windows))
         if result.success:
-            yield windows, result
+            yield windows, results
             return
         if not windows[1:] or failed_for_the_node(result.all_events):
             raise _failed(windows, result)
@@ -140,7 +152,7 @@ def _executed(
         result = until_back(partial(run, [window]), _named([window]))
         if not result.success:
             raise _failed([window], result)
-        yield [window], result
+        yield [window], results
 
 
 def _is_range(instance: dg.DagsterInstance, windows: Sequence[EpochWindow]) -> bool:
@@ -149,7 +161,7 @@ def _is_range(instance: dg.DagsterInstance, windows: Sequence[EpochWindow]) -> b
         return True
     keys = [window.key for window in windows]
     known = list(instance.get_dynamic_partitions(str(epoch_windows.name)))
-    first = known.index(keys[0])
+    first = known.index(keys[0]) if keys[0] in known else len(known)
     return known[first : first + len(keys)] == keys
 
 
@@ -184,18 +196,16 @@ def _metadata_by_asset(
     }
 
 
-def _window_run(window: EpochWindow, result: dg.ExecuteInProcessResult) -> WindowRun:
-    metadata = _metadata_by_asset(result, window)
-
-    def number(asset: str, name: str) -> int:
-        return int(str(metadata[asset][name].value)) if asset in metadata else 0
-
-    return WindowRun(
-        window,
-        epochs_read=number("raw_epochs", "epochs_read"),
-        rpc_requests=number("raw_epochs", "rpc_requests"),
-        changed_rows={asset: number(asset, "changed_rows") for asset in metadata},
-    )
+def _window_run(window: EpochWindow, results: Sequence[dg.ExecuteInProcessResult]) -> WindowRun:
+    """What was done for a window, in one run or in several."""
+    read, calls, changed = 0, 0, Counter[str]()
+    for result in results:
+        for asset, told in _metadata_by_asset(result, window).items():
+            changed[asset] += int(str(told["changed_rows"].value))
+            if asset == "raw_epochs":
+                read += int(str(told["epochs_read"].value))
+                calls += int(str(told["rpc_calls"].value))
+    return WindowRun(window, epochs_read=read, rpc_calls=calls, changed_rows=changed)
 
 
 def _cause(result: dg.ExecuteInProcessResult) -> str:
