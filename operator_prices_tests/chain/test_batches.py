@@ -1,8 +1,11 @@
 """Requests that go together in one message, and what nodes and gateways make of it."""
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from operator_prices.chain.errors import TooBigError
 from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.endpoints import Endpoint
+from operator_prices.chain.rpc.in_flight import START
 from operator_prices.devchain import server
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
@@ -197,14 +201,69 @@ def test_what_is_too_big_together_is_asked_for_in_parts(
         assert counted(rpc) == (4, 12)
 
 
+def too_often(*, each: bool) -> Tamper:
+    return erring(429, "too many requests", each=True) if each else saying(Refused(429, "slowly"))
+
+
 @TRANSPORTS
-def test_who_says_that_it_is_too_often_is_asked_again_later(scheme: str) -> None:
-    with (
-        serving(CHAIN, batches=saying(Refused(429, "too many requests"))) as node,
-        asking(node, scheme) as rpc,
-    ):
+@pytest.mark.parametrize("each", [False, True])
+def test_who_says_that_it_is_too_often_is_asked_again_later_and_for_less_and_less_together(
+    scheme: str, *, each: bool
+) -> None:
+    """Once is not held against batches; who says so each time gets no more of them."""
+    with serving(CHAIN, batches=too_often(each=each)) as node, asking(node, scheme) as rpc:
         assert counted(rpc) == (13, 24)
         assert rpc.takes_batches
+        messages = [counted(rpc)[0] - 12 for _ in range(6)]
+        assert sum(messages) == 6
+        assert messages[-1] == 0
+        assert not rpc.takes_batches
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_a_message_that_was_too_often_halves_what_is_on_its_way_once(*, each: bool) -> None:
+    opened, seen = 0, []
+
+    async def watched(call: Call) -> object:
+        nonlocal opened
+        opened += 1
+        await asyncio.sleep(0.1)
+        seen.append(opened)
+        opened -= 1
+        return call.answer()
+
+    with serving(CHAIN, tamper=watched, batches=too_often(each=each)) as node, asking(node) as rpc:
+        counted(rpc)
+    assert seen[0] == START / 2
+
+
+def test_a_batch_leaves_room_for_others_however_many_requests_it_has() -> None:
+    answered: list[str] = []
+    came, alone = threading.Event(), asyncio.Event()
+
+    async def single(call: Call) -> object:
+        answered.append("alone")
+        alone.set()
+        return call.answer()
+
+    async def batch(call: Call) -> object:
+        came.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(alone.wait(), 1)
+        answered.append("batch")
+        return call.answer()
+
+    with (
+        serving(CHAIN, tamper=single, batches=batch) as node,
+        asking(node) as rpc,
+        ThreadPoolExecutor() as threads,
+    ):
+        together = threads.submit(ask, rpc)
+        assert came.wait(10)
+        assert rpc.call("chain_getBlockHash", 1) == HASHES[1]
+        assert together.result() == HASHES
+    assert len(BLOCKS) > START
+    assert answered == ["alone", "batch"]
 
 
 def test_a_line_that_ends_says_nothing_of_who_has_answered_batches_before() -> None:

@@ -248,7 +248,7 @@ class Client:
     @property
     def _is_full(self) -> bool:
         """Whether as many are on their way as the node bears."""
-        return len(self._calls.sent) >= int(self.flight.size)
+        return self._calls.messages >= int(self.flight.size)
 
     async def _send_now(self, connection: WebSocket | Http, batch: Sequence[Call]) -> None:
         self.sent += 1
@@ -297,7 +297,10 @@ class Client:
             self._in_time([call], full=full)
             self._answered(call, answer["result"])
         else:
-            self._refused(call, answer.get("error"))
+            error = answer.get("error")
+            if isinstance(refusals.of_answer(error, self.endpoint), RateLimitedError):
+                self.flight.halve()
+            self._refused(call, error)
 
     def _in_time(self, batch: Sequence[Call], *, full: bool) -> None:
         self.flight.answered(calls.kind(batch), now() - batch[0].sent_at, now(), full=full)
@@ -323,6 +326,8 @@ class Client:
             self._upstream.together = 1
         else:
             self._upstream.has_batched = True
+        if any(self._is_too_often(answer) for answer in told):
+            self._too_often()
         for call in batch:
             del self._calls.sent[call.id]
             call.group = ALONE
@@ -336,10 +341,22 @@ class Client:
 
     def _holds(self, answer: Mapping[str, Any]) -> bool:
         """Whether one of the answers to a batch is what a request by itself is answered with."""
+        return "result" in answer or self._is_too_often(answer)
+
+    def _is_too_often(self, answer: Mapping[str, Any]) -> bool:
         if "result" in answer:
-            return True
+            return False
         reason = refusals.of_batch(answer.get("error"), self.endpoint)
         return isinstance(reason, RateLimitedError)
+
+    def _too_often(self) -> None:
+        """Ask for half as many together from now on, and in half as many messages at a time.
+
+        So who counts requests is not sent as many again and again. A single refusal says little of
+        batches, but who refuses each of them for that is soon sent none.
+        """
+        self._upstream.together = (self._upstream.together + 1) // 2
+        self.flight.halve()
 
     def _batch_refused(self, error: object) -> None:
         """Ask for less at once where it is too much, later where that is too often, else singly."""
@@ -347,6 +364,7 @@ class Client:
         reason = refusals.of_batch(error, upstream.endpoint)
         batch = self._calls.batch
         if isinstance(reason, RateLimitedError):
+            self._too_often()
             for call in batch:
                 call.group = ALONE
                 self._refused(self._calls.sent.pop(call.id), error)
@@ -376,7 +394,7 @@ class Client:
         patience = self._attempts * (1 if spare else 2)
         vain = isinstance(reason, RefusedError | ArchiveNeededError)
         if not vain and call.refusals[upstream] < patience:
-            self._ask_later(call, reason)
+            self._ask_later(call)
             return
         call.refused_by.add(upstream)
         if spare:
@@ -386,9 +404,7 @@ class Client:
         if not call.answer.done():
             call.answer.set_exception(reason)
 
-    def _ask_later(self, call: Call, reason: ChainError) -> None:
-        if isinstance(reason, RateLimitedError):
-            self.flight.halve()
+    def _ask_later(self, call: Call) -> None:
         delay = backoff(self._pause, call.refusals[self._upstream])
         asyncio.get_running_loop().call_later(delay, self._again, call)
 

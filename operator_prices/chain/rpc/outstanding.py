@@ -76,6 +76,11 @@ class Outstanding:
         """What has no answer yet of the batch on its way."""
         return [call for call in self._batch if call.id in self.sent]
 
+    @property
+    def messages(self) -> int:
+        """How many are on their way; a batch is one."""
+        return len(self.sent) - max(0, len(self.batch) - 1)
+
     def may_send(self) -> bool:
         """Whether something waits that may go now."""
         is_open = bool(self.batch)
