@@ -8,6 +8,7 @@ import pytest
 
 from operator_prices import store
 from operator_prices.chain import Listing
+from operator_prices.chain.entries import Pair
 from operator_prices.chain.substrate import histories, keys, listing, paging
 from operator_prices.chain.substrate.listing import LAST, spans
 from operator_prices.chain.substrate.paging import Span
@@ -79,13 +80,18 @@ def account(number: int) -> str:
     return f"0x{number:064x}"
 
 
-def test_what_lies_near_to_each_other_comes_in_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "EXPECTED", 10)
-    sizes = {1: 4, 2: 3, 3: 2, 4: 9, 5: 25, 6: 4}
-    known = {
+def pairs_of(sizes: dict[int, int]) -> dict[int, list[Pair]]:
+    """So many accounts of each operator."""
+    return {
         operator: [(operator, account(number)) for number in range(size)]
         for operator, size in sizes.items()
     }
+
+
+def test_what_lies_near_to_each_other_comes_in_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "EXPECTED", 10)
+    sizes = {1: 4, 2: 3, 3: 2, 4: 9, 5: 25, 6: 4}
+    known = pairs_of(sizes)
 
     def end(operator: int) -> str:
         return of(operator) + LAST
@@ -101,3 +107,9 @@ def test_what_lies_near_to_each_other_comes_in_one_page(monkeypatch: pytest.Monk
     ]
     assert spans("0x01", [4], known) == [Span(of(4), "0x01", of(4), end(4))]
     assert spans("0x01", [], known) == []
+    full = pairs_of({1: 20, 2: 4, 8: 0})
+    assert spans("0x01", [1, 2], full)[1:] == [
+        Span(of(1), "0x01", of(1, 10), end(1)),
+        Span(of(2), "0x01", of(2), end(2)),
+    ]
+    assert spans("0x01", [8, 9], full) == [Span(DEPOSITS, "0x01", of(8), end(9))]

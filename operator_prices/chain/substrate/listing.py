@@ -77,7 +77,7 @@ def spans(block_hash: str, operators: Iterable[int], known: Accounts) -> list[pa
             ]
             for above, until in pairwise([own, *bounds, own + LAST]):
                 found.append(paging.Span(own, block_hash, above, until))
-            room = EXPECTED - size % EXPECTED
+            room = -size % EXPECTED if size else EXPECTED
     return found
 
 
