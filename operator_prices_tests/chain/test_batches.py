@@ -131,6 +131,23 @@ def test_who_says_nothing_to_a_batch_is_asked_one_by_one() -> None:
         assert counted(rpc) == (12, 12)
 
 
+def test_who_says_nothing_to_a_batch_is_left_at_once_while_there_is_another() -> None:
+    seen: list[Call] = []
+
+    async def silent(call: Call) -> None:
+        seen.append(call)
+
+    with (
+        serving(CHAIN, batches=silent, tamper=silent) as hanging,
+        serving(CHAIN) as node,
+        Rpc([Endpoint.parse(one.url) for one in (hanging, node)], timeout=0.3) as rpc,
+    ):
+        assert counted(rpc) == (13, 24)
+        assert rpc.endpoint.url == node.url
+        assert [len(call.request) for call in seen] == [12]
+        assert counted(rpc) == (1, 12)
+
+
 Answers = list[dict[str, Any]]
 
 

@@ -426,7 +426,7 @@ class Client:
             return
         self._upstream.failures += 1
         self._upstream.loss = error
-        if isinstance(error, TimeoutError) and len(self._usable()) > 1:
+        if self._is_passed_over(error):
             self._upstream.failures = self._attempts
         if self._upstream.failures >= self._attempts:
             self._move_on()
@@ -434,7 +434,8 @@ class Client:
     def _batch_lost(self, error: Exception) -> bool:
         """Ask singly what was lost in a batch; whether that may be why the connection has ended.
 
-        So it may be where no batch has ever been answered, and where one was too big.
+        So it may be where no batch has ever been answered, and where one was too big; who says
+        nothing is not asked once more for that while there is another.
         """
         batch = self._calls.batch
         too_big = isinstance(error, TooBigMessageError)
@@ -443,7 +444,11 @@ class Client:
         if not batch or not (too_big or not self._upstream.has_batched):
             return False
         self._upstream.together = (len(batch) + 1) // 2 if too_big else 1
-        return True
+        return not self._is_passed_over(error)
+
+    def _is_passed_over(self, error: Exception) -> bool:
+        """Whether an endpoint that says nothing is left at once, since there is another."""
+        return isinstance(error, TimeoutError) and len(self._usable()) > 1
 
     def _usable(self) -> list[Upstream]:
         return [one for one in self._upstreams if one.out is None and one.failures < self._attempts]
