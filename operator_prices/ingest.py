@@ -118,7 +118,7 @@ class Reading:
 
         What is in quarantine of them stays there, and holds up no other epoch.
         """
-        in_part = store.read_in_part(self.connection, window)
+        in_part = store.read_in_part(self.connection, window.first, window.last)
         begin = self.chain.reach().first_epoch if in_part else 0
         return {epoch for epoch in in_part if epoch < begin}
 

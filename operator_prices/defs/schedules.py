@@ -51,7 +51,9 @@ def daily_verification(
     if options.nominators == "on":
         lacking += store.all_lacking_nominators(database, until=last)
     if lacking:
-        lacking = to_be_had(lacking, asked_reach(chain, context.log))
+        reach = asked_reach(chain, context.log)
+        lost = store.read_in_part(database, 0, reach.first_epoch - 1)
+        lacking = to_be_had(sorted({*lacking}.difference(lost)), reach)
     windows = windows_to_recheck(last, lacking)
     if not windows:
         yield dg.SkipReason("nothing is stored yet")

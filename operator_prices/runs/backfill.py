@@ -95,16 +95,22 @@ def _never_had(
 ) -> tuple[list[EpochWindow], str]:
     """The windows that lack what the node never will have, and why; nothing for none.
 
-    With `nominators` those, too, whose epochs are stored without them.
+    With `nominators` those, too, whose epochs are stored without them. What was read in part while
+    the node had it is in quarantine, and lacks nothing more.
     """
     if reach is None or reach.first_epoch == 0:
         return [], ""
     with store.connect(str(settings.database_url)) as connection:
         lacking = store.all_lacking(connection, reach.first_epoch - 1)
         without = store.all_lacking_nominators(connection, reach.first_epoch - 1)
+        in_part = {*store.read_in_part(connection, 0, reach.first_epoch - 1)}
     asked = {*windows}
-    lacking = [epoch for epoch in lacking if EpochWindow.containing(epoch) in asked]
-    without = [epoch for epoch in without if EpochWindow.containing(epoch) in asked]
+
+    def of_those_asked(epochs: Sequence[int]) -> list[int]:
+        read = [epoch for epoch in epochs if epoch not in in_part]
+        return [epoch for epoch in read if EpochWindow.containing(epoch) in asked]
+
+    lacking, without = of_those_asked(lacking), of_those_asked(without)
     without = sorted({*without} - {*lacking}) if nominators else []
     if not lacking and not without:
         return [], ""
@@ -148,7 +154,8 @@ def backfill_missing(settings: Settings, *, progress: Progress) -> Backfilled:
         return Backfilled()
     follows = settings.nominators == "on"
     with store.connect(str(settings.database_url)) as connection:
-        behind = store.windows_behind(connection, completed, nominators=follows)
+        in_part = store.read_in_part(connection, 0, reach.first_epoch - 1)
+        behind = store.windows_behind(connection, completed, nominators=follows, lost=in_part)
     lost, why = _never_had(settings, behind, reach, nominators=follows)
     left = [window for window in behind if window not in lost]
     if why and not left and _last_stored(settings) is None:

@@ -1,6 +1,6 @@
 """How far the tables are: what is stored, what is missing, what is incomplete."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from psycopg import Connection, sql
@@ -31,20 +31,22 @@ def _lacking(connection: Connection, first: int, last: int) -> list[int]:
 
 
 def windows_behind(
-    connection: Connection, until: int, *, nominators: bool = False
+    connection: Connection, until: int, *, nominators: bool = False, lost: Collection[int] = ()
 ) -> list[EpochWindow]:
     """The windows up to epoch `until` that lack epochs, or whose epochs lack their analytics.
 
-    With `nominators` those, too, in which nominators of epochs were not read whole.
+    With `nominators` those, too, in which nominators of epochs were not read whole. Epochs that are
+    `lost` are not waited for any more.
     """
     unfinished = connection.execute(
         "SELECT epoch FROM epochs LEFT JOIN epoch_analytics USING (epoch)"
         " WHERE epoch_analytics.epoch IS NULL AND epoch <= %s",
         [until],
     )
-    epochs = {epoch for (epoch,) in unfinished} | set(all_lacking(connection, until))
+    lacking = set(all_lacking(connection, until))
     if nominators:
-        epochs |= set(all_lacking_nominators(connection, until))
+        lacking |= set(all_lacking_nominators(connection, until))
+    epochs = {epoch for (epoch,) in unfinished} | lacking.difference(lost)
     return sorted({EpochWindow.containing(epoch) for epoch in epochs})
 
 
@@ -106,8 +108,8 @@ def incomplete(connection: Connection, first: int, last: int) -> list[int]:
     return [epoch for (epoch,) in rows]
 
 
-def read_in_part(connection: Connection, window: EpochWindow) -> list[int]:
-    """The epochs of `window` that were read from the chain, with something in quarantine.
+def read_in_part(connection: Connection, first: int, last: int) -> list[int]:
+    """The epochs of `first..last` that were read from the chain, with something in quarantine.
 
     Of the epoch itself, or of its nominators.
     """
@@ -115,7 +117,7 @@ def read_in_part(connection: Connection, window: EpochWindow) -> list[int]:
         "SELECT epoch FROM epochs LEFT JOIN nominator_epochs AS known USING (epoch)"
         " WHERE epoch BETWEEN %s AND %s AND epochs.source = 'chain'"
         " AND NOT (epochs.complete AND coalesce(known.complete, true))",
-        [window.first, window.last],
+        [first, last],
     )
     return [epoch for (epoch,) in rows]
 

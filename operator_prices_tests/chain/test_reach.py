@@ -214,3 +214,30 @@ def test_what_was_read_in_part_and_is_gone_holds_up_no_other_epoch(
         assert fill(chain, database, HEAD, nominators=True).epochs_read == 0
     left = database.execute(sql.SQL("SELECT epoch FROM {} WHERE NOT complete").format(table))
     assert left.fetchall() == [(101,)]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("in_part", "exit_code"), [("epochs", 3), ("nominator_epochs", 0)])
+def test_commands_bring_up_the_other_epochs_of_a_window_of_which_one_is_in_part_and_gone(
+    in_part: str, exit_code: int, database: psycopg.Connection, dsn: str, tmp_path: Path
+) -> None:
+    table = sql.Identifier(in_part)
+    with serving(PLAYED) as whole, reading(whole.url, tmp_path) as chain:
+        for window in (EpochWindow(0), HEAD):
+            fill(chain, database, window, nominators=True)
+    database.execute(sql.SQL("UPDATE {} SET complete = false WHERE epoch = 101").format(table))
+    database.execute("DELETE FROM epochs WHERE epoch > 119")
+    database.execute("DELETE FROM nominator_epochs WHERE epoch > 119")
+    with serving(PRUNED) as short:
+        settings = {"DATABASE_URL": dsn, "ARCHIVE_NODE_URL": short.url}
+        for command, read in (
+            (["up", "--once"], f"Read {max(TRUTH) - 119} epochs"),
+            (["up", "--once"], "Read 0 epochs in 0 requests"),
+            (["backfill", "--from", "0", "--to", "latest"], "Epochs read: 0"),
+        ):
+            done = run(*command, data_dir=tmp_path, **settings)
+            assert done.returncode == exit_code, done.stderr
+            assert read in done.stdout
+            assert "left out" not in done.stdout
+    left = database.execute(sql.SQL("SELECT epoch FROM {} WHERE NOT complete").format(table))
+    assert left.fetchall() == [(101,)]

@@ -105,6 +105,18 @@ def test_a_day_leaves_out_holes_that_the_node_never_will_fill(
     assert windows(HeadOnly(699)) == whole
 
 
+def test_a_day_fills_holes_beside_what_was_read_in_part_and_is_gone(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    served(database, range(700))
+    database.execute("UPDATE epochs SET complete = false WHERE epoch IN (3, 203)")
+    database.execute("UPDATE nominator_epochs SET complete = false WHERE epoch = 204")
+    database.execute("DELETE FROM epochs WHERE epoch = 250")
+    chain = HeadOnly(699, first_epoch=240)
+    asked = requests(daily_verification, instance, database=database, chain=chain)
+    assert next(one.partition_key for one in asked) == "000200-000299"
+
+
 def test_a_day_reads_nominators_again_that_are_not_known_whole(
     instance: dg.DagsterInstance, database: psycopg.Connection
 ) -> None:
