@@ -203,7 +203,6 @@ def raw_epochs_checks(
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
     """Look at the raw epochs, and ask the node for the hashes of all their blocks."""
     op = context.op_execution_context
-    asked = list(spans(windows_asked(context)))
 
     @cache
     def gone_of(first: int, last: int) -> Sequence[Gone]:
@@ -211,7 +210,7 @@ def raw_epochs_checks(
 
     def off_the_chain(_: dg.AssetCheckSpec, window: EpochWindow) -> Offenders:
         """Those of the window; the node is asked once for all windows that follow upon another."""
-        span = next(span for span in asked if window in span)
+        span = next(span for span in spans(windows) if window in span)
         return [
             {"epoch": one.epoch, "fault": f"block {one.block}", "stored": one.stored}
             | {"expected": one.on_chain}
@@ -220,8 +219,9 @@ def raw_epochs_checks(
         ]
 
     with retried_if_it_may_pass(op.retry_number, database, op.run.tags):
-        yield from verdicts(context, RAW, queried(database))
-        yield from verdicts(context, [ON_THE_CHAIN], off_the_chain)
+        windows = windows_asked(context)
+        yield from verdicts(context, windows, RAW, queried(database))
+        yield from verdicts(context, windows, [ON_THE_CHAIN], off_the_chain)
 
 
 @dg.multi_asset_check(specs=[*PRICES, *SHARES, *METADATA], can_subset=True)
@@ -231,7 +231,8 @@ def parsed_checks(
     """Look at what was parsed of the raw epochs."""
     op = context.op_execution_context
     with retried_if_it_may_pass(op.retry_number, database, op.run.tags):
-        yield from verdicts(context, [*PRICES, *SHARES, *METADATA], queried(database))
+        windows = windows_asked(context)
+        yield from verdicts(context, windows, [*PRICES, *SHARES, *METADATA], queried(database))
 
 
 @dg.multi_asset_check(specs=NOMINATORS, can_subset=True)
@@ -241,7 +242,7 @@ def nominators_checks(
     """Look at what accounts have, against what their operators say of all of them together."""
     op = context.op_execution_context
     with retried_if_it_may_pass(op.retry_number, database, op.run.tags):
-        yield from verdicts(context, NOMINATORS, queried(database))
+        yield from verdicts(context, windows_asked(context), NOMINATORS, queried(database))
 
 
 @dg.multi_asset_check(specs=[*ANALYTICS, UP_TO_DATE], can_subset=True, pool=NODE_POOL)
@@ -277,5 +278,6 @@ def analytics_checks(
 
     op = context.op_execution_context
     with retried_if_it_may_pass(op.retry_number, database, op.run.tags):
-        yield from verdicts(context, ANALYTICS, queried(database))
-        yield from verdicts(context, [UP_TO_DATE], waiting, tolerated=options.lag_limit)
+        windows = windows_asked(context)
+        yield from verdicts(context, windows, ANALYTICS, queried(database))
+        yield from verdicts(context, windows, [UP_TO_DATE], waiting, tolerated=options.lag_limit)

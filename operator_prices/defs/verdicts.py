@@ -27,12 +27,13 @@ Offending = Callable[[dg.AssetCheckSpec, EpochWindow], Offenders]
 
 def verdicts(
     context: dg.AssetCheckExecutionContext,
+    windows: Sequence[EpochWindow],
     specs: Sequence[dg.AssetCheckSpec],
     found: Offending,
     *,
     tolerated: int = 0,
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
-    """Evaluate those of the checks that were asked for, in each window.
+    """Evaluate those of the checks that were asked for, in each of the `windows_asked`.
 
     Each evaluation names its window: an `AssetCheckResult` has none to name, and in a run of
     several windows it would leave all of them waiting for their verdict for ever. A run without
@@ -40,7 +41,6 @@ def verdicts(
     together.
     """
     run = context.op_execution_context
-    windows = windows_asked(context)
     for spec in specs:
         if spec.key not in run.selected_asset_check_keys:
             continue
