@@ -1,6 +1,6 @@
 """How far back the node goes, for those who would ask for what it never had."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from logging import Logger
 from time import time
 
@@ -27,14 +27,19 @@ class Remembered(BaseModel):
     first_epoch: int
 
 
-def to_be_had(epochs: Iterable[int], reach: Reach) -> list[int]:
+def to_be_had(epochs: Iterable[int], reach: Reach, read: Collection[int] = ()) -> list[int]:
     """Those of `epochs` in whose windows none lies before the reach: a window is read as a whole.
+
+    Those that were `read` and lack something else need no node for it.
 
     >>> to_be_had([3, 97, 103, 104], Reach(first_block=9_000, first_epoch=97))
     [103, 104]
+    >>> to_be_had([3, 97, 103, 104], Reach(first_block=9_000, first_epoch=97), read={3})
+    [3, 97, 103, 104]
     """
     every = list(epochs)
-    lost = {EpochWindow.containing(epoch) for epoch in every if epoch < reach.first_epoch}
+    before = [epoch for epoch in every if epoch < reach.first_epoch and epoch not in read]
+    lost = {EpochWindow.containing(epoch) for epoch in before}
     return [epoch for epoch in every if EpochWindow.containing(epoch) not in lost]
 
 

@@ -140,7 +140,8 @@ def completed_epochs(
     if not seen.unserved and not seen.of_nominators:
         return dg.SkipReason(f"epoch {latest} is still the last one completed")
     reach = remembered_reach(context, chain, str(options.archive_node_url))
-    behind = wanted(to_be_had(seen.unserved, reach), to_be_had(seen.of_nominators, reach))
+    read = store.from_chain(database, seen.unserved)
+    behind = wanted(to_be_had(seen.unserved, reach, read), to_be_had(seen.of_nominators, reach))
     if not behind:
         return dg.SkipReason(
             f"up to epoch {latest} nothing is lacking but windows with epochs before"

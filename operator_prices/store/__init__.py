@@ -24,6 +24,7 @@ from operator_prices.store.positions import refresh_positions
 from operator_prices.store.progress import (
     Summary,
     all_lacking,
+    from_chain,
     incomplete,
     lacking,
     last_epoch,
@@ -47,6 +48,7 @@ __all__ = [
     "doing",
     "doubt",
     "entries_at",
+    "from_chain",
     "incomplete",
     "keep_counts",
     "keep_epochs",

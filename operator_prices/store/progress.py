@@ -122,6 +122,14 @@ def read_in_part(connection: Connection, first: int, last: int) -> list[int]:
     return [epoch for (epoch,) in rows]
 
 
+def from_chain(connection: Connection, epochs: Sequence[int]) -> set[int]:
+    """Those of `epochs` that were read from the chain, whole or in part."""
+    rows = connection.execute(
+        "SELECT epoch FROM epochs WHERE source = 'chain' AND epoch = ANY (%s)", [list(epochs)]
+    )
+    return {epoch for (epoch,) in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What is stored."""

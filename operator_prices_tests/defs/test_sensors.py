@@ -273,6 +273,17 @@ def test_new_epochs_are_asked_for_beside_old_ones_that_never_will_have_nominator
     assert asked_of(tick(HeadOnly(150, first_epoch=140), database, instance)) == [SECOND.key]
 
 
+def test_what_was_read_and_is_not_served_needs_no_node_that_still_has_it(
+    instance: dg.DagsterInstance, database: psycopg.Connection
+) -> None:
+    served(database, range(150))
+    database.execute("DELETE FROM epoch_analytics WHERE epoch = 120")
+    chain = HeadOnly(149, first_epoch=140)
+    assert asked_of(tick(chain, database, instance)) == [SECOND.key]
+    database.execute("DELETE FROM epochs WHERE epoch = 121")
+    assert isinstance(tick(chain, database, instance), dg.SkipReason)
+
+
 def test_where_a_node_does_not_say_how_far_back_it_goes_all_that_lacks_is_asked_for(
     instance: dg.DagsterInstance, database: psycopg.Connection
 ) -> None:
