@@ -23,6 +23,8 @@ from operator_prices_tests.support.filling import fill
 from operator_prices_tests.support.old_database import OLD_DATABASE
 from operator_prices_tests.support.samples import reading
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def guest(server: str) -> Iterator[str]:

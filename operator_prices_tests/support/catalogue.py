@@ -28,6 +28,11 @@ SELECT oid::regprocedure::text, pg_get_function_result(oid)
 FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 """
 
+BODIES: LiteralString = """
+SELECT oid::regprocedure::text, md5(pg_get_functiondef(oid))
+FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prokind <> 'a'
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -43,6 +48,9 @@ class Catalogue:
     rules: frozenset[tuple[str, str]]
     """What rows of a table must fulfil: keys, checks, unique indexes."""
     functions: dict[str, str]
+    """What each returns."""
+    bodies: dict[str, str]
+    """A hash of how each does it, on which no code relies."""
 
     @property
     def relations(self) -> set[str]:
@@ -55,6 +63,7 @@ def catalogue(connection: psycopg.Connection) -> Catalogue:
         {(relation, name): Column(*told) for relation, name, *told in columns},
         frozenset((table, rule) for table, rule in connection.execute(RULES).fetchall()),
         dict(connection.execute(FUNCTIONS).fetchall()),
+        dict(connection.execute(BODIES).fetchall()),
     )
 
 

@@ -20,6 +20,8 @@ from duckdb_extensions import import_extension
 from operator_prices_tests.support import history
 from operator_prices_tests.support.web_server import Served, database, serving
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.mark.parametrize("path", ["/api/share-prices", "/api/operators/3/share-prices"])
 @pytest.mark.parametrize("form", ["csv", "parquet", "arrow"])
@@ -141,7 +143,6 @@ def test_who_takes_compressed_files_gets_them_with_their_length(api: Served, for
     assert api.get(path, range="bytes=0-9", accept_encoding="zstd").body == plain.body[:10]
 
 
-@pytest.mark.e2e
 def test_two_processes_write_the_same_file_of_the_same_data(filled: str) -> None:
     asked = [f"/api/share-prices?format={form}" for form in ("parquet", "arrow", "csv")]
     with serving(filled) as one, serving(filled) as other:
