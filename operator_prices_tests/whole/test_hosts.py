@@ -124,7 +124,12 @@ def assert_nothing_is_left(hosts: Cluster) -> None:
         " WHERE status = 'SUCCESS' GROUP BY run_id"
     )
     known = list(between(0, EPOCHS - 1))
-    brought = Counter(window for (told,) in tags for window in windows_of_run(told, known))
+    brought = Counter(
+        window
+        for (told,) in tags
+        if told.get("source") != "hourly_freshness"  # which brings nothing, at 41 past
+        for window in windows_of_run(told, known)
+    )
     assert brought == Counter(known)
     assert hosts.rows("SELECT 1 FROM run_signs WHERE given_up_at IS NULL") == []
     assert hosts.rows("SELECT 1 FROM dagster.concurrency_slots WHERE run_id IS NOT NULL") == []
@@ -174,6 +179,7 @@ def test_a_backfill_outlives_a_dead_host_a_frozen_host_and_a_restart_of_postgres
         time.sleep(3)
         hosts.centre.start_postgres()
         until(lambda: done(hosts), 180)
+        time.sleep(TOLD_SECONDS)  # of what the last runs have found while others were at work
         time.sleep(max(0, frozen_at + FROZEN_SECONDS - time.monotonic()))
         thaw(hosts, h2, frozen)
 
