@@ -29,7 +29,7 @@ DUE = 0.75
 """Of the blocks of the epoch before, as many have come when the next one may end at any moment."""
 
 OVERDUE = 2
-"""Times the blocks of the epoch before."""
+"""After so many times the blocks of the epoch before, it is waited for no more."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 30, 3600
 """Seconds to wait after a run that did not bring what it was asked for, doubled each time."""

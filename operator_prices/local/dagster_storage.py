@@ -17,7 +17,6 @@ from typing import Any
 import psycopg
 from alembic.script import ScriptDirectory
 from dagster import EventLogEntry, Field
-from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster_postgres import (
     DagsterPostgresStorage,
     PostgresEventLogStorage,
@@ -183,7 +182,7 @@ class EventLog(OnePool, PostgresEventLogStorage):
 
     def store_event(self, event: EventLogEntry) -> None:
         """Leave out the NOTIFY with which Dagster's Postgres storage follows each: nobody hears."""
-        SqlEventLogStorage.store_event(self, event)
+        super(PostgresEventLogStorage, self).store_event(event)
 
 
 class Schedules(OnePool, PostgresScheduleStorage):
