@@ -192,8 +192,9 @@ def _rows(connection: Connection, window: EpochWindow, clock: Clock) -> None:
     with clock.on("database"):
         raw = store.read(connection, EPOCHS, window)
     with clock.on("flatten"):
-        prices, shares = normalized.operator_share_prices(raw), normalized.operator_shares(raw)
-        operators = normalized.operators_metadata(raw)
+        told = normalized.decoded(raw)
+        prices, shares = normalized.operator_share_prices(told), normalized.operator_shares(told)
+        operators = normalized.operators_metadata(told)
     with clock.on("database"):
         store.write(connection, OPERATOR_SHARE_PRICES, prices)
         store.write(connection, OPERATOR_SHARES, shares)
@@ -229,7 +230,7 @@ def _decoding(url: str) -> None:
 def _flattening(connection: Connection) -> None:
     raw = pl.concat([store.read(connection, EPOCHS, window) for window in between(0, 399)])
     begun = time.perf_counter()
-    shares = normalized.operator_shares(raw)
+    shares = normalized.operator_shares(normalized.decoded(raw))
     seconds = time.perf_counter() - begun
     begun = time.perf_counter()
     rows = sum(

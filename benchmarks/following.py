@@ -145,10 +145,10 @@ def _told(figures: Figures, size: str, without: Reading, read: Reading) -> None:
 
 
 def _parsed(connection: Connection, window: EpochWindow) -> None:
-    raw = store.read(connection, EPOCHS, window)
-    store.write(connection, OPERATOR_SHARE_PRICES, normalized.operator_share_prices(raw))
-    store.write(connection, OPERATOR_SHARES, normalized.operator_shares(raw))
-    store.merge_operators(connection, normalized.operators_metadata(raw))
+    told = normalized.decoded(store.read(connection, EPOCHS, window))
+    store.write(connection, OPERATOR_SHARE_PRICES, normalized.operator_share_prices(told))
+    store.write(connection, OPERATOR_SHARES, normalized.operator_shares(told))
+    store.merge_operators(connection, normalized.operators_metadata(told))
     store.refresh_analytics(connection, window)
 
 

@@ -108,12 +108,12 @@ def without_dagster(place: Path, node: str, last: int) -> float:
             begun = time.monotonic()
             windows = list(between(0, last))
             for window, _ in zip(windows, ingest_each(chain, connection, windows), strict=True):
-                raw = store.read(connection, EPOCHS, window)
+                told = normalized.decoded(store.read(connection, EPOCHS, window))
                 store.write(
-                    connection, OPERATOR_SHARE_PRICES, normalized.operator_share_prices(raw)
+                    connection, OPERATOR_SHARE_PRICES, normalized.operator_share_prices(told)
                 )
-                store.write(connection, OPERATOR_SHARES, normalized.operator_shares(raw))
-                store.merge_operators(connection, normalized.operators_metadata(raw))
+                store.write(connection, OPERATOR_SHARES, normalized.operator_shares(told))
+                store.merge_operators(connection, normalized.operators_metadata(told))
                 store.refresh_analytics(connection, window)
             return time.monotonic() - begun
 

@@ -1,6 +1,6 @@
 """The asset graph, in the order data flows through it; `ingest`, `frames` and `store` say how."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -12,21 +12,22 @@ import psycopg
 from operator_prices import store
 from operator_prices.chain import Chain
 from operator_prices.defs.legacy_assets import legacy_epochs
-from operator_prices.defs.partitions import windows_of
+from operator_prices.defs.partitions import WINDOWS_A_RUN, windows_of
 from operator_prices.defs.resources import NODE_POOL
 from operator_prices.defs.window_assets import (
-    WindowMetadata,
     materializing,
+    materializing_each,
     row_counts,
     windowed,
+    windowed_spec,
 )
 from operator_prices.epochs import normalized
+from operator_prices.epochs.normalized import Decoded
 from operator_prices.epochs.tables import EPOCHS, OPERATOR_SHARE_PRICES, OPERATOR_SHARES, Table
-from operator_prices.epochs.windows import EpochWindow
 from operator_prices.ingest import Ingested, ingest, ingest_each
 from operator_prices.settings import Settings
 
-parsed = partial(windowed, "parsed", {"polars", "postgres"}, code_version="1")
+PARSED = "parsed", {"polars", "postgres"}
 
 
 class Reading(dg.Config):
@@ -93,47 +94,60 @@ def raw_nominators(
             metadata["rpc_calls"] = chain.calls - calls
 
 
-@parsed(deps=[raw_epochs, legacy_epochs])
-def operator_share_prices(
+operator_share_prices = windowed_spec(
+    "operator_share_prices",
+    "Each operator's share price in perquintills at the close of each epoch, and its source.",
+    *PARSED,
+    deps=[raw_epochs, legacy_epochs],
+    code_version="1",
+)
+
+operator_shares = windowed_spec(
+    "operator_shares",
+    "Each operator's shares, stake, reward, tax, status and owner at the end of each epoch.",
+    *PARSED,
+    deps=[raw_epochs, legacy_epochs],
+    code_version="2",
+)
+
+operators_metadata = windowed_spec(
+    "operators_metadata",
+    "One row per operator ever seen: when, by whom, on what terms; names are left to people.",
+    *PARSED,
+    deps=[raw_epochs, legacy_epochs],
+    code_version="1",
+)
+
+
+@dg.multi_asset(
+    specs=[operator_share_prices, operator_shares, operators_metadata],
+    can_subset=True,
+    backfill_policy=WINDOWS_A_RUN,
+)
+def operator_tables(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[psycopg.Connection],
     options: dg.ResourceParam[Settings],
-) -> None:
-    """Each operator's share price in perquintills at the close of each epoch, and its source."""
-    parse = normalized.operator_share_prices
+) -> Iterator[dg.MaterializeResult[None]]:
+    """What raw epochs say of operators: they are read and decoded once for all these tables."""
+    written: dict[str, Callable[[psycopg.Connection, Decoded], dict[str, object]]] = {
+        "operator_share_prices": partial(
+            write, OPERATOR_SHARE_PRICES, normalized.operator_share_prices
+        ),
+        "operator_shares": partial(write, OPERATOR_SHARES, normalized.operator_shares),
+        "operators_metadata": merge,
+    }
     for window in windows_of(context):
-        with materializing(context, database, window, options) as metadata:
-            write(database, OPERATOR_SHARE_PRICES, parse, window, metadata)
+        with materializing_each(context, database, window, options) as said:
+            told = normalized.decoded(store.read(database, EPOCHS, window))
+            for name, metadata in said.items():
+                metadata.update(written[name](database, told))
+    for key in context.selected_asset_keys:
+        yield dg.MaterializeResult(asset_key=key)
 
 
-@parsed(deps=[raw_epochs, legacy_epochs], code_version="2")
-def operator_shares(
-    context: dg.AssetExecutionContext,
-    database: dg.ResourceParam[psycopg.Connection],
-    options: dg.ResourceParam[Settings],
-) -> None:
-    """Each operator's shares, stake, reward, tax, status and owner at the end of each epoch."""
-    for window in windows_of(context):
-        with materializing(context, database, window, options) as metadata:
-            write(database, OPERATOR_SHARES, normalized.operator_shares, window, metadata)
-
-
-@parsed(deps=[raw_epochs, legacy_epochs])
-def operators_metadata(
-    context: dg.AssetExecutionContext,
-    database: dg.ResourceParam[psycopg.Connection],
-    options: dg.ResourceParam[Settings],
-) -> None:
-    """One row per operator ever seen: when, by whom, on what terms; names are left to people."""
-    for window in windows_of(context):
-        with materializing(context, database, window, options) as metadata:
-            operators = normalized.operators_metadata(store.read(database, EPOCHS, window))
-            metadata.update(
-                row_counts(operators.height, store.merge_operators(database, operators))
-            )
-
-
-@parsed(
+@windowed(
+    *PARSED,
     deps=[raw_nominators, operator_share_prices, operator_shares, operators_metadata],
     code_version="2",
 )
@@ -169,14 +183,19 @@ def comprehensive_analytics(
 
 
 def write(
-    database: psycopg.Connection,
     table: Table,
-    parse: Callable[[pl.DataFrame], pl.DataFrame],
-    window: EpochWindow,
-    metadata: WindowMetadata,
-) -> None:
-    """Write what the window's raw epochs say; what cannot be true is refused before it is there."""
-    frame = parse(store.read(database, EPOCHS, window))
+    parse: Callable[[Decoded], pl.DataFrame],
+    database: psycopg.Connection,
+    told: Decoded,
+) -> dict[str, object]:
+    """Write what raw epochs say; what cannot be true is refused before it is there."""
+    frame = parse(told)
     if wrong := normalized.impossible(table, frame):
         raise dg.Failure(f"{table.name} was not written: {wrong}", allow_retries=False)
-    metadata.update(row_counts(frame.height, store.write(database, table, frame)))
+    return row_counts(frame.height, store.write(database, table, frame))
+
+
+def merge(database: psycopg.Connection, told: Decoded) -> dict[str, object]:
+    """Learn of operators what raw epochs say of them."""
+    operators = normalized.operators_metadata(told)
+    return row_counts(operators.height, store.merge_operators(database, operators))

@@ -21,15 +21,15 @@ from operator_prices.settings import Settings
 def check(
     name: str,
     description: str,
-    asset: dg.AssetsDefinition,
+    asset: dg.AssetsDefinition | dg.AssetSpec,
     *,
     blocking: bool = False,
-    additional_deps: Iterable[dg.AssetsDefinition] = (),
+    additional_deps: Iterable[dg.AssetsDefinition | dg.AssetSpec] = (),
 ) -> dg.AssetCheckSpec:
     """A check of each window. What fails a blocking one does not flow on."""
     return dg.AssetCheckSpec(
         name,
-        asset=asset,
+        asset=asset.key,
         description=description,
         blocking=blocking,
         additional_deps=list(additional_deps),

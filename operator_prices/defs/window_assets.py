@@ -1,6 +1,6 @@
 """What assets that come in windows have in common: how they are declared, and what they say."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -41,17 +41,40 @@ def windowed(
 
     def declare(compute: Callable[..., None]) -> dg.AssetsDefinition:
         asset: dg.AssetsDefinition = dg.asset(
-            partitions_def=epoch_windows,
-            backfill_policy=WINDOWS_A_RUN,
-            group_name=group,
-            kinds=kinds,
-            owners=["team:operator-prices"],
-            metadata=catalog.table_metadata(compute.__name__),
-            **more,
+            backfill_policy=WINDOWS_A_RUN, **_declared(compute.__name__, group, kinds), **more
         )(compute)
         return asset
 
     return declare
+
+
+def windowed_spec(
+    name: str,
+    description: str,
+    group: str,
+    kinds: set[str],
+    *,
+    deps: Sequence[dg.AssetsDefinition],
+    code_version: str,
+) -> dg.AssetSpec:
+    """Such an asset where one step makes several of them."""
+    return dg.AssetSpec(
+        name,
+        deps=deps,
+        description=description,
+        code_version=code_version,
+        **_declared(name, group, kinds),
+    )
+
+
+def _declared(name: str, group: str, kinds: set[str]) -> dict[str, Any]:
+    return {
+        "partitions_def": epoch_windows,
+        "group_name": group,
+        "kinds": kinds,
+        "owners": ["team:operator-prices"],
+        "metadata": catalog.table_metadata(name),
+    }
 
 
 @contextmanager
@@ -65,13 +88,30 @@ def materializing(
 
     The step is tried again where `retried_if_it_may_pass` says so.
     """
-    metadata: WindowMetadata = {}
+    with materializing_each(context, database, window, options) as said:
+        (metadata,) = said.values()
+        yield metadata
+
+
+@contextmanager
+def materializing_each(
+    context: dg.AssetExecutionContext,
+    database: psycopg.Connection,
+    window: EpochWindow,
+    options: Settings,
+) -> Iterator[dict[str, WindowMetadata]]:
+    """Do so of each asset that the step is to make, by its name."""
+    said: dict[str, WindowMetadata] = {
+        key.to_user_string(): {} for key in sorted(context.selected_asset_keys)
+    }
     begun = monotonic()
     with retried_if_it_may_pass(context.retry_number, database, context.run.tags):
-        yield metadata
-    metadata["seconds"] = round(monotonic() - begun, 3)
-    metadata["dashboard"] = dg.MetadataValue.url(options.api_url)
-    context.add_asset_metadata(metadata, partition_key=window.key)
+        yield said
+    seconds = round(monotonic() - begun, 3)
+    for name, metadata in said.items():
+        metadata["seconds"] = seconds
+        metadata["dashboard"] = dg.MetadataValue.url(options.api_url)
+        context.add_asset_metadata(metadata, asset_key=name, partition_key=window.key)
 
 
 def row_counts(rows: int, changed: int) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """From raw epochs to tables: Polars in, Polars out, no I/O."""
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -20,51 +20,32 @@ def _entries(entry: dict[str, Any]) -> pl.Struct:
     return pl.Struct({"entries": pl.List(pl.Struct({"key": pl.List(pl.String), **entry}))})
 
 
-TERMS: dict[str, Any] = {
-    "signingKey": pl.String,
-    "minimumNominatorStake": pl.String,
-    "nominationTax": pl.UInt8,
-    "partialStatus": pl.String,
+OPERATOR = {
+    "value": pl.Struct(
+        {
+            "signingKey": pl.String,
+            "minimumNominatorStake": pl.String,
+            "nominationTax": pl.UInt8,
+            "currentTotalStake": pl.String,
+            "currentTotalShares": pl.String,
+            "partialStatus": pl.String,
+            "totalStorageFeeDeposit": pl.String,
+        }
+    ),
+    "owner": pl.String,
+    "activeStake": pl.String,
+    "reward": pl.String,
+    "after": pl.Struct({"currentTotalStake": pl.String, "currentTotalShares": pl.String}),
 }
-"""What an operator's value says of it that is the same in most epochs."""
 
-AMOUNTS: dict[str, Any] = {
-    "nominationTax": pl.UInt8,
-    "currentTotalStake": pl.String,
-    "currentTotalShares": pl.String,
-}
-"""What it says of the operator's worth."""
-
-SHARES = pl.Struct(
+WANTED = pl.Struct(
     {
-        "operators": _entries(
-            {
-                "value": pl.Struct(
-                    {**AMOUNTS, "partialStatus": pl.String, "totalStorageFeeDeposit": pl.String}
-                ),
-                "owner": pl.String,
-                "activeStake": pl.String,
-                "reward": pl.String,
-                "after": pl.Struct(
-                    {"currentTotalStake": pl.String, "currentTotalShares": pl.String}
-                ),
-            }
-        )
-    }
-)
-"""What the shares of operators need of a raw epoch: each table has no more decoded than that."""
-
-PEOPLE = pl.Struct({"operators": _entries({"value": pl.Struct(TERMS), "owner": pl.String})})
-"""What the table of operators needs."""
-
-PRICES = pl.Struct(
-    {
-        "operators": _entries({"value": pl.Struct(AMOUNTS), "reward": pl.String}),
+        "operators": _entries(OPERATOR),
         "operatorEpochSharePrice": _entries({"value": pl.String}),
         "quarantined": pl.List(pl.Struct({"item": pl.String, "operatorId": pl.String})),
     }
 )
-"""What prices need; the amounts for operators of whom no price is stored."""
+"""What the tables need of a raw epoch."""
 
 DECODED = 12
 """As many documents are decoded in one go: they take twenty times their size."""
@@ -77,60 +58,82 @@ class UnreadableRawEpochError(ValueError):
     """Raw epochs that are no document of this pipeline."""
 
 
-def operator_share_prices(raw: pl.DataFrame) -> pl.DataFrame:
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What raw epochs say of operators, from which all tables are made: decoding takes longest."""
+
+    operators: pl.DataFrame
+    """One row per epoch and operator: epoch, source, operator_id and the fields of the entry."""
+    prices: pl.DataFrame
+    """One row per stored price: epoch, source, operator_id, value."""
+    quarantined: pl.DataFrame
+    """One row per value that could not be understood: epoch, item, operatorId."""
+
+
+def decoded(raw: pl.DataFrame) -> Decoded:
+    """Decode the documents of raw epochs, some at a time.
+
+    Raises `UnreadableRawEpochError` for what is no document of this pipeline.
+    """
+    slices = [raw[first : first + DECODED] for first in range(0, max(1, raw.height), DECODED)]
+    with ThreadPoolExecutor(DECODERS) as decoders:
+        documents = pl.concat(decoders.map(_documents, slices))
+    quarantined = documents.select("epoch", entry=pl.col("document").struct.field("quarantined"))
+    return Decoded(
+        _section(documents, "operators"),
+        _section(documents, "operatorEpochSharePrice"),
+        _exploded(quarantined),
+    )
+
+
+def operator_share_prices(told: Decoded) -> pl.DataFrame:
     """One row per epoch and operator that has a price, with the columns of its table.
 
     The stored price where the chain stored one (`chain`, or `epochs_json` where a legacy snapshot
     tells of it), else the price that the end block's state implies (`derived`); none for an
     operator whose stored price is in quarantine.
     """
-    told = _told_prices(_decoded(raw, PRICES))
+    prices = _told_prices(told)
     stored = pl.col("source").is_not_null()
-    derived = derived_prices(told.filter(~stored)).with_columns(source=pl.lit("derived"))
+    derived = derived_prices(prices.filter(~stored)).with_columns(source=pl.lit("derived"))
     columns = [pl.col(name).cast(dtype) for name, dtype in OPERATOR_SHARE_PRICES.columns.items()]
-    prices = pl.concat([told.filter(stored).select(columns), derived.select(columns)])
-    return prices.sort(OPERATOR_SHARE_PRICES.key)
+    both = pl.concat([prices.filter(stored).select(columns), derived.select(columns)])
+    return both.sort(OPERATOR_SHARE_PRICES.key)
 
 
-def _told_prices(documents: pl.DataFrame) -> pl.DataFrame:
+def _told_prices(told: Decoded) -> pl.DataFrame:
     """The stored prices, and each operator without one beside what its worth was."""
-    stored = _section(documents, "operatorEpochSharePrice").select(
+    stored = told.prices.select(
         "epoch",
-        _operator_id(),
+        "operator_id",
         share_price_perq=pl.col("value").cast(pl.UInt64),
         source=pl.when(pl.col("source") == "legacy")
         .then(pl.lit("epochs_json"))
         .otherwise(pl.lit("chain")),
     )
-    withheld = (
-        documents.select("epoch", pl.col("document").struct.field("quarantined"))
-        .explode("quarantined", empty_as_null=False, keep_nulls=False)
-        .unnest("quarantined")
-        .filter(pl.col("item") == "OperatorEpochSharePrice")
-        .select("epoch", operator_id=pl.col("operatorId").cast(pl.UInt64))
+    withheld = told.quarantined.filter(pl.col("item") == "OperatorEpochSharePrice").select(
+        "epoch", operator_id=pl.col("operatorId").cast(pl.UInt64)
     )
     of_operator = ["epoch", "operator_id"]
     unpriced = (
-        _section(documents, "operators")
-        .with_columns(_operator_id())
-        .join(stored, on=of_operator, how="anti")
+        told.operators.join(stored, on=of_operator, how="anti")
         .join(withheld, on=of_operator, how="anti")
         .select(*of_operator, *_worth())
     )
     return pl.concat([stored, unpriced], how="diagonal")
 
 
-def operator_shares(raw: pl.DataFrame) -> pl.DataFrame:
+def operator_shares(told: Decoded) -> pl.DataFrame:
     """One row per epoch and operator present at its end block, with the columns of its table."""
-    return _shares(_decoded(raw, SHARES)).select(
+    return _shares(told.operators).select(
         pl.col(name).cast(dtype) for name, dtype in OPERATOR_SHARES.columns.items()
     )
 
 
-def operators_metadata(raw: pl.DataFrame) -> pl.DataFrame:
+def operators_metadata(told: Decoded) -> pl.DataFrame:
     """One row per operator seen in these epochs, with what the last of them says of it."""
     return (
-        _people(_decoded(raw, PEOPLE))
+        _people(told.operators)
         .sort("epoch")
         .group_by("operator_id")
         .agg(
@@ -210,19 +213,12 @@ def _divided(shares: pl.Expr, worth: pl.Expr) -> pl.Expr:
     return scaled // worth * billion + scaled % worth * billion // worth
 
 
-def _decoded(raw: pl.DataFrame, wanted: pl.Struct) -> pl.DataFrame:
-    """What is wanted of the documents of all epochs, decoded some at a time."""
-    slices = [raw[first : first + DECODED] for first in range(0, max(1, raw.height), DECODED)]
-    with ThreadPoolExecutor(DECODERS) as decoders:
-        return pl.concat(decoders.map(partial(_documents, wanted=wanted), slices))
-
-
-def _shares(documents: pl.DataFrame) -> pl.DataFrame:
+def _shares(operators: pl.DataFrame) -> pl.DataFrame:
     after = pl.col("after").struct
-    return _section(documents, "operators").select(
+    return operators.select(
         "epoch",
         "source",
-        _operator_id(),
+        "operator_id",
         *_worth(),
         owned_by=pl.col("owner"),
         status=_value("partialStatus"),
@@ -242,10 +238,10 @@ def _worth() -> list[pl.Expr]:
     ]
 
 
-def _people(documents: pl.DataFrame) -> pl.DataFrame:
-    return _section(documents, "operators").select(
+def _people(operators: pl.DataFrame) -> pl.DataFrame:
+    return operators.select(
         "epoch",
-        _operator_id(),
+        "operator_id",
         "owner",
         signing_key=_value("signingKey"),
         minimum_nominator_stake=_amount(_value("minimumNominatorStake")),
@@ -255,16 +251,15 @@ def _people(documents: pl.DataFrame) -> pl.DataFrame:
 
 
 def _section(documents: pl.DataFrame, name: str) -> pl.DataFrame:
-    section = pl.col("document").struct.field(name).struct.field("entries")
-    return (
-        documents.select("epoch", "source", entry=section)
-        .explode("entry", empty_as_null=False, keep_nulls=False)
-        .unnest("entry")
+    entries = pl.col("document").struct.field(name).struct.field("entries")
+    operator_id = pl.col("key").list.first().cast(pl.UInt64)
+    return _exploded(documents.select("epoch", "source", entry=entries)).with_columns(
+        operator_id=operator_id
     )
 
 
-def _operator_id() -> pl.Expr:
-    return pl.col("key").list.first().cast(pl.UInt64).alias("operator_id")
+def _exploded(lists: pl.DataFrame) -> pl.DataFrame:
+    return lists.explode("entry", empty_as_null=False, keep_nulls=False).unnest("entry")
 
 
 def _value(name: str) -> pl.Expr:
@@ -275,7 +270,7 @@ def _amount(text: pl.Expr) -> pl.Expr:
     return text.str.to_integer(base=10, dtype=AMOUNT, strict=True)
 
 
-def _documents(raw: pl.DataFrame, wanted: pl.Struct) -> pl.DataFrame:
+def _documents(raw: pl.DataFrame) -> pl.DataFrame:
     """Decode what is wanted of `data` of each row, sure of which document belongs to which epoch.
 
     Polars joins all rows into one JSON document, so each row is wrapped with its number and must
@@ -284,7 +279,7 @@ def _documents(raw: pl.DataFrame, wanted: pl.Struct) -> pl.DataFrame:
     wrapped = pl.concat_str(
         pl.lit('{"i":'), pl.int_range(pl.len()), pl.lit(',"r":'), pl.col("data"), pl.lit("}")
     )
-    dtype = pl.Struct({"i": pl.Int64, "r": wanted})
+    dtype = pl.Struct({"i": pl.Int64, "r": WANTED})
     try:
         decoded = raw.select("epoch", "source", wrapped.str.json_decode(dtype).alias("document"))
     except pl.exceptions.PolarsError as error:

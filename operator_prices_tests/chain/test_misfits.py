@@ -59,7 +59,9 @@ def test_an_epoch_whose_time_is_not_understood_is_kept_and_read_again(
         ((item, why),) = database.execute("SELECT item, reason FROM quarantine").fetchall()
         assert item == "Now"
         assert reason in why
-        shares = normalized.operator_shares(store.read(database, EPOCHS, WINDOW))
+        shares = normalized.operator_shares(
+            normalized.decoded(store.read(database, EPOCHS, WINDOW))
+        )
         assert 5 in shares["epoch"]
         spoiler.active = False
         assert ingest(chain, database, WINDOW).epochs_read == 1

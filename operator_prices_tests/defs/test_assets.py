@@ -111,6 +111,19 @@ def test_parsing_again_does_not_read_the_chain(
     assert chain.requests == sent
 
 
+def test_raw_epochs_are_read_once_for_all_tables_of_operators(
+    instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
+) -> None:
+    result = run_windows(instance, database, chain, FIRST)
+
+    (together,) = {
+        event.step_key
+        for event in result.get_asset_materialization_events()
+        if event.asset_key is not None and event.asset_key.path[-1].startswith("operator")
+    }
+    assert together == "operator_tables"
+
+
 def test_a_run_about_no_window_is_a_failure(
     instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
 ) -> None:

@@ -94,22 +94,23 @@ def test_a_raw_epoch_keeps_the_old_names_with_true_keys_and_decimal_text(
 
 
 def test_tables_have_the_columns_that_are_declared(states: EpochStates) -> None:
-    raw = documents.raw_epochs(states, 0)
-    assert normalized.operator_share_prices(raw).schema == OPERATOR_SHARE_PRICES.columns
-    assert normalized.operator_shares(raw).schema == OPERATOR_SHARES.columns
+    told = normalized.decoded(documents.raw_epochs(states, 0))
+    assert normalized.operator_share_prices(told).schema == OPERATOR_SHARE_PRICES.columns
+    assert normalized.operator_shares(told).schema == OPERATOR_SHARES.columns
 
 
 def test_no_epochs_yield_no_rows() -> None:
     raw = documents.raw_epochs(EpochStates.empty(), 0)
     assert raw.is_empty()
-    assert normalized.operator_share_prices(raw).is_empty()
-    assert normalized.operator_shares(raw).is_empty()
-    assert normalized.operators_metadata(raw).is_empty()
+    told = normalized.decoded(raw)
+    assert normalized.operator_share_prices(told).is_empty()
+    assert normalized.operator_shares(told).is_empty()
+    assert normalized.operators_metadata(told).is_empty()
 
 
 def test_operators_are_told_as_their_last_epoch_shows_them(states: EpochStates) -> None:
-    raw = documents.raw_epochs(states, 0)
-    shown = normalized.operators_metadata(raw)
+    told = normalized.decoded(documents.raw_epochs(states, 0))
+    shown = normalized.operators_metadata(told)
     assert set(shown["first_seen_epoch"]) <= {5, 6, 7, 8}
     assert shown["last_seen_epoch"].max() == 8
     assert shown["operator_id"].is_unique().all()
@@ -129,7 +130,7 @@ def test_a_row_that_is_no_document_is_named_and_shifts_no_neighbour(
         data=pl.when(pl.col("epoch") == 6).then(pl.lit(crafted)).otherwise("data")
     )
     with pytest.raises(normalized.UnreadableRawEpochError, match=r"5\.\.8"):
-        normalized.operator_shares(spoiled)
+        normalized.decoded(spoiled)
 
 
 def test_many_epochs_are_decoded_in_slices_that_keep_their_order(states: EpochStates) -> None:
@@ -137,16 +138,15 @@ def test_many_epochs_are_decoded_in_slices_that_keep_their_order(states: EpochSt
     one = raw.filter(pl.col("epoch") == 6)
     epochs = pl.Series("epoch", range(60), dtype=raw.schema["epoch"])
     many = pl.concat([one] * 60).with_columns(epochs)
-    shares = normalized.operator_shares(many)
+    shares = normalized.operator_shares(normalized.decoded(many))
     assert shares["epoch"].is_sorted()
-    assert shares.drop("epoch").equals(
-        pl.concat([normalized.operator_shares(one)] * 60).drop("epoch")
-    )
+    alone = normalized.operator_shares(normalized.decoded(one)).drop("epoch")
+    assert shares.drop("epoch").equals(pl.concat([alone] * 60))
     spoiled = many.with_columns(
         data=pl.when(pl.col("epoch").is_in([30, 55])).then(pl.lit("[")).otherwise("data")
     )
     with pytest.raises(normalized.UnreadableRawEpochError, match=r"24\.\.35"):
-        normalized.operator_shares(spoiled)
+        normalized.decoded(spoiled)
 
 
 def test_a_quarantined_operator_withholds_its_row_and_keeps_the_others(
@@ -159,6 +159,6 @@ def test_a_quarantined_operator_withholds_its_row_and_keeps_the_others(
     operator = first["key"][0]
     data["quarantined"] = [{"item": "OperatorEpochSharePrice", "operatorId": operator}]
     raw = pl.DataFrame([{**document, "data": json.dumps(data)}], schema=EPOCHS.columns)
-    priced = normalized.operator_share_prices(raw)["operator_id"].to_list()
-    assert int(operator) not in priced
-    assert int(operator) in normalized.operator_shares(raw)["operator_id"].to_list()
+    told = normalized.decoded(raw)
+    assert int(operator) not in normalized.operator_share_prices(told)["operator_id"].to_list()
+    assert int(operator) in normalized.operator_shares(told)["operator_id"].to_list()

@@ -127,7 +127,9 @@ def test_no_write_of_a_run_that_was_given_up_changes_anything(
 ) -> None:
     database.execute("INSERT INTO operators_metadata (operator_id) VALUES (0)")
     shares = store.read(database, OPERATOR_SHARES, WINDOW)
-    operators = normalized.operators_metadata(store.read(database, EPOCHS, WINDOW))
+    operators = normalized.operators_metadata(
+        normalized.decoded(store.read(database, EPOCHS, WINDOW))
+    )
     signs.give_up(database, sign_of(database))
     for write in (
         partial(store.name_operator, writer, 0, "after", None),

@@ -21,10 +21,10 @@ def fill(
 ) -> Ingested:
     """Read a window and bring all tables up to date, without Dagster."""
     done = ingest(chain, database, window, nominators=nominators)
-    raw = store.read(database, EPOCHS, window)
-    store.write(database, OPERATOR_SHARE_PRICES, normalized.operator_share_prices(raw))
-    store.write(database, OPERATOR_SHARES, normalized.operator_shares(raw))
-    store.merge_operators(database, normalized.operators_metadata(raw))
+    told = normalized.decoded(store.read(database, EPOCHS, window))
+    store.write(database, OPERATOR_SHARE_PRICES, normalized.operator_share_prices(told))
+    store.write(database, OPERATOR_SHARES, normalized.operator_shares(told))
+    store.merge_operators(database, normalized.operators_metadata(told))
     store.refresh_analytics(database, window)
     store.refresh_positions(database, window)
     return done

@@ -96,10 +96,10 @@ def as_text(found: Rows) -> list[tuple[str, ...]]:
 
 def parse(connection: psycopg.Connection, window: EpochWindow) -> None:
     """From the raw epochs of the window to all tables, as the assets do."""
-    raw = store.read(connection, tables.EPOCHS, window)
-    store.write(connection, tables.OPERATOR_SHARE_PRICES, normalized.operator_share_prices(raw))
-    store.write(connection, tables.OPERATOR_SHARES, normalized.operator_shares(raw))
-    store.merge_operators(connection, normalized.operators_metadata(raw))
+    told = normalized.decoded(store.read(connection, tables.EPOCHS, window))
+    store.write(connection, tables.OPERATOR_SHARE_PRICES, normalized.operator_share_prices(told))
+    store.write(connection, tables.OPERATOR_SHARES, normalized.operator_shares(told))
+    store.merge_operators(connection, normalized.operators_metadata(told))
     store.refresh_analytics(connection, window)
 
 

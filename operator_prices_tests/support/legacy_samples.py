@@ -150,8 +150,10 @@ def fill(connection: psycopg.Connection, file: Path, last: int, **how: bool) -> 
     """Import `file` as the assets do."""
     for window in between(0, last):
         import_window(connection, str(file), window, domain_id=0, **how)
-        raw = store.read(connection, tables.EPOCHS, window)
-        store.write(connection, tables.OPERATOR_SHARE_PRICES, normalized.operator_share_prices(raw))
-        store.write(connection, tables.OPERATOR_SHARES, normalized.operator_shares(raw))
-        store.merge_operators(connection, normalized.operators_metadata(raw))
+        told = normalized.decoded(store.read(connection, tables.EPOCHS, window))
+        store.write(
+            connection, tables.OPERATOR_SHARE_PRICES, normalized.operator_share_prices(told)
+        )
+        store.write(connection, tables.OPERATOR_SHARES, normalized.operator_shares(told))
+        store.merge_operators(connection, normalized.operators_metadata(told))
         store.refresh_analytics(connection, window)

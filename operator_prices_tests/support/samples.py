@@ -102,9 +102,9 @@ def true_epoch_rows(truth: Iterable[EpochTruth]) -> dict[int, tuple[object, ...]
 
 def operator_rows(states: EpochStates) -> Rows:
     """What the tables would hold of each operator, prices and their sources included."""
-    raw = documents.raw_epochs(states, 0)
-    shares = normalized.operator_shares(raw).join(
-        normalized.operator_share_prices(raw).rename({"source": "price_source"}),
+    told = normalized.decoded(documents.raw_epochs(states, 0))
+    shares = normalized.operator_shares(told).join(
+        normalized.operator_share_prices(told).rename({"source": "price_source"}),
         on=["epoch", "operator_id"],
         how="full",
         coalesce=True,
