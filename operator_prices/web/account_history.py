@@ -6,15 +6,15 @@ What a change leaves as it is is written once; each epoch takes what its price m
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
-
-from pydantic.alias_generators import to_camel
 
 from operator_prices.amounts import ONE
 from operator_prices.web.database import Cursor
+from operator_prices.web.position_rows import CSV, JSON, Notation, Texts
 from operator_prices.web.queries.account_history import (
     Account,
     Change,
@@ -23,16 +23,9 @@ from operator_prices.web.queries.account_history import (
     changes_after,
     priced,
 )
-from operator_prices.web.queries.rendered import ROW_BYTES, column
-from operator_prices.web.queries.spans import CHUNK, Column, Served, Span, as_array, as_lines
+from operator_prices.web.queries.rendered import ROW_BYTES
+from operator_prices.web.queries.spans import CHUNK, Served, Span, as_array, as_lines
 
-COLUMNS: tuple[Column, ...] = (
-    *(column(name, "integer") for name in ("epoch", "operator_id", "timestamp")),
-    *map(column, ("share_price_perq", "shares", "stake", "pending", "withdrawing_shares")),
-    *map(column, ("unlocking", "storage_fee_deposit", "on_hold", "leaving", "worth")),
-    *map(column, ("paid_in", "withdrawn_shares", "paid_out", "tax")),
-    *map(column, ("paid_in_total", "paid_out_total")),
-)
 ROWS = CHUNK // ROW_BYTES
 """How many rows are written at a time: nobody else's answer waits for more."""
 
@@ -42,48 +35,11 @@ MOST = 20_000
 NOTHING = ("0", "0", "0", "0")
 """What happens in the epochs between changes."""
 
-HERE = "\0"
-"""Stands where a value goes that each epoch has its own of."""
+Own = tuple[str, str, str, str]
+"""An epoch, an operator, the time and the price, the last two nothing where unknown."""
 
-Row = tuple[str | None, ...]
-"""A text for each column, None where it is unknown."""
-
-Write = Callable[[Row], str]
-"""Puts a row into a form."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notation:
-    """A form: how a row is written, and what is between two of them."""
-
-    write: Write
-    separator: str
-
-
-def _object(row: Row) -> str:
-    if None not in row:
-        return KNOWN % row
-    return GAPPED % tuple(
-        "null" if value is None else value if kind == "integer" else f'"{value}"'
-        for value, (_, kind, _) in zip(row, COLUMNS, strict=True)
-    )
-
-
-def _line(row: Row) -> str:
-    return ",".join([value or "" for value in row])
-
-
-def _template(integer: str, text: str) -> str:
-    fields = [
-        f'"{to_camel(name)}":{text if kind == "text" else integer}' for name, kind, _ in COLUMNS
-    ]
-    return "{" + ",".join(fields) + "}"
-
-
-KNOWN, GAPPED = _template("%s", '"%s"'), _template("%s", "%s")
-"""A row as an object: of values that are all known, and of values as they are written."""
-
-JSON, CSV = Notation(_object, ","), Notation(_line, "\n")
+Amounts = tuple[int, int, int | None]
+"""Shares, the same times `ONE`, and what beside them has no price, None where it is unknown."""
 
 
 class Total:
@@ -122,31 +78,37 @@ class State(NamedTuple):
     paid_in: str | None
     paid_out: str | None
 
-    def row(self, own: Sequence[str | None], *, now: bool) -> Row:
-        """What is told of an epoch with these five of its own; `now` if it is the change's."""
-        epoch, timestamp, price, stake, worth = own
-        one = self.change
-        happened = (one.paid_in, one.withdrawn_shares, one.paid_out, one.tax) if now else NOTHING
-        return (
-            *(epoch, str(one.operator_id), timestamp, price, one.shares, stake, one.pending),
-            *(one.withdrawing_shares, one.unlocking, one.storage_fee_deposit, one.on_hold),
-            *(one.leaving, worth, *happened, self.paid_in, self.paid_out),
-        )
+    def happened(self, epoch: int) -> Texts:
+        """The last columns of an epoch: what happened in it, and what was paid until then."""
+        happened = self.change.happened if epoch == self.change.epoch else NOTHING
+        return (*happened, self.paid_in, self.paid_out)
+
+    def row(self, own: Own, stake: int | None, rest: int | None) -> Texts:
+        """All of them, of which some may be unknown."""
+        at, operator, time, price = own
+        change = self.change
+        known = 0 if change.shares == "0" else stake
+        worth = None if known is None or rest is None else str(known + rest)
+        begun = at, operator, time or None, price or None, change.shares
+        worths = None if known is None else str(known), *change.held, worth
+        return (*begun, *worths, *self.happened(int(at)))
 
 
 class Position:
     """What an account has with an operator, from epoch to epoch."""
 
-    def __init__(self, write: Write) -> None:
-        self._write = write
+    def __init__(self, notation: Notation, operator: str) -> None:
+        self._notation = notation
         self._states: deque[State] = deque()
         self._paid_in, self._paid_out = Total(), Total()
-        self._change: Change | None = None
-        self._now = False
-        self._shares, self._scaled = 0, 0
-        self._rest: int | None = None
-        self._pieces: list[str] = []
         self._until: float = 0
+        """Before which epoch what is noted here of the first state holds."""
+        self._change = -1
+        self._amounts: Amounts = (0, 0, None)
+        self._head = notation.piece(0), notation.piece(1, (operator,)), notation.piece(2)
+        self._middle = "", ""
+        self._ends = "", ""
+        self._totals: Texts = ()
 
     def add(self, change: Change) -> None:
         """Take the next change."""
@@ -168,50 +130,60 @@ class Position:
         if begun is not None:
             yield Stretch(self._states[0].change.operator_id, begun, last)
 
-    def told(self, at: str, time: str, price: str) -> str:
-        """An epoch in its form: later ones come later."""
-        epoch = int(at)
-        if epoch >= self._until:
-            self._move(epoch)
-        if self._rest is None or not (time and price):
-            return self._with_gaps(at, time or None, price or None)
-        stake = self._stake(price)
-        a, b, c, d, e, f = self._pieces
-        return f"{a}{at}{b}{time}{c}{price}{d}{stake}{e}{stake + self._rest}{f}"
+    def told(self, epochs: Iterable[Own]) -> list[str]:
+        """Epochs in their form: later ones come later.
 
-    def _stake(self, price: str) -> int:
-        """What the shares are worth, as the chain converts: it rounds a price below 1 up."""
-        perq = int(price)
-        return self._scaled // (perq + 1) if perq < ONE else self._shares
-
-    def _with_gaps(self, at: str, time: str | None, price: str | None) -> str:
-        stake = 0 if not self._shares else None if price is None else self._stake(price)
-        worth = None if stake is None or self._rest is None else str(stake + self._rest)
-        own = (at, time, price, None if stake is None else str(stake), worth)
-        return self._write(self._states[0].row(own, now=self._now))
+        The chain rounds a price below 1 up by one part before it takes the reciprocal.
+        """
+        rows = []
+        a, b, c = self._head
+        until = -math.inf
+        for own in epochs:
+            at, _, time, price = own
+            epoch = int(at)
+            if epoch >= until:
+                self._move(epoch)
+                until, change = self._until, self._change
+                shares, scaled, rest = self._amounts
+                (d, e), (now, later) = self._middle, self._ends
+            perq = int(price or ONE)
+            stake = scaled // (perq + 1) if perq < ONE else shares
+            if rest is not None and time and price:
+                f = now if epoch == change else later
+                rows.append(f"{a}{at}{b}{time}{c}{price}{d}{stake}{e}{stake + rest}{f}")
+            else:
+                texts = self._states[0].row(own, stake if price else None, rest)
+                rows.append(self._notation.whole(texts))
+        return rows
 
     def _move(self, epoch: int) -> None:
         """To what holds at an epoch."""
+        if epoch < self._until:
+            return
         states = self._states
         while len(states) > 1 and states[1].change.epoch <= epoch:
             states.popleft()
-        change = states[0].change
-        self._now = epoch == change.epoch
-        following = states[1].change.epoch if len(states) > 1 else math.inf
-        self._until = epoch + 1 if self._now else following
-        if change is not self._change:
-            self._change = change
-            self._shares = int(change.shares)
-            self._scaled = self._shares * ONE
-            self._rest = None
-            if change.leaving is not None:
-                beside = int(change.pending) + int(change.storage_fee_deposit)
-                self._rest = beside + int(change.leaving)
-        self._pieces = self._write(states[0].row((HERE,) * 5, now=self._now)).split(HERE)
+        self._until = states[1].change.epoch if len(states) > 1 else math.inf
+        change, *totals = states[0]
+        if change.epoch != self._change:
+            self._note(change, tuple(totals))
+
+    def _note(self, change: Change, totals: Texts) -> None:
+        """What is the same in all epochs at which a change holds."""
+        self._change = change.epoch
+        shares, rest = int(change.shares), None
+        if change.leaving is not None:
+            rest = int(change.pending) + int(change.storage_fee_deposit) + int(change.leaving)
+        self._amounts = shares, shares * ONE, rest
+        piece = self._notation.piece
+        self._middle = piece(3, (change.shares,)), piece(4, change.held)
+        later = self._ends[1] if totals == self._totals else piece(5, (*NOTHING, *totals))
+        self._ends = piece(5, (*change.happened, *totals)), later
+        self._totals = totals
 
 
 async def _pages(
-    cursor: Cursor, account: Account, write: Write, most: int
+    cursor: Cursor, account: Account, notation: Notation, most: int
 ) -> AsyncGenerator[tuple[dict[str, Position], AsyncGenerator[Priced, None]], None]:
     """The positions by operator, and then the epochs with their prices, until the next changes."""
     positions: dict[str, Position] = {}
@@ -221,7 +193,7 @@ async def _pages(
         for change in changes:
             operator = str(change.operator_id)
             if operator not in positions:
-                positions[operator] = Position(write)
+                positions[operator] = Position(notation, operator)
             positions[operator].add(change)
         after = max(last, account.span.first - 1)
         last = changes[-1].epoch if len(changes) >= most else account.span.last
@@ -234,14 +206,14 @@ async def _pages(
 async def _chunks(
     cursor: Cursor, account: Account, notation: Notation, served: Served, most: int
 ) -> AsyncGenerator[bytes, None]:
-    async for positions, chunks in _pages(cursor, account, notation.write, most):
+    async for positions, chunks in _pages(cursor, account, notation, most):
         async with aclosing(chunks):
             async for chunk in chunks:
                 columns = [column.split(" ") for column in chunk]
-                rows = [
-                    positions[operator].told(at, time, price)
-                    for at, operator, time, price in zip(*columns, strict=True)
-                ]
+                epochs = zip(*columns, strict=True)
+                rows: list[str] = []
+                for operator, own in groupby(epochs, itemgetter(1)):
+                    rows += positions[operator].told(own)
                 served.rows += len(rows)
                 yield notation.separator.join(rows).encode()
                 await asyncio.sleep(0)  # what has come already is no reason to keep others waiting

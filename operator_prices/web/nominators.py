@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
-from operator_prices.web import account_history
+from operator_prices.web import account_history, position_rows
 from operator_prices.web import parameters as given
 from operator_prices.web.database import Cursor, Version
 from operator_prices.web.documented import documented
@@ -39,7 +39,7 @@ async def require_nominators(request: Request) -> None:
 
 router = APIRouter(tags=["nominators"], dependencies=[Depends(require_nominators)])
 
-HISTORY_CSV = example([name for name, _, _ in account_history.COLUMNS], EXAMPLES[PositionAt])
+HISTORY_CSV = example([name for name, _, _ in position_rows.COLUMNS], EXAMPLES[PositionAt])
 NOMINATORS_CSV = example(
     [name for name, _, _ in tables.NOMINATOR_COLUMNS],
     EXAMPLES[NominatorsOfOperator]["nominators"][0],
@@ -126,7 +126,7 @@ async def position_history(  # noqa: PLR0917
         return give(cursor, account, served)
 
     _refuse_ai3(form)
-    exists, columns = existing_account(address), account_history.COLUMNS
+    exists, columns = existing_account(address), position_rows.COLUMNS
     return rows_answer(request, form, "positions", f"positions {account}", columns, rows, exists)
 
 

@@ -44,21 +44,30 @@ SAMPLED_EPOCHS = sql.SQL(
     " OR paid_in IS DISTINCT FROM 0 OR paid_out IS DISTINCT FROM 0)"
 )
 PRICED = sql.SQL(
-    "COPY (SELECT string_agg(at::text, ' ' ORDER BY at, operator_id),"
+    "COPY (WITH wanted AS {kept} ({wanted}) SELECT chunk.* FROM generate_series({first}::bigint,"
+    " least({last}, (SELECT max(epoch) FROM wanted)), {size}) AS part (begun) CROSS JOIN LATERAL ("
+    "SELECT string_agg(at::text, ' ' ORDER BY at, operator_id),"
     " string_agg(operator_id::text, ' ' ORDER BY at, operator_id),"
     " string_agg(coalesce(timestamp::text, ''), ' ' ORDER BY at, operator_id),"
     " string_agg(coalesce(share_price_perq::text, ''), ' ' ORDER BY at, operator_id)"
-    " FROM (SELECT wanted.epoch AS at, stretch.operator_id, timestamp, share_price_perq"
+    " FROM (SELECT at, stretch.operator_id, timestamp, share_price_perq"
     " FROM (VALUES {stretches}) AS stretch (operator_id, begun, until)"
-    " JOIN ({wanted}) AS wanted ON wanted.epoch BETWEEN stretch.begun AND stretch.until"
+    " JOIN (SELECT epoch AS at FROM wanted WHERE {within}) AS turn"
+    " ON at BETWEEN stretch.begun AND stretch.until"
     " LEFT JOIN (SELECT epoch, operator_id, share_price_perq FROM operator_share_prices"
-    " WHERE operator_id = ANY ({operators}::integer[]) AND epoch BETWEEN {first} AND {last})"
-    " AS price ON price.epoch = wanted.epoch AND price.operator_id = stretch.operator_id"
-    " LEFT JOIN (SELECT epoch, timestamp FROM epoch_documents"
-    " WHERE epoch BETWEEN {first} AND {last}) AS document ON document.epoch = wanted.epoch) AS told"
-    " GROUP BY at / {size} ORDER BY at / {size}) TO STDOUT (FORMAT binary)"
+    " WHERE {chosen} AND {within}) AS price"
+    " ON price.epoch = at AND price.operator_id = stretch.operator_id"
+    " LEFT JOIN (SELECT epoch, timestamp FROM epoch_documents WHERE {within}) AS document"
+    " ON document.epoch = at) AS told HAVING count(*) > 0) AS chunk"
+    ") TO STDOUT (FORMAT binary)"
 )
-"""A column each of epochs, operators, times and prices, the last two nothing where unknown."""
+"""A column each of epochs, operators, times and prices, the last two nothing where unknown.
+
+Part by part, each of so many epochs: the first one is there before the last one is read, and what
+is joined in each comes in the order of its index.
+"""
+
+WITHIN = sql.SQL("epoch BETWEEN part.begun AND least(part.begun + {size} - 1, {last})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,16 @@ class Change(NamedTuple):
     paid_out: str | None
     tax: str | None
 
+    @property
+    def held(self) -> tuple[str | None, ...]:
+        """From `pending` to `leaving`."""
+        return self[4:10]
+
+    @property
+    def happened(self) -> tuple[str | None, ...]:
+        """From `paid_in` to `tax`."""
+        return self[10:]
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -144,17 +163,19 @@ async def priced(
     cursor: Cursor, account: Account, span: Span, stretches: Sequence[Stretch], size: int
 ) -> AsyncGenerator[Priced, None]:
     """The epochs of a span in each stretch with their prices, `size` at a time."""
+    first = max(span.first, min(one.begun for one in stretches))
+    last = min(span.last, max(one.until for one in stretches))
     copy = PRICED.format(
+        kept=sql.SQL("NOT MATERIALIZED" if account.span.sample is None else "MATERIALIZED"),
+        wanted=account.epochs(),
         stretches=sql.SQL(", ").join(
             sql.SQL("({}, {}, {})").format(one.operator_id, one.begun, one.until)
             for one in stretches
         ),
-        operators=sorted({one.operator_id for one in stretches}),
-        wanted=sql.SQL("SELECT epoch FROM ({}) AS told WHERE epoch BETWEEN {} AND {}").format(
-            account.epochs(), span.first, span.last
-        ),
-        first=span.first,
-        last=span.last,
+        chosen=chosen(tuple(sorted({one.operator_id for one in stretches}))),
+        within=WITHIN.format(size=size, last=last),
+        first=first,
+        last=last,
         size=size,
     )
     async with cursor.copy(copy) as rows:
