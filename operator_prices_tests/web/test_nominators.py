@@ -280,6 +280,13 @@ def test_a_sample_keeps_the_last_epoch_and_all_in_which_something_was_paid(told:
     assert {row["operatorId"] for row in only} == {4}
 
 
+@pytest.mark.parametrize("sample", ["", "&sample=3"])
+def test_of_a_time_that_is_still_to_come_there_is_nothing_to_tell(told: Told, sample: str) -> None:
+    path = f"/api/nominators/{positions.HOLDER}/history?from={LAST + 1}{sample}"
+    reply = told.api.get(path, seconds=10)
+    assert (reply.status, reply.json) == (200, [])
+
+
 def test_a_sample_goes_on_to_its_end_though_what_goes_on_changes_after_it(told: Told) -> None:
     path = f"/api/nominators/{positions.LEAVER}/history?to=33&sample=3"
     last = told.api.get(path).json[-1]

@@ -45,7 +45,8 @@ SAMPLED_EPOCHS = sql.SQL(
 )
 PRICED = sql.SQL(
     "COPY (WITH wanted AS {kept} ({wanted}) SELECT chunk.* FROM generate_series({first}::bigint,"
-    " least({last}, (SELECT max(epoch) FROM wanted)), {size}) AS part (begun) CROSS JOIN LATERAL ("
+    " (SELECT max(epoch) FROM wanted WHERE epoch <= {last}), {size}) AS part (begun)"
+    " CROSS JOIN LATERAL ("
     "SELECT string_agg(at::text, ' ' ORDER BY at, operator_id),"
     " string_agg(operator_id::text, ' ' ORDER BY at, operator_id),"
     " string_agg(coalesce(timestamp::text, ''), ' ' ORDER BY at, operator_id),"
