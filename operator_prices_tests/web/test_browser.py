@@ -181,6 +181,13 @@ def view(page: Page) -> tuple[int, int]:
     return now[0], now[1]
 
 
+def assert_shown(page: Page, first: int, last: int) -> None:
+    """The charts come to show just these epochs, and go on to."""
+    expect(page.locator("body")).to_have_attribute("data-first", str(first))
+    expect(page.locator("body")).to_have_attribute("data-last", str(last))
+    assert view(page) == (first, last)
+
+
 def watchers(api: Served) -> int:
     """How many streams the server has open."""
     metrics = api.get("/metrics").body.decode()
@@ -203,7 +210,7 @@ def choose(page: Page, name: str, value: str) -> None:
 
 
 def test_the_page_loads_with_all_operators_and_the_last_epochs(page: Page) -> None:
-    assert view(page) == (60, 259)
+    assert_shown(page, 60, 259)
     expect(page.locator("#rows tr")).to_have_count(OPERATORS)
     expect(page.locator("#fresh-text")).to_have_text(
         re.compile(r"^Epoch 259 · ended \d+ \w+ ago, on 16 Nov 2023$")
@@ -226,7 +233,7 @@ def test_ranges_choose_how_many_epochs(page: Page) -> None:
         choose(page, "range", value)
         expect(page.locator("body")).not_to_have_attribute("data-loading", "true")
         expect(page.locator("body")).to_have_attribute("data-first", str(span[0]))
-        assert view(page) == span
+        assert_shown(page, *span)
 
 
 def test_operators_can_be_toggled_one_by_one_and_together(page: Page) -> None:
@@ -303,15 +310,15 @@ def test_zooming_by_brush_buttons_and_keys(page: Page) -> None:
     assert 100 < first < last < 220
     expect(page.locator('input[name="range"]:checked')).to_have_count(0)
     page.click("#reset")
-    assert view(page) == (60, 259)
+    assert_shown(page, 60, 259)
     expect(page.locator('input[name="range"]:checked')).to_have_value("200")
     page.click("#zoom-in")
-    assert view(page) == (110, 209)
+    assert_shown(page, 110, 209)
     page.click("#later")
     assert view(page)[1] == 259
     page.locator("#chart-reward").focus()
     page.keyboard.press("0")
-    assert view(page) == (60, 259)
+    assert_shown(page, 60, 259)
 
 
 def test_a_tooltip_tells_exact_values_and_keys_read_them_out(page: Page, api: Served) -> None:
@@ -667,7 +674,7 @@ def test_what_arrives_leaves_the_focus_and_renews_an_open_page(
         expect(page.locator("#page")).to_contain_text("All of its 62 epochs")
         history.write(connection, 62, 62, 5, raw=False)
         expect(page.locator("#page")).to_contain_text("All of its 63 epochs")
-        assert view(page) == (0, 62)
+        assert_shown(page, 0, 62)
 
 
 def test_an_operator_that_is_gone_shows_its_own_time(
@@ -676,7 +683,7 @@ def test_an_operator_that_is_gone_shows_its_own_time(
     with small(server, migrated) as (api, connection):
         history.write(connection, 60, 400, 3, raw=False)
         with alone(chromium, api.url) as (page, _):
-            assert view(page) == (201, 400)
+            assert_shown(page, 201, 400)
             last = page.locator("#rows tr").last
             expect(last).to_have_attribute("data-operator", "3")
             expect(last).to_contain_text("as of epoch 29")
@@ -687,10 +694,10 @@ def test_an_operator_that_is_gone_shows_its_own_time(
             expect(page.locator("#page h1")).to_contain_text("Operator 3")
             expect(page.locator("#page")).to_contain_text("All of its 30 epochs")
             expect(page.locator("body")).to_have_attribute("data-last", "29")
-            assert view(page) == (0, 29)
+            assert_shown(page, 0, 29)
             page.go_back()
             expect(page.locator("body")).to_have_attribute("data-last", "400")
-            assert view(page) == (201, 400)
+            assert_shown(page, 201, 400)
 
 
 def test_all_of_a_history_can_be_reached(page: Page) -> None:
@@ -741,12 +748,12 @@ def test_the_window_on_the_history_is_moved_by_keys(page: Page) -> None:
     expect(page.locator("body")).to_have_attribute("data-first", "0")
     window.focus()
     page.keyboard.press("+")
-    assert view(page) == (65, 194)
+    assert_shown(page, 65, 194)
     expect(window).to_have_attribute("aria-valuetext", "Epochs 65 to 194")
     page.keyboard.press("ArrowRight")
-    assert view(page) == (78, 207)
+    assert_shown(page, 78, 207)
     page.keyboard.press("Home")
-    assert view(page) == (0, 129)
+    assert_shown(page, 0, 129)
     expect(window).to_have_attribute("aria-valuenow", "0")
 
 
