@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import polars as pl
@@ -192,6 +193,7 @@ class EpochStates:
     addresses: pl.DataFrame
 
     @classmethod
+    @cache
     def empty(cls) -> "EpochStates":
         """No epochs at all."""
         return cls(

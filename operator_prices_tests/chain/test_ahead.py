@@ -75,15 +75,18 @@ def test_several_pieces_are_on_their_way_at_once(tmp_path: Path) -> None:
         assert_true(assembling.concat(chain.read_each(pieces_of(CHAIN))), CHAIN)
 
 
-def test_what_was_there_before_is_left_alone_by_the_garbage_collector_for_as_long(
+def test_the_garbage_collector_leaves_what_was_there_alone_and_looks_seldom_for_as_long(
     tmp_path: Path,
 ) -> None:
+    usual = gc.get_threshold()
     with serving(CHAIN) as node, reading(node.url, tmp_path) as chain:
         read = chain.read_each(pieces_of(CHAIN))
         next(read)
         assert gc.get_freeze_count()
+        assert gc.get_threshold() > usual
         read.close()
     assert not gc.get_freeze_count()
+    assert gc.get_threshold() == usual
 
 
 def test_nothing_is_kept_of_a_piece_but_what_is_made_of_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from operator_prices.chain import (
 from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.chain.substrate import keys
-from operator_prices.chain.substrate.storage import LAST_RUNTIME_UPGRADE
+from operator_prices.chain.substrate.storage import LAST_RUNTIME_UPGRADE, values_in
 from operator_prices.devchain import tampering
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Layout, Scenario
@@ -95,6 +95,26 @@ def test_an_index_that_jumps_leaves_a_skipped_epoch_and_no_gap(tmp_path: Path) -
 def test_a_node_that_misbehaves_gives_the_same_rows(tamper: Tamper, tmp_path: Path) -> None:
     with serving(UPGRADED_CHAIN, tamper=tamper) as node:
         assert_all_true(node.url, node.chain, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "values"),
+    [
+        ([["0x01", "0xaa"], ["0x02", None]], {"0x01": "0xaa", "0x02": None}),
+        ([["0x02", None], ["0x01", "0xaa"]], {"0x01": "0xaa", "0x02": None}),
+        ([["0x02", None], ["0x03", "0xbb"], ["0x01", "0xaa"]], {"0x01": "0xaa", "0x02": None}),
+        ([["0x01", "0xaa"]], None),
+        ([["0x01", "0xaa"], ["0x02"]], None),
+        ([["0x01", "0xaa"], None], None),
+    ],
+    ids=["in order", "in another order", "more than asked", "one lacks", "no value", "no pair"],
+)
+def test_values_are_taken_by_their_keys_and_all_of_them_or_none(
+    changes: list[object], values: dict[str, str | None] | None
+) -> None:
+    told = values_in([{"block": "0x00", "changes": changes}], ["0x01", "0x02"])
+    assert told == values
+    assert told is None or list(told) == ["0x01", "0x02"]
 
 
 def test_drops_and_errors_together_give_the_same_rows(tmp_path: Path) -> None:

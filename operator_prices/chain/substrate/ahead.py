@@ -14,6 +14,10 @@ from operator_prices.chain.substrate.node import Node
 AT_ONCE = 4
 """Spans in the making: most of a span's time goes by in waiting, one question for another."""
 
+USUAL = gc.get_threshold()
+SELDOM = 100_000
+"""New objects after which the garbage collector looks at them: some dozens of answers."""
+
 Read = TypeVar("Read")
 Piece = TypeVar("Piece")
 
@@ -66,7 +70,7 @@ class Ahead(Generic[Piece, Read]):
 @contextmanager
 def reading(read: Callable[[Node, Piece], Read]) -> Iterator[Ahead[Piece, Read]]:
     """Threads to read ahead in; whatever they still read at the end is called off."""
-    with ThreadPoolExecutor(AT_ONCE, "reading ahead") as threads, _collecting_what_is_new():
+    with ThreadPoolExecutor(AT_ONCE, "reading ahead") as threads, _collecting_seldom():
         ahead = Ahead(read, threads)
         try:
             yield ahead
@@ -75,14 +79,16 @@ def reading(read: Callable[[Node, Piece], Read]) -> Iterator[Ahead[Piece, Read]]
 
 
 @contextmanager
-def _collecting_what_is_new() -> Iterator[None]:
-    """Have the garbage collector leave what is there already alone for the time being.
+def _collecting_seldom() -> Iterator[None]:
+    """Have the garbage collector leave what is there already alone, and look at the rest seldom.
 
-    Answers are thousands of short-lived lists, for which it would go through all that was ever
-    imported again and again: a quarter of a long reading's time.
+    Answers are thousands of lists without a circle, most of which are gone soon: to go through them
+    each time that some hundreds are there takes as long as all else that is done with an answer.
     """
     gc.freeze()
+    gc.set_threshold(SELDOM, *USUAL[1:])
     try:
         yield
     finally:
+        gc.set_threshold(*USUAL)
         gc.unfreeze()

@@ -27,10 +27,8 @@ from operator_prices.chain.substrate.storage import (
     NOW,
     TREASURY,
     Boundary,
+    Seen,
     State,
-    absent_rows,
-    operator_rows,
-    plain_rows,
 )
 from operator_prices.chain.substrate.values import COLLECTIONS, Values, conform, octets_of
 
@@ -69,11 +67,12 @@ def assemble(
     """Decode all values at once, item by item; what does not fit goes to `quarantined`."""
     empty = EpochStates.empty()
     reading = _Reading(operators, domain_id, runtimes)
-    ends = [(boundary.epoch, boundary.end) for boundary in boundaries]
-    transitions = [(boundary.epoch, boundary.transition) for boundary in boundaries]
+    ends = Seen([(boundary.epoch, boundary.end) for boundary in boundaries])
+    transitions = Seen([(boundary.epoch, boundary.transition) for boundary in boundaries])
 
-    end_facts, staking = reading.plain(ends)
+    end_facts, summary = reading.plain(ends)
     transition_facts, _ = reading.plain(transitions)
+    staking = _staking(summary)
     at_end, presence = reading.operators(ends)
     at_transition, _ = reading.operators(transitions)
     owners = reading.owners(ends)
@@ -207,19 +206,19 @@ class _Reading:
     def misfits(self) -> list[pl.DataFrame]:
         return self._values.misfits
 
-    def plain(self, states: Sequence[tuple[int, State]]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The facts of each epoch, and what its staking summary says of operators."""
+    def plain(self, seen: Seen) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The facts of each epoch, and its staking summary."""
         summary = self._values.decoded(
             "DomainStakingSummary",
-            self._plain_rows(
+            self._plain(
                 "DomainStakingSummary",
                 keys.of_domain("DomainStakingSummary", self._domain_id),
-                states,
+                seen,
             ),
         )
         facts = summary.select("epoch", total_stake="current_total_stake")
         self._values.quarantine(
-            "Now", absent_rows(states, NOW).with_columns(reason=pl.lit("the state has no Now"))
+            "Now", seen.absent(NOW).with_columns(reason=pl.lit("the state has no Now"))
         )
         for item, key, name in (
             ("Now", NOW, "timestamp"),
@@ -230,18 +229,18 @@ class _Reading:
                 "chain_rewards",
             ),
         ):
-            read = self._values.decoded(item, self._plain_rows(item, key, states))
+            read = self._values.decoded(item, self._plain(item, key, seen))
             facts = facts.join(
                 read.select("epoch", pl.col("value").alias(name)),
                 on="epoch",
                 how="full",
                 coalesce=True,
             )
-        return facts, _staking(summary)
+        return facts, summary
 
-    def operators(self, states: Sequence[tuple[int, State]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def operators(self, seen: Seen) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The operators of the domain; and every key at which an operator is, understood or not."""
-        found = self._operator_rows("Operators", states)
+        found = self._of_operators("Operators", seen)
         read = self._values.decoded("Operators", found)
         own = read.rename(OPERATOR_FIELDS)
         foreign = own.filter(pl.col("current_domain_id") != self._domain_id)
@@ -249,10 +248,10 @@ class _Reading:
         presence = found.join(foreign, on=of_operator, how="anti").select(of_operator)
         return own.filter(pl.col("current_domain_id") == self._domain_id), presence
 
-    def owners(self, states: Sequence[tuple[int, State]]) -> pl.DataFrame:
-        found = self._operator_rows("OperatorIdOwner", states)
+    def owners(self, seen: Seen) -> pl.DataFrame:
+        found = self._of_operators("OperatorIdOwner", seen)
         read = self._values.decoded("OperatorIdOwner", found)
-        prefixes = {state.spec_version: self._ss58_prefix(state) for _, state in states}
+        prefixes = {state.spec_version: self._ss58_prefix(state) for _, state in seen.states}
         unique = read.select("spec_version", "value").unique()
         addresses = unique.with_columns(
             pl.Series(
@@ -265,43 +264,38 @@ class _Reading:
             "epoch", "operator_id", "owner"
         )
 
-    def prices(self, states: Sequence[tuple[int, State]], presence: pl.DataFrame) -> pl.DataFrame:
+    def prices(self, seen: Seen, presence: pl.DataFrame) -> pl.DataFrame:
         """Stored prices in perquintills, `Perbill` scaled up; of operators present at the end."""
-        found = operator_rows(
-            states,
+        found = seen.of_operators(
             self._operators,
             lambda epoch: keys.of_share_prices(self._operators, self._domain_id, epoch),
         ).join(presence, on=["epoch", "operator_id"], how="semi")
         short = pl.col("raw").str.len_chars() == len("0x") + 2 * 4
+        item = "OperatorEpochSharePrice"
+        read = [(self._values.decoded(item, found.filter(~short)), 1)]
         old = found.filter(short)
-        stored = self._values.decoded("OperatorEpochSharePrice", found.filter(~short))
-        kept = pl.DataFrame(schema=PRICE_FACTS | {"raw": pl.String(), **FOUND})
-        for read, scale in (
-            (stored, 1),
-            (
-                self._values.fitting(
-                    "OperatorEpochSharePrice", old, decode(Unsigned(4), octets_of(old))
-                ),
-                PERBILL,
-            ),
-        ):
-            price = pl.col("value").cast(pl.UInt64) * scale
-            kept = pl.concat([kept, read.with_columns(share_price_perq=price).select(kept.columns)])
+        if not old.is_empty():
+            per_billion = decode(Unsigned(4), octets_of(old))
+            read.append((self._values.fitting(item, old, per_billion), PERBILL))
+        kept = pl.concat(
+            one.select(*FOUND, share_price_perq=pl.col("value").cast(pl.UInt64) * scale)
+            for one, scale in read
+        )
         sound = pl.col("share_price_perq").is_between(1, ONE)
         self._values.quarantine(
-            "OperatorEpochSharePrice",
+            item,
             kept.filter(~sound).with_columns(
                 reason=pl.format("price {} is outside (0, 10^18]", "share_price_perq")
             ),
         )
         return kept.filter(sound)
 
-    def _plain_rows(self, item: str, key: str, states: Sequence[tuple[int, State]]) -> pl.DataFrame:
-        return plain_rows(states, key, lambda state: self._values.default(item, state))
+    def _plain(self, item: str, key: str, seen: Seen) -> pl.DataFrame:
+        return seen.plain(key, lambda state: self._values.default(item, state))
 
-    def _operator_rows(self, item: str, states: Sequence[tuple[int, State]]) -> pl.DataFrame:
+    def _of_operators(self, item: str, seen: Seen) -> pl.DataFrame:
         asked = keys.of_operators(item, self._operators)
-        return operator_rows(states, self._operators, lambda _: asked)
+        return seen.of_operators(self._operators, lambda _: asked)
 
     def _ss58_prefix(self, state: State) -> int | None:
         return self._runtimes.known(state.spec_version).ss58_prefix

@@ -48,6 +48,7 @@ def decode(layout: Layout, raw: pl.Series) -> pl.DataFrame:
     else:
         cursor.take(layout, "value")
     fits = (cursor.offset == pl.col(_RAW).bin.size()).fill_null(value=False)
+    cursor.flush()
     return cursor.frame.select(*cursor.columns, fits.alias(FITS))
 
 
@@ -73,6 +74,7 @@ class _Cursor:
     def __init__(self, frame: pl.DataFrame) -> None:
         self.frame = frame
         self.columns: list[str] = []
+        self._new: list[pl.Expr] = []
         self._fixed = 0
         self._moving = False
 
@@ -100,8 +102,14 @@ class _Cursor:
             case Opaque():
                 self._move(pl.lit(None, pl.Int64))
 
+    def flush(self) -> None:
+        """Compute the columns of late: one after another, each would take as long as all do."""
+        if self._new:
+            self.frame = self.frame.with_columns(self._new)
+            self._new = []
+
     def _keep(self, name: str, value: pl.Expr) -> None:
-        self.frame = self.frame.with_columns(value.alias(name))
+        self._new.append(value.alias(name))
         self.columns.append(name)
 
     def _unsigned(self, size: int) -> pl.Expr:
@@ -112,7 +120,8 @@ class _Cursor:
 
     def _move(self, by: pl.Expr) -> None:
         """Advance by a number of bytes that differs from value to value; null is a misfit."""
-        self.frame = self.frame.with_columns((self.offset + by).alias(_AT))
+        self._new.append((self.offset + by).alias(_AT))
+        self.flush()
         self._fixed, self._moving = 0, True
 
     def _enum(self, layout: Enum, name: str) -> None:
@@ -141,6 +150,7 @@ class _Cursor:
         start, moving, before = self._fixed, self._moving, len(self.columns)
         self.take(body, name)
         self._fixed, self._moving = start, moving
+        self.flush()
         there = pl.col(name) == SOME
         contents = self.columns[before:]
         self.frame = self.frame.with_columns(

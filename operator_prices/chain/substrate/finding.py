@@ -165,8 +165,8 @@ class Finder:
         told = candidates(
             {
                 block: found
-                for block, key in zip(reach, asked, strict=True)
-                if (found := ledger.values[key]) is not None
+                for block, found in zip(reach, ledger.values.values(), strict=True)
+                if found is not None
             },
             head_domain_number=number(head_domain_number),
             epoch_index=epoch_index(parent),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
+from struct import pack
 
 import xxhash
 
@@ -60,4 +61,6 @@ def of_share_prices(operators: Iterable[int], domain: int, epoch: int) -> list[s
 def of_consensus_block_hashes(domain: int, blocks: Iterable[int]) -> list[str]:
     """The keys of `Domains.ConsensusBlockHash(domain, block)`."""
     start = of_domain("ConsensusBlockHash", domain)
-    return [start + u32(block) for block in blocks]
+    numbers = list(blocks)
+    digits = pack(f"<{len(numbers)}I", *numbers).hex()
+    return [start + digits[at : at + 8] for at in range(0, len(digits), 8)]

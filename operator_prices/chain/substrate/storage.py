@@ -114,60 +114,84 @@ def values_in(answer: Any, asked: Sequence[str]) -> dict[str, str | None] | None
     None where it is no such answer, or lacks one of them. The keys are those that were asked for,
     which many answers share: the copies that came with each are most of what it takes to keep.
     """
-    told: dict[str, str | None] = {}
     try:
-        for change_set in answer:
-            told.update(change_set["changes"])
+        changes = [pair for change_set in answer for pair in change_set["changes"]]
+        if [key for key, _ in changes] == asked:  # a node tells them in the order of the question
+            return dict(zip(asked, [value for _, value in changes], strict=True))
+        told = dict(changes)
         return dict(zip(asked, map(told.__getitem__, asked), strict=True))
     except (TypeError, KeyError, ValueError):
         return None
 
 
-def plain_rows(
-    states: Sequence[tuple[int, State]], key: str, default: Callable[[State], str | None]
-) -> pl.DataFrame:
-    """The value of one key in the state of each epoch (`FOUND`), and `default` where it has none.
+class Seen:
+    """A state of each of some epochs; what is stored there is told row by row (`FOUND`)."""
 
-    What has no default either makes no row.
-    """
-    rows = [
-        (
-            epoch,
-            None,
-            state.block_hash,
-            state.spec_version,
-            key,
-            default(state) if state.values[key] is None else state.values[key],
+    def __init__(self, states: Sequence[tuple[int, State]]) -> None:
+        self.states = states
+        self._places = pl.DataFrame(
+            {
+                "epoch": [epoch for epoch, _ in states],
+                "block_hash": [state.block_hash for _, state in states],
+                "spec_version": [state.spec_version for _, state in states],
+            },
+            schema_overrides=FOUND,
         )
-        for epoch, state in states
-    ]
-    return pl.DataFrame(rows, schema=FOUND, orient="row").filter(pl.col("raw").is_not_null())
+
+    def plain(self, key: str, default: Callable[[State], str | None]) -> pl.DataFrame:
+        """The value of one key in each state, and `default` where it has none.
+
+        What has no default either makes no row.
+        """
+        return _rows(
+            self._places,
+            operators=pl.repeat(None, len(self.states), dtype=pl.UInt64, eager=True),
+            keys=pl.repeat(key, len(self.states), dtype=pl.String, eager=True),
+            raw=[
+                default(state) if state.values[key] is None else state.values[key]
+                for _, state in self.states
+            ],
+        )
+
+    def absent(self, key: str) -> pl.DataFrame:
+        """The states that have no value at `key`, with `raw` null."""
+        lacking = pl.Series(
+            [state.values[key] is None for _, state in self.states], dtype=pl.Boolean
+        )
+        return self._places.filter(lacking).select(
+            "epoch",
+            pl.lit(None, pl.UInt64).alias("operator_id"),
+            "block_hash",
+            "spec_version",
+            pl.lit(key).alias("storage_key"),
+            pl.lit(None, pl.String).alias("raw"),
+        )
+
+    def of_operators(
+        self, operators: Sequence[int], keys_of: Callable[[int], Sequence[str]]
+    ) -> pl.DataFrame:
+        """The values at `keys_of(epoch)`, one key an operator, in each state."""
+        asked = [(state, keys_of(epoch)) for epoch, state in self.states]
+        rows = pl.int_range(len(asked) * len(operators), eager=True)
+        return _rows(
+            self._places[rows // len(operators)],
+            operators=pl.Series(operators, dtype=pl.UInt64)[rows % len(operators)],
+            keys=pl.Series([key for _, wanted in asked for key in wanted], dtype=pl.String),
+            raw=[state.values[key] for state, wanted in asked for key in wanted],
+        )
 
 
-def absent_rows(states: Sequence[tuple[int, State]], key: str) -> pl.DataFrame:
-    """The states that have no value at `key` (`FOUND`, with `raw` null)."""
-    rows = [
-        (epoch, None, state.block_hash, state.spec_version, key, None)
-        for epoch, state in states
-        if state.values[key] is None
-    ]
-    return pl.DataFrame(rows, schema=FOUND, orient="row")
-
-
-def operator_rows(
-    states: Sequence[tuple[int, State]],
-    operators: Sequence[int],
-    keys_of: Callable[[int], Sequence[str]],
+def _rows(
+    places: pl.DataFrame, operators: pl.Series, keys: pl.Series, raw: list[str | None]
 ) -> pl.DataFrame:
-    """The values at `keys_of(epoch)`, one key an operator, in the state of each epoch (`FOUND`)."""
-    count = len(operators)
-    asked = [(state, keys_of(epoch)) for epoch, state in states]
-    columns = {
-        "epoch": [epoch for epoch, _ in states for _ in range(count)],
-        "operator_id": list(operators) * len(states),
-        "block_hash": [state.block_hash for state, _ in asked for _ in range(count)],
-        "spec_version": [state.spec_version for state, _ in asked for _ in range(count)],
-        "storage_key": [key for _, wanted in asked for key in wanted],
-        "raw": [state.values[key] for state, wanted in asked for key in wanted],
-    }
-    return pl.DataFrame(columns, schema=FOUND).filter(pl.col("raw").is_not_null())
+    found = pl.DataFrame(
+        [
+            places["epoch"],
+            operators.alias("operator_id"),
+            places["block_hash"],
+            places["spec_version"],
+            keys.alias("storage_key"),
+            pl.Series("raw", raw, dtype=pl.String),
+        ]
+    )
+    return found.filter(found["raw"].is_not_null()) if None in raw else found

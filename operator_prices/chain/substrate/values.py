@@ -105,10 +105,11 @@ class Values:
 
     def decoded(self, item: str, found: pl.DataFrame) -> pl.DataFrame:
         """`found` with the fields of its values as columns, without those that do not fit."""
-        shape = pl.Schema({**FOUND, **SHAPES[item]})
-        parts = [pl.DataFrame(schema=shape)]
-        for (version,), part in found.group_by("spec_version", maintain_order=True):
-            runtime = self._runtimes.known(int(str(version)))
+        shape = {**FOUND, **SHAPES[item]}
+        parts = []
+        for part in _by_version(found):
+            version = int(part["spec_version"][0])
+            runtime = self._runtimes.known(version)
             layout = runtime.items[item].layout if item in runtime.items else None
             lacking = _lacking(item, layout)
             if layout is None or lacking:
@@ -117,17 +118,17 @@ class Values:
                 continue
             read = decode(layout, octets_of(part))
             parts.append(conform(self.fitting(item, part, read, runtime), shape))
-        return pl.concat(parts)
+        return pl.concat(parts) if parts else pl.DataFrame(schema=shape)
 
     def fitting(
         self, item: str, found: pl.DataFrame, read: pl.DataFrame, runtime: Runtime | None = None
     ) -> pl.DataFrame:
         """Rows whose value fits its layout, by the slow path where the fast one gives up."""
+        if read[FITS].all():
+            return found.hstack([column for column in read if column.name != FITS])
         both = found.hstack(read)
         misfits = both.filter(~pl.col(FITS))
         good = both.filter(FITS).drop(FITS)
-        if misfits.is_empty():
-            return good
         rescued, lost = [], []
         for row in misfits.select(found.columns).iter_rows(named=True):
             try:
@@ -154,7 +155,14 @@ class Values:
             self.misfits.append(rows.with_columns(item=pl.lit(item)))
 
 
-def conform(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+def _by_version(found: pl.DataFrame) -> list[pl.DataFrame]:
+    """The rows of each spec version; most often there is but one."""
+    if found["spec_version"].n_unique() == 1:
+        return [found]
+    return found.partition_by("spec_version", maintain_order=True)
+
+
+def conform(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """Exactly the columns of `schema`; a column that nothing told is null."""
     return frame.select(
         (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
