@@ -58,7 +58,6 @@ def test_functions_survive_the_splitting_into_statements(database: psycopg.Conne
         *("nominator_epochs", "raw_nominators", "nominator_positions", "nominator_accounts"),
     )
     for changed_by_one, after, before in (
-        ("epoch_document", "coalesce(fact.timestamp::text, 'null')", "fact.timestamp"),
         *(
             (name, f", {', '.join(objects_of_nominators)}", "")
             for name in ("hidden_tables", "row_security_state")

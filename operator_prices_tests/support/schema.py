@@ -26,6 +26,7 @@ MIGRATIONS = [
     "20_owners_by_epoch",
     "22_walk_operator_events",
     "23_fill_windows_faster",
+    "24_fill_windows_in_one_go",
 ]
 OLD_DATABASE = """
 CREATE TABLE epochs (
