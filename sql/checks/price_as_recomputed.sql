@@ -14,7 +14,8 @@ CROSS JOIN LATERAL (
              nullif(stake_raw + reward_raw - div(reward_raw * nomination_tax, 100), 0)) END AS expected
 ) AS recomputed
 WHERE epoch BETWEEN %(first)s AND %(last)s AND shares_raw > 0
-  AND (expected - share_price_perq >= 1000000000
-       OR share_price_perq - expected >= 1000000000 AND closed
-       OR share_price_perq > expected AND price.source = 'epochs_json')
+  AND state.epoch BETWEEN %(first)s AND %(last)s  -- said twice, both are hashed
+  AND CASE WHEN closed THEN abs(expected - share_price_perq) >= 1000000000
+    ELSE expected - share_price_perq >= 1000000000
+      OR price.source = 'epochs_json' AND share_price_perq > expected END
 ORDER BY epoch, operator_id

@@ -8,5 +8,6 @@ CROSS JOIN LATERAL (
              nullif(stake_raw + reward_raw - div(reward_raw * nomination_tax, 100), 0)) AS implied
 ) AS recomputed
 WHERE epoch BETWEEN %(first)s AND %(last)s AND shares_raw > 0
+  AND state.epoch BETWEEN %(first)s AND %(last)s  -- said twice, both are hashed
   AND share_price_perq > implied AND price.source <> 'epochs_json'
 ORDER BY epoch, operator_id

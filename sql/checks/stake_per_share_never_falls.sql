@@ -11,6 +11,7 @@ FROM (
                  * 1000000000000000000, shares_raw) AS stake_per_share
     FROM operator_shares
     WHERE epoch BETWEEN %(first)s - 1 AND %(last)s AND shares_raw > 0
+    OFFSET 0  -- or it is computed anew for each comparison
   ) AS worth
 ) AS pair
 WHERE epoch >= %(first)s AND epoch = epoch_before + 1 AND before - stake_per_share >= 1000000000
