@@ -23,11 +23,8 @@ from operator_prices.web.queries.account_history import (
     changes_after,
     priced,
 )
-from operator_prices.web.queries.rendered import ROW_BYTES
-from operator_prices.web.queries.spans import CHUNK, Served, Span, as_array, as_lines
-
-ROWS = CHUNK // ROW_BYTES
-"""How many rows are written at a time: nobody else's answer waits for more."""
+from operator_prices.web.queries.rendered import ROWS
+from operator_prices.web.queries.spans import Served, Span, as_array, as_lines
 
 MOST = 20_000
 """Changes that are held in memory, some 10 MB: of an account with more they come page by page."""

@@ -59,7 +59,7 @@ def _table(request: Request, form: Form, name: str, facts: Facts, exists: Exists
         give = objects if form.name == "json" else lines
         return give(cursor, facts, served)
 
-    key = f"{name} {facts.rows.as_string()}"
+    key = f"{name} {facts.rows.as_string()} {facts.parts.as_string() if facts.parts else ''}"
     return rows_answer(request, form, name, key, facts.columns, rows, exists)
 
 

@@ -27,6 +27,7 @@ MIGRATIONS = [
     "22_walk_operator_events",
     "23_fill_windows_faster",
     "24_fill_windows_in_one_go",
+    "25_flows_alone",
 ]
 OLD_DATABASE = """
 CREATE TABLE epochs (

@@ -6,7 +6,7 @@ from psycopg import sql
 
 from operator_prices.web.database import Cursor
 from operator_prices.web.queries.amounts import PAID_IN, PAID_OUT, STAKE, TAX
-from operator_prices.web.queries.rendered import Facts, column
+from operator_prices.web.queries.rendered import ROWS, Facts, column
 from operator_prices.web.queries.spans import Column, Span
 
 # ---- an operator's nominators
@@ -92,26 +92,44 @@ def nominators(operator: int, limit: int, offset: int) -> Facts:
 
 # ---- what came and went
 
+FLOWED = sql.SQL(" OR ").join(
+    sql.SQL("{} IS DISTINCT FROM 0").format(sql.Identifier(name))
+    for name in (
+        *("deposited_raw", "deposited_storage_fee_raw", "tax_raw", "tax_storage_fee_raw"),
+        *("withdrawn_shares_raw", "released_raw", "released_storage_fee_raw"),
+    )
+)
+"""That something flowed in a change, or may have: what `nominator_positions_flows` has alone."""
+
 FLOWS = sql.SQL(
     "WITH change AS (SELECT epoch, {paid_in} AS paid_in, {tax} AS tax,"
     " withdrawn_shares_raw AS withdrawn_shares, {paid_out} AS paid_out FROM nominator_positions"
-    " WHERE operator_id = {operator} AND epoch BETWEEN {first} AND {last} ORDER BY epoch OFFSET 0),"
-    " flow AS (SELECT change.*, CASE WHEN withdrawn_shares = 0 THEN 0 ELSE (SELECT {withdrawn}"
-    " FROM operator_share_prices AS price WHERE operator_id = {operator}"
-    " AND price.epoch = change.epoch) END AS withdrawn, paid_in IS NULL AND tax IS NULL"
-    " AND withdrawn_shares IS NULL AND paid_out IS NULL AS unknown FROM change"
-    " WHERE (paid_in, tax, withdrawn_shares, paid_out) IS DISTINCT FROM (0, 0, 0, 0)"
-    " ORDER BY epoch OFFSET 0)"
+    " WHERE operator_id = {operator} AND {within} AND ({flowed}) ORDER BY epoch OFFSET 0),"
+    " flow AS (SELECT change.*, CASE WHEN withdrawn_shares = 0 THEN 0 ELSE {withdrawn} END"
+    " AS withdrawn, paid_in IS NULL AND tax IS NULL AND withdrawn_shares IS NULL"
+    " AND paid_out IS NULL AS unknown FROM change LEFT JOIN (SELECT epoch, share_price_perq"
+    " FROM operator_share_prices WHERE operator_id = {operator} AND {within}) AS price"
+    " USING (epoch) ORDER BY epoch OFFSET 0)"
     " SELECT told.*, timestamp FROM (SELECT epoch, {sums} FROM flow GROUP BY epoch) AS told"
-    " LEFT JOIN (SELECT epoch::integer, timestamp FROM epoch_documents"
-    " WHERE epoch BETWEEN {first} AND {last}) AS document USING (epoch)"
+    " LEFT JOIN (SELECT epoch AS at, timestamp FROM epoch_documents WHERE {within}) AS document"
+    " ON at = epoch"
 )
 """Each withdrawal is converted by itself, as the chain does: the sum of what is rounded down.
 
 Changes come in the order of the index and are grouped in it, each row but once.
 """
 
-FLOW_SUM = "CASE WHEN count(*) = count({name}) THEN sum({name}) END AS {name}"
+FLOW_PARTS = sql.SQL(
+    "SELECT first, least(first + {rows} - 1, {last}) AS last FROM generate_series({first}::bigint,"
+    " (SELECT max(epoch) FROM nominator_positions WHERE epoch <= {last}), {rows}) AS first"
+)
+
+FLOW_SUM = (
+    "CASE WHEN count(*) FILTER (WHERE {name} IS NULL) = 0"
+    " THEN coalesce(sum({name}) FILTER (WHERE {name} <> 0), 0) END AS {name}"
+)
+"""To add nothing costs more than to see that it is nothing: a change is one kind of flow mostly."""
+
 FLOW_COUNT = (
     "CASE WHEN NOT bool_or(unknown) THEN count(*) FILTER (WHERE {name} IS DISTINCT FROM 0) END"
     " AS {count}"
@@ -158,12 +176,13 @@ def flows(operator: int, span: Span) -> Facts:
     """What nominators paid in, withdrew and were paid out; epochs of nothing are left out."""
     rows = FLOWS.format(
         operator=sql.Literal(operator),
-        first=sql.Literal(span.first),
-        last=sql.Literal(span.last),
+        within=sql.SQL("epoch BETWEEN part.first AND part.last"),
+        flowed=FLOWED,
         withdrawn=sql.SQL(WITHDRAWN),
         sums=FLOW_SUMS,
         paid_in=PAID_IN,
         paid_out=PAID_OUT,
         tax=TAX,
     )
-    return Facts(rows, FLOWS_ORDER, FLOW_COLUMNS)
+    parts = FLOW_PARTS.format(first=span.first, last=span.last, rows=ROWS)
+    return Facts(rows, FLOWS_ORDER, FLOW_COLUMNS, parts)

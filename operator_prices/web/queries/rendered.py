@@ -21,12 +21,22 @@ from operator_prices.web.queries.spans import (
 ROW_BYTES = 500
 """What a row takes as JSON, about."""
 
+ROWS = CHUNK // ROW_BYTES
+"""How many rows come at a time."""
+
 RENDERED = sql.SQL(
     "COPY (SELECT count(*), string_agg(point, {separator} ORDER BY turn) FROM"
     " (SELECT {point} AS point, turn FROM (SELECT fact.*, row_number() OVER (ORDER BY {order})"
     " AS turn FROM ({facts}) AS fact) AS fact) AS points"
     " GROUP BY turn / {size} ORDER BY turn / {size}) TO STDOUT (FORMAT binary)"
 )
+
+RENDERED_BY_PARTS = sql.SQL(
+    "COPY (SELECT chunk.* FROM ({parts}) AS part CROSS JOIN LATERAL ("
+    "SELECT count(*), string_agg({point}, {separator} ORDER BY {order}) FROM ({facts}) AS fact"
+    " HAVING count(*) > 0) AS chunk) TO STDOUT (FORMAT binary)"
+)
+"""Each part is read when the one before it has gone out: none waits for all to be sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,8 @@ class Facts:
     rows: sql.Composable
     order: sql.Composable
     columns: Sequence[Column]
+    parts: sql.Composable | None = None
+    """What selects parts of a chunk's size, in their order, of which `rows` are each the rows."""
 
 
 def column(name: str, kind: str = "text", source: str | None = None) -> Column:
@@ -66,12 +78,14 @@ def lines(cursor: Cursor, facts: Facts, served: Served) -> AsyncGenerator[bytes,
 async def _chunks(
     cursor: Cursor, facts: Facts, point: sql.Composable, separator: str, served: Served
 ) -> AsyncGenerator[bytes, None]:
-    copy = RENDERED.format(
+    query = RENDERED if facts.parts is None else RENDERED_BY_PARTS
+    copy = query.format(
         separator=sql.Literal(separator),
         point=point,
         order=facts.order,
         facts=facts.rows,
-        size=sql.Literal(CHUNK // ROW_BYTES),
+        size=sql.Literal(ROWS),
+        parts=facts.parts,
     )
     async with aclosing(chunks(cursor, copy, served)) as parts:
         async for chunk in parts:
