@@ -30,6 +30,10 @@ from operator_prices.settings import Settings
 PARSED = "parsed", {"polars", "postgres"}
 
 
+class ImpossibleRowsError(ValueError):
+    """Rows that cannot be true, of which none is written."""
+
+
 class Reading(dg.Config):
     """How a run reads the chain."""
 
@@ -129,7 +133,10 @@ def operator_tables(
     database: dg.ResourceParam[psycopg.Connection],
     options: dg.ResourceParam[Settings],
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """What raw epochs say of operators: they are read and decoded once for all these tables."""
+    """What raw epochs say of operators: they are read and decoded once for all these tables.
+
+    Of a window that says of one what cannot be true the others are written all the same.
+    """
     written: dict[str, Callable[[psycopg.Connection, Decoded], dict[str, object]]] = {
         "operator_share_prices": partial(
             write, OPERATOR_SHARE_PRICES, normalized.operator_share_prices
@@ -140,8 +147,14 @@ def operator_tables(
     for window in windows_of(context):
         with materializing_each(context, database, window, options) as said:
             told = normalized.decoded(store.read(database, EPOCHS, window))
+            refused = []
             for name, metadata in said.items():
-                metadata.update(written[name](database, told))
+                try:
+                    metadata.update(written[name](database, told))
+                except ImpossibleRowsError as error:
+                    refused.append(str(error))
+            if refused:
+                raise dg.Failure("; ".join(refused), allow_retries=False)
     for key in context.selected_asset_keys:
         yield dg.MaterializeResult(asset_key=key)
 
@@ -191,7 +204,7 @@ def write(
     """Write what raw epochs say; what cannot be true is refused before it is there."""
     frame = parse(told)
     if wrong := normalized.impossible(table, frame):
-        raise dg.Failure(f"{table.name} was not written: {wrong}", allow_retries=False)
+        raise ImpossibleRowsError(f"{table.name} was not written: {wrong}")
     return row_counts(frame.height, store.write(database, table, frame))
 
 

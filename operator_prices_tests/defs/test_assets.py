@@ -204,7 +204,7 @@ def test_after_an_upgrade_a_node_without_old_states_tells_the_prices_of_new_epoc
     assert known.fetchone() == ([108, 109, 110, 111],)
 
 
-def test_what_cannot_be_true_is_refused_before_it_is_written(
+def test_what_cannot_be_true_is_refused_before_it_is_written_and_nothing_else_is(
     instance: dg.DagsterInstance, database: psycopg.Connection, chain: Chain
 ) -> None:
     run_windows(instance, database, WrongPrice(chain), FIRST, assets=["raw_epochs"])
@@ -213,12 +213,15 @@ def test_what_cannot_be_true_is_refused_before_it_is_written(
         " '\"1000000000000000001\"') WHERE epoch = 7"
     )
 
-    result = run_windows(instance, database, chain, FIRST, assets=["operator_share_prices"])
+    tables = ["operator_share_prices", "operator_shares", "operators_metadata"]
+    result = run_windows(instance, database, chain, FIRST, assets=tables)
 
     assert not result.success
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert "has no price in 1..10^18" in str(failure.step_failure_data.error)
     assert rows(database, "operator_share_prices") == 0
+    assert rows(database, "operator_shares") > 100
+    assert rows(database, "operators_metadata") > 1
 
 
 def test_only_what_may_pass_is_tried_again(database: psycopg.Connection) -> None:
