@@ -1,11 +1,13 @@
 """How fast the API tells of nominators: 10,000 accounts, 64 operators, 5,000 epochs, all changes.
 
 `python -m benchmarks.nominators` prints the figures of docs/nominators.md; it needs some minutes,
-most of them to make the rows. With `--keep` it serves until it is interrupted.
+most of them to make the rows. With `--keep` they go into the README; with `--serve` it goes on to
+serve until it is interrupted.
 """
 
 import argparse
 import statistics
+import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,15 +15,24 @@ from urllib.request import urlopen
 
 import psycopg
 
+from benchmarks.api import asked
+from benchmarks.figures import Figures
 from operator_prices.local.postgres import embedded
 from operator_prices.store import migrations
 from operator_prices_tests.support import history
-from operator_prices_tests.support.web_server import serving
+from operator_prices_tests.support.web_server import Served, serving
 
 EPOCHS, OPERATORS, ACCOUNTS, EVERY = 5_000, 64, 10_000, 100
 """Each account acts in every hundredth epoch: 1 % of them in each."""
 
-TIMES = 40
+TIMES, UNTIMED = 40, 5
+"""How often each is asked for, and how many of these times do not count: the first ones."""
+
+PAUSE = 0.01
+"""Seconds between two: the answer before is not only received then, but forgotten as well."""
+
+MILLISECONDS = 15
+"""The target of each."""
 
 CHANGES = """
 INSERT INTO nominator_positions (operator_id, nominator, epoch, until_epoch, ended, shares_raw,
@@ -72,16 +83,16 @@ def account(number: int) -> str:
 
 PATHS = {
     "an account now": f"/api/nominators/{account(4_711)}",
-    "an owner, who is taxed to in every fourth epoch, now": f"/api/nominators/{account(5)}",
-    "an account over 30 days of its life": f"/api/nominators/{account(4_711)}?from=1000&to=4750",
-    "its history, 500 of 5,000 epochs": f"/api/nominators/{account(4_711)}/history?sample=500",
-    "its last 200 epochs": f"/api/nominators/{account(4_711)}/history?from=4800",
-    "all of its history": f"/api/nominators/{account(4_711)}/history",
-    "all of its history as CSV": f"/api/nominators/{account(4_711)}/history?format=csv",
-    "all of the history of an owner": f"/api/nominators/{account(5)}/history",
+    "an owner that is taxed to in every fourth epoch, now": f"/api/nominators/{account(5)}",
+    "an account over 3,750 epochs": f"/api/nominators/{account(4_711)}?from=1000&to=4750",
+    "its history, a sample of 500": f"/api/nominators/{account(4_711)}/history?sample=500",
+    "its history, the last 200 epochs": f"/api/nominators/{account(4_711)}/history?from=4800",
+    "its history, all 5,000 epochs": f"/api/nominators/{account(4_711)}/history",
+    "its history, all 5,000 epochs as CSV": f"/api/nominators/{account(4_711)}/history?format=csv",
+    "the owner's history, all 5,000 epochs": f"/api/nominators/{account(5)}/history",
     "an operator's largest 100": "/api/operators/7/nominators",
-    "an operator's flows": "/api/operators/7/flows",
-    "an operator's flows of 200 epochs": "/api/operators/7/flows?from=4800",
+    "an operator's flows, the last 200 epochs": "/api/operators/7/flows?from=4800",
+    "an operator's flows, all 5,000 epochs": "/api/operators/7/flows",
 }
 
 
@@ -95,21 +106,23 @@ def fill(connection: psycopg.Connection) -> int:
     return rows
 
 
-def measured(url: str) -> list[tuple[float, int]]:
-    """Seconds and bytes of one question asked again and again, the first few times left out."""
-    found = []
+def measured(api: Served, path: str) -> tuple[float, int]:
+    """Milliseconds in the median, and bytes, of one question asked again and again."""
+    with urlopen(api.url + path) as answer:  # noqa: S310 - this machine's
+        size = len(answer.read())
+    ask, seconds = asked(api.port, path, {}), []
     for _ in range(TIMES):
-        begun = time.perf_counter()
-        with urlopen(url) as answer:  # noqa: S310 - this machine's
-            size = len(answer.read())
-        found.append((time.perf_counter() - begun, size))
-    return found[5:]
+        time.sleep(PAUSE)
+        seconds.append(ask().last_byte)
+    return 1_000 * statistics.median(seconds[UNTIMED:]), size
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="serve until interrupted")
+    parser.add_argument("--keep", action="store_true", help="put the figures into the README")
+    parser.add_argument("--serve", action="store_true", help="serve until interrupted")
     wanted = parser.parse_args()
+    figures = Figures("nominators")
     with TemporaryDirectory() as folder:
         with embedded.server(Path(folder)) as dsn:
             migrations.migrate(dsn)
@@ -118,13 +131,17 @@ def main() -> None:
             with serving(dsn, API_CACHE_BYTES="0") as api:
                 print(f"{api.url} over {dsn}", flush=True)
                 for name, path in PATHS.items():
-                    seconds, sizes = zip(*measured(api.url + path), strict=True)
-                    median = 1_000 * statistics.median(seconds)
-                    print(f"{name}: {median:.1f} ms, {sizes[0]:,} bytes", flush=True)
-                while wanted.keep:
+                    median, size = measured(api, path)
+                    unit = f"ms, {size:,} bytes"
+                    figures.say(f"nominators: {name}", median, unit, MILLISECONDS)
+                while wanted.serve:
                     time.sleep(1)
         embedded.remove(Path(folder))
+    if wanted.keep:
+        figures.keep()
+    print(f"{sum(figures.met)} of {len(figures.met)} targets met")
+    return 0 if all(figures.met) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,13 +1,14 @@
 """An operator's nominators and their payments, as tables."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from psycopg import sql
 
 from operator_prices.web.database import Cursor
-from operator_prices.web.queries.amounts import PAID_IN, PAID_OUT, STAKE, TAX
-from operator_prices.web.queries.rendered import ROWS, Facts, column
-from operator_prices.web.queries.spans import Column, Span
+from operator_prices.web.queries.amounts import STAKE
+from operator_prices.web.queries.rendered import Facts, column
+from operator_prices.web.queries.spans import CHUNK, Column, Span
 
 # ---- an operator's nominators
 
@@ -92,8 +93,65 @@ def nominators(operator: int, limit: int, offset: int) -> Facts:
 
 # ---- what came and went
 
-FLOWED = sql.SQL(" OR ").join(
-    sql.SQL("{} IS DISTINCT FROM 0").format(sql.Identifier(name))
+
+class Flow(NamedTuple):
+    """Of one kind, in a change: SQL."""
+
+    amount: str
+    some: str
+    """That it is not 0, where it is known."""
+    unknown: str
+
+
+def _paid(kind: str) -> Flow:
+    raw, fee = f"{kind}_raw", f"{kind}_storage_fee_raw"
+    return Flow(f"{raw} + {fee}", f"{raw} <> 0 OR {fee} <> 0", f"{raw} IS NULL OR {fee} IS NULL")
+
+
+SHARES = "withdrawn_shares_raw"
+LEFT = Flow(SHARES, f"{SHARES} <> 0", f"{SHARES} IS NULL")
+FLOWS = {
+    "paid_in": _paid("deposited"),
+    "tax": _paid("tax"),
+    "withdrawn_shares": LEFT,
+    "withdrawn": Flow(
+        STAKE.format(shares=SHARES, price="share_price_perq"),
+        LEFT.some,
+        f"{LEFT.unknown} OR ({LEFT.some} AND share_price_perq IS NULL)",
+    ),
+    "paid_out": _paid("released"),
+}
+"""Each withdrawal is converted by itself, as the chain does: the sum of what is rounded down."""
+
+COUNTED = {"deposits": "paid_in", "withdrawals": "withdrawn_shares", "unlocks": "paid_out"}
+NOBODY_KNOWS = " AND ".join(
+    f"({FLOWS[name].unknown})" for name in ("paid_in", "tax", "withdrawn_shares", "paid_out")
+)
+
+SUM = (
+    "CASE WHEN count(*) FILTER (WHERE {unknown}) = 0"
+    " THEN coalesce((sum({amount}) FILTER (WHERE {some}))::text, '0') END AS {name}"
+)
+"""To add nothing costs more than to see that it is nothing: a change is one kind of flow mostly."""
+
+COUNT = (
+    "CASE WHEN count(*) FILTER (WHERE {nobody_knows}) = 0"
+    " THEN count(*) FILTER (WHERE {some} OR {unknown}) END AS {name}"
+)
+"""How many; a payment of unknown amount counts, and one of which nobody knows whether it was is
+unknown."""
+
+SUMS = ", ".join(
+    [
+        *(SUM.format(name=name, **flow._asdict()) for name, flow in FLOWS.items()),
+        *(
+            COUNT.format(name=name, nobody_knows=NOBODY_KNOWS, **FLOWS[kind]._asdict())
+            for name, kind in COUNTED.items()
+        ),
+    ]
+)
+FLOWED = " OR ".join(
+    f"{name} IS DISTINCT FROM 0"
     for name in (
         *("deposited_raw", "deposited_storage_fee_raw", "tax_raw", "tax_storage_fee_raw"),
         *("withdrawn_shares_raw", "released_raw", "released_storage_fee_raw"),
@@ -101,58 +159,20 @@ FLOWED = sql.SQL(" OR ").join(
 )
 """That something flowed in a change, or may have: what `nominator_positions_flows` has alone."""
 
-FLOWS = sql.SQL(
-    "WITH change AS (SELECT epoch, {paid_in} AS paid_in, {tax} AS tax,"
-    " withdrawn_shares_raw AS withdrawn_shares, {paid_out} AS paid_out FROM nominator_positions"
-    " WHERE operator_id = {operator} AND {within} AND ({flowed}) ORDER BY epoch OFFSET 0),"
-    " flow AS (SELECT change.*, CASE WHEN withdrawn_shares = 0 THEN 0 ELSE {withdrawn} END"
-    " AS withdrawn, paid_in IS NULL AND tax IS NULL AND withdrawn_shares IS NULL"
-    " AND paid_out IS NULL AS unknown FROM change LEFT JOIN (SELECT epoch, share_price_perq"
-    " FROM operator_share_prices WHERE operator_id = {operator} AND {within}) AS price"
-    " USING (epoch) ORDER BY epoch OFFSET 0)"
-    " SELECT told.*, timestamp FROM (SELECT epoch, {sums} FROM flow GROUP BY epoch) AS told"
+FLOWS_BY_EPOCH = sql.SQL(
+    "SELECT told.*, timestamp FROM (SELECT epoch, {sums} FROM nominator_positions"
+    " LEFT JOIN (SELECT epoch, share_price_perq FROM operator_share_prices"
+    " WHERE operator_id = {operator} AND {within}) AS price USING (epoch)"
+    " WHERE operator_id = {operator} AND {within} AND ({flowed}) GROUP BY epoch) AS told"
     " LEFT JOIN (SELECT epoch AS at, timestamp FROM epoch_documents WHERE {within}) AS document"
     " ON at = epoch"
 )
-"""Each withdrawal is converted by itself, as the chain does: the sum of what is rounded down.
-
-Changes come in the order of the index and are grouped in it, each row but once.
-"""
-
 FLOW_PARTS = sql.SQL(
     "SELECT first, least(first + {rows} - 1, {last}) AS last FROM generate_series({first}::bigint,"
     " (SELECT max(epoch) FROM nominator_positions WHERE epoch <= {last}), {rows}) AS first"
 )
-
-FLOW_SUM = (
-    "CASE WHEN count(*) FILTER (WHERE {name} IS NULL) = 0"
-    " THEN coalesce(sum({name}) FILTER (WHERE {name} <> 0), 0) END AS {name}"
-)
-"""To add nothing costs more than to see that it is nothing: a change is one kind of flow mostly."""
-
-FLOW_COUNT = (
-    "CASE WHEN NOT bool_or(unknown) THEN count(*) FILTER (WHERE {name} IS DISTINCT FROM 0) END"
-    " AS {count}"
-)
-"""How many; a payment of unknown amount counts, and one of which nobody knows whether it was is
-unknown."""
-
-FLOW_SUMS = sql.SQL(", ").join(
-    [
-        *(
-            sql.SQL(FLOW_SUM).format(name=sql.Identifier(name))
-            for name in ("paid_in", "tax", "withdrawn_shares", "withdrawn", "paid_out")
-        ),
-        *(
-            sql.SQL(FLOW_COUNT).format(name=sql.Identifier(name), count=sql.Identifier(count))
-            for name, count in (
-                ("paid_in", "deposits"),
-                ("withdrawn_shares", "withdrawals"),
-                ("paid_out", "unlocks"),
-            )
-        ),
-    ]
-)
+FLOW_BYTES = 250
+"""What a row takes as JSON, about."""
 
 FLOWS_ORDER = sql.SQL("epoch")
 FLOW_COLUMNS: tuple[Column, ...] = (
@@ -169,20 +189,13 @@ FLOW_COLUMNS: tuple[Column, ...] = (
 )
 
 
-WITHDRAWN = STAKE.format(shares="withdrawn_shares", price="share_price_perq")
-
-
 def flows(operator: int, span: Span) -> Facts:
     """What nominators paid in, withdrew and were paid out; epochs of nothing are left out."""
-    rows = FLOWS.format(
-        operator=sql.Literal(operator),
+    rows = FLOWS_BY_EPOCH.format(
+        operator=operator,
         within=sql.SQL("epoch BETWEEN part.first AND part.last"),
-        flowed=FLOWED,
-        withdrawn=sql.SQL(WITHDRAWN),
-        sums=FLOW_SUMS,
-        paid_in=PAID_IN,
-        paid_out=PAID_OUT,
-        tax=TAX,
+        flowed=sql.SQL(FLOWED),
+        sums=sql.SQL(SUMS),
     )
-    parts = FLOW_PARTS.format(first=span.first, last=span.last, rows=ROWS)
+    parts = FLOW_PARTS.format(first=span.first, last=span.last, rows=CHUNK // FLOW_BYTES)
     return Facts(rows, FLOWS_ORDER, FLOW_COLUMNS, parts)
