@@ -1,3 +1,7 @@
+LOCK TABLE operator_points;
+DROP INDEX operator_points_by_operator;
+CREATE INDEX operator_points_by_operator ON operator_points (operator_id, epoch) INCLUDE (point);
+
 DO $$
 DECLARE
   known RECORD;

@@ -112,3 +112,22 @@ def test_a_point_that_somebody_else_writes_meanwhile_is_put_right(
     points = database.execute("SELECT operator_id, left(point, 25) FROM operator_points ORDER BY 1")
     assert points.fetchall() == [(one, f'{{"epoch":1,"operatorId":{one}') for one in range(5)]
     assert refresh(database) == 0
+
+
+def test_the_index_of_points_by_operator_finds_them_and_does_not_repeat_them(
+    database: psycopg.Connection,
+) -> None:
+    database.execute(
+        "INSERT INTO operator_points SELECT epoch, operator, repeat('x', 250)"
+        " FROM generate_series(1, 300) AS epoch, generate_series(1, 30) AS operator"
+    )
+    database.execute("VACUUM ANALYZE operator_points")
+    sizes = database.execute(
+        "SELECT pg_relation_size('operator_points_by_operator') < pg_relation_size(%s) / 4",
+        ["operator_points"],
+    )
+    assert sizes.fetchone() == (True,)
+    plan = database.execute(
+        "EXPLAIN SELECT point FROM operator_points WHERE operator_id = 3 AND epoch > 250"
+    ).fetchall()
+    assert "operator_points_by_operator" in str(plan)
