@@ -33,6 +33,12 @@ SELECT oid::regprocedure::text, md5(pg_get_functiondef(oid))
 FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prokind <> 'a'
 """
 
+INDEXES: LiteralString = """
+SELECT pg_get_indexdef(indexrelid)
+FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+WHERE relnamespace = 'public'::regnamespace AND NOT indisunique
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -51,6 +57,8 @@ class Catalogue:
     """What each returns."""
     bodies: dict[str, str]
     """A hash of how each does it, on which no code relies."""
+    indexes: frozenset[str]
+    """Those that are no rule, on which no code relies either."""
 
     @property
     def relations(self) -> set[str]:
@@ -64,6 +72,7 @@ def catalogue(connection: psycopg.Connection) -> Catalogue:
         frozenset((table, rule) for table, rule in connection.execute(RULES).fetchall()),
         dict(connection.execute(FUNCTIONS).fetchall()),
         dict(connection.execute(BODIES).fetchall()),
+        frozenset(index for (index,) in connection.execute(INDEXES).fetchall()),
     )
 
 
