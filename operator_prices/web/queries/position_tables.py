@@ -94,49 +94,69 @@ def nominators(operator: int, limit: int, offset: int) -> Facts:
 # ---- what came and went
 
 
+AMOUNTS = {
+    "paid": ("deposited_raw", "deposited_storage_fee_raw"),
+    "taxed": ("tax_raw", "tax_storage_fee_raw"),
+    "leaves": ("withdrawn_shares_raw",),
+    "released": ("released_raw", "released_storage_fee_raw"),
+}
+"""What flows in a change by kind, both what is staked and what goes to the storage fund."""
+
+RAW = [name for names in AMOUNTS.values() for name in names]
+FLOWED = " OR ".join(f"{name} IS DISTINCT FROM 0" for name in RAW)
+"""That something flowed in a change, or may have: what `nominator_positions_flows` has alone."""
+
+CHANGES = sql.SQL(
+    "SELECT epoch, {raw}, {kinds} FROM nominator_positions"
+    " WHERE operator_id = {operator} AND {within} AND ({flowed}) ORDER BY epoch OFFSET 0"
+)
+"""With whether it is of each kind: NULL where nobody knows, and looked at but once."""
+
+KINDS = ", ".join(
+    f"({' OR '.join(f'{name} <> 0' for name in names)}) AS {kind}"
+    for kind, names in AMOUNTS.items()
+)
+
+
 class Flow(NamedTuple):
-    """Of one kind, in a change: SQL."""
+    """A sum, in SQL: of what, in changes of which kind, and where it is unknown."""
 
     amount: str
-    some: str
-    """That it is not 0, where it is known."""
+    kind: str
     unknown: str
 
 
-def _paid(kind: str) -> Flow:
-    raw, fee = f"{kind}_raw", f"{kind}_storage_fee_raw"
-    return Flow(f"{raw} + {fee}", f"{raw} <> 0 OR {fee} <> 0", f"{raw} IS NULL OR {fee} IS NULL")
+def _flow(kind: str) -> Flow:
+    names = AMOUNTS[kind]
+    return Flow(" + ".join(names), kind, " OR ".join(f"{name} IS NULL" for name in names))
 
 
-SHARES = "withdrawn_shares_raw"
-LEFT = Flow(SHARES, f"{SHARES} <> 0", f"{SHARES} IS NULL")
+LEFT = _flow("leaves")
 FLOWS = {
-    "paid_in": _paid("deposited"),
-    "tax": _paid("tax"),
+    "paid_in": _flow("paid"),
+    "tax": _flow("taxed"),
     "withdrawn_shares": LEFT,
     "withdrawn": Flow(
-        STAKE.format(shares=SHARES, price="share_price_perq"),
-        LEFT.some,
-        f"{LEFT.unknown} OR ({LEFT.some} AND share_price_perq IS NULL)",
+        STAKE.format(shares=LEFT.amount, price="share_price_perq"),
+        LEFT.kind,
+        f"{LEFT.unknown} OR ({LEFT.kind} AND share_price_perq IS NULL)",
     ),
-    "paid_out": _paid("released"),
+    "paid_out": _flow("released"),
 }
 """Each withdrawal is converted by itself, as the chain does: the sum of what is rounded down."""
 
-COUNTED = {"deposits": "paid_in", "withdrawals": "withdrawn_shares", "unlocks": "paid_out"}
-NOBODY_KNOWS = " AND ".join(
-    f"({FLOWS[name].unknown})" for name in ("paid_in", "tax", "withdrawn_shares", "paid_out")
-)
+COUNTED = {"deposits": "paid", "withdrawals": "leaves", "unlocks": "released"}
+NOBODY_KNOWS = " AND ".join(f"({_flow(kind).unknown})" for kind in AMOUNTS)
 
 SUM = (
     "CASE WHEN count(*) FILTER (WHERE {unknown}) = 0"
-    " THEN coalesce((sum({amount}) FILTER (WHERE {some}))::text, '0') END AS {name}"
+    " THEN coalesce((sum({amount}) FILTER (WHERE {kind}))::text, '0') END AS {name}"
 )
-"""To add nothing costs more than to see that it is nothing: a change is one kind of flow mostly."""
+"""To add nothing costs more than to see that it is nothing: a change is of one kind mostly."""
 
 COUNT = (
     "CASE WHEN count(*) FILTER (WHERE {nobody_knows}) = 0"
-    " THEN count(*) FILTER (WHERE {some} OR {unknown}) END AS {name}"
+    " THEN count(*) FILTER (WHERE {kind} IS NOT FALSE) END AS {name}"
 )
 """How many; a payment of unknown amount counts, and one of which nobody knows whether it was is
 unknown."""
@@ -145,25 +165,15 @@ SUMS = ", ".join(
     [
         *(SUM.format(name=name, **flow._asdict()) for name, flow in FLOWS.items()),
         *(
-            COUNT.format(name=name, nobody_knows=NOBODY_KNOWS, **FLOWS[kind]._asdict())
+            COUNT.format(name=name, nobody_knows=NOBODY_KNOWS, kind=kind)
             for name, kind in COUNTED.items()
         ),
     ]
 )
-FLOWED = " OR ".join(
-    f"{name} IS DISTINCT FROM 0"
-    for name in (
-        *("deposited_raw", "deposited_storage_fee_raw", "tax_raw", "tax_storage_fee_raw"),
-        *("withdrawn_shares_raw", "released_raw", "released_storage_fee_raw"),
-    )
-)
-"""That something flowed in a change, or may have: what `nominator_positions_flows` has alone."""
-
 FLOWS_BY_EPOCH = sql.SQL(
-    "SELECT told.*, timestamp FROM (SELECT epoch, {sums} FROM nominator_positions"
+    "SELECT told.*, timestamp FROM (SELECT epoch, {sums} FROM ({changes}) AS change"
     " LEFT JOIN (SELECT epoch, share_price_perq FROM operator_share_prices"
-    " WHERE operator_id = {operator} AND {within}) AS price USING (epoch)"
-    " WHERE operator_id = {operator} AND {within} AND ({flowed}) GROUP BY epoch) AS told"
+    " WHERE operator_id = {operator} AND {within}) AS price USING (epoch) GROUP BY epoch) AS told"
     " LEFT JOIN (SELECT epoch AS at, timestamp FROM epoch_documents WHERE {within}) AS document"
     " ON at = epoch"
 )
@@ -191,11 +201,13 @@ FLOW_COLUMNS: tuple[Column, ...] = (
 
 def flows(operator: int, span: Span) -> Facts:
     """What nominators paid in, withdrew and were paid out; epochs of nothing are left out."""
-    rows = FLOWS_BY_EPOCH.format(
-        operator=operator,
-        within=sql.SQL("epoch BETWEEN part.first AND part.last"),
-        flowed=sql.SQL(FLOWED),
-        sums=sql.SQL(SUMS),
+    names: dict[str, sql.Composable] = {
+        "operator": sql.Literal(operator),
+        "within": sql.SQL("epoch BETWEEN part.first AND part.last"),
+    }
+    changes = CHANGES.format(
+        raw=sql.SQL(", ".join(RAW)), kinds=sql.SQL(KINDS), flowed=sql.SQL(FLOWED), **names
     )
+    rows = FLOWS_BY_EPOCH.format(changes=changes, sums=sql.SQL(SUMS), **names)
     parts = FLOW_PARTS.format(first=span.first, last=span.last, rows=CHUNK // FLOW_BYTES)
     return Facts(rows, FLOWS_ORDER, FLOW_COLUMNS, parts)
