@@ -2,19 +2,22 @@
 
 import dagster as dg
 
-from operator_prices import VERSION
-from operator_prices.defs import (
-    alert_sensors,
-    assets,
-    checks,
-    jobs,
-    legacy_assets,
-    parity_checks,
-    resources,
-    schedules,
-    sensors,
-    signs_of_life,
-)
+from operator_prices.starting import uncollected
+
+with uncollected():
+    from operator_prices import VERSION
+    from operator_prices.defs import (
+        alert_sensors,
+        assets,
+        checks,
+        jobs,
+        legacy_assets,
+        parity_checks,
+        resources,
+        schedules,
+        sensors,
+        signs_of_life,
+    )
 
 database_url = dg.EnvVar("DATABASE_URL")
 

@@ -14,36 +14,39 @@ from threading import current_thread, main_thread
 from time import monotonic
 from typing import Any
 
-import psycopg
-from alembic.script import ScriptDirectory
-from dagster import EventLogEntry, Field
-from dagster_postgres import (
-    DagsterPostgresStorage,
-    PostgresEventLogStorage,
-    PostgresRunStorage,
-    PostgresScheduleStorage,
-)
-from dagster_postgres.event_log.event_log import SqlEventLogStorageMetadata
-from dagster_postgres.run_storage import run_storage
-from dagster_postgres.schedule_storage.schedule_storage import ScheduleStorageSqlMetadata
-from dagster_postgres.storage import ConfigurableClassData
-from dagster_postgres.utils import pg_alembic_config, set_pg_statement_timeout
-from sqlalchemy import URL, Engine, NullPool, Pool, create_engine, event, make_url
-from sqlalchemy.dialects import plugins
-from sqlalchemy.engine import CreateEnginePlugin
+from operator_prices.starting import uncollected
 
-from operator_prices import store
-from operator_prices.errors import ExplainedError
-from operator_prices.local import silence
-from operator_prices.local.dagster_home import storage_url
-from operator_prices.local.dagster_pool import give_turn, kept_engine, named, turned
-from operator_prices.local.database import unusable
-from operator_prices.local.own_services import storage_address
-from operator_prices.postgres.address import understood
-from operator_prices.postgres.keeping import REACH
-from operator_prices.postgres.parts import part
-from operator_prices.postgres.pooling import require_session
-from operator_prices.store import dagster_tables, protection
+with uncollected():  # a run's process is here first, and waits for it
+    import psycopg
+    from alembic.script import ScriptDirectory
+    from dagster import EventLogEntry, Field
+    from dagster_postgres import (
+        DagsterPostgresStorage,
+        PostgresEventLogStorage,
+        PostgresRunStorage,
+        PostgresScheduleStorage,
+    )
+    from dagster_postgres.event_log.event_log import SqlEventLogStorageMetadata
+    from dagster_postgres.run_storage import run_storage
+    from dagster_postgres.schedule_storage.schedule_storage import ScheduleStorageSqlMetadata
+    from dagster_postgres.storage import ConfigurableClassData
+    from dagster_postgres.utils import pg_alembic_config, set_pg_statement_timeout
+    from sqlalchemy import URL, Engine, NullPool, Pool, create_engine, event, make_url
+    from sqlalchemy.dialects import plugins
+    from sqlalchemy.engine import CreateEnginePlugin
+
+    from operator_prices import store
+    from operator_prices.errors import ExplainedError
+    from operator_prices.local import silence
+    from operator_prices.local.dagster_home import storage_url
+    from operator_prices.local.dagster_pool import give_turn, kept_engine, named, turned
+    from operator_prices.local.database import unusable
+    from operator_prices.local.own_services import storage_address
+    from operator_prices.postgres.address import understood
+    from operator_prices.postgres.keeping import REACH
+    from operator_prices.postgres.parts import part
+    from operator_prices.postgres.pooling import require_session
+    from operator_prices.store import dagster_tables, protection
 
 PLUGIN = "operator_prices_schema"
 
