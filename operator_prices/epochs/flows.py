@@ -146,9 +146,11 @@ def _unseen_deposit(
 
 def _released(before: Entry, after: Entry, price: Price) -> tuple[int | None, int | None]:
     """What has been unlocked; not known where an account is paid out with shares and all."""
-    gone = Counter(unlocking_of(before, price)) - Counter(unlocking_of(after, price))
     shares = (before.shares or 0) + (before.pending or 0)
     if after.shares is None and shares:
         return None, None
-    amounts = list(gone.elements())
+    waited = unlocking_of(before, price)
+    if not waited:
+        return 0, 0
+    amounts = list((Counter(waited) - Counter(unlocking_of(after, price))).elements())
     return sum(one.amount for one in amounts), sum(one.storage_fee_refund for one in amounts)

@@ -96,20 +96,25 @@ WHERE until_epoch IS NULL AND EXISTS (SELECT FROM nominator_positions WHERE epoc
 """
 """Until when the last rows of pairs hold that are to be written."""
 
-SPANS = """
-UPDATE nominator_positions AS old SET until_epoch = new.until_epoch
-FROM (
-  SELECT operator_id, nominator, epoch, until_epoch FROM incoming
-  UNION ALL
-  SELECT operator_id, nominator, (SELECT max(epoch) FROM nominator_positions AS earlier
-      WHERE (earlier.operator_id, earlier.nominator) = (first.operator_id, first.nominator)
-        AND earlier.epoch < %(first)s), since
-  FROM (SELECT operator_id, nominator, min(epoch) AS since FROM incoming
-    GROUP BY operator_id, nominator) AS first) AS new
+STRONGER = """
+UPDATE nominator_positions AS old SET until_epoch = new.until_epoch FROM incoming AS new
 WHERE (old.operator_id, old.nominator, old.epoch) = (new.operator_id, new.nominator, new.epoch)
   AND old.until_epoch IS DISTINCT FROM new.until_epoch
 """
-"""Until when the rows hold that were not written since they are stronger, and those before."""
+"""Until when the rows hold that were not written since they are stronger."""
+
+BEFORE = """
+WITH new AS MATERIALIZED (
+  SELECT operator_id, nominator, since, (SELECT max(epoch) FROM nominator_positions AS earlier
+      WHERE (earlier.operator_id, earlier.nominator) = (first.operator_id, first.nominator)
+        AND earlier.epoch < %(first)s) AS epoch
+  FROM (SELECT operator_id, nominator, min(epoch) AS since FROM incoming
+    GROUP BY operator_id, nominator) AS first)
+UPDATE nominator_positions AS old SET until_epoch = new.since FROM new
+WHERE (old.operator_id, old.nominator, old.epoch) = (new.operator_id, new.nominator, new.epoch)
+  AND old.until_epoch IS DISTINCT FROM new.since
+"""
+"""And until when those hold that were there before the first of each pair."""
 
 UNTIL = """
 UPDATE nominator_positions AS old SET until_epoch = new.until_epoch
@@ -228,7 +233,9 @@ def _write(cursor: Cursor, epochs: Sequence[int], rows: pl.DataFrame) -> int:
     gone = cursor.execute(GONE, [epochs]).fetchall()
     cursor.execute(LATER, {"last": epochs[-1]})
     changed = apply(cursor, NOMINATOR_POSITIONS, rows)
-    cursor.execute(SPANS, {"first": epochs[0]})
+    if changed < rows.height:
+        cursor.execute(STRONGER)
+    cursor.execute(BEFORE, {"first": epochs[0]})
     cursor.execute("DROP TABLE incoming")
     mend_spans(cursor, gone)
     return changed + len(gone)
