@@ -4,6 +4,9 @@ import random
 
 import psycopg
 
+from operator_prices import store
+from operator_prices.epochs.windows import EpochWindow
+
 ONE = 10**18
 NOMINATOR = "0x" + "ab" * 32
 
@@ -54,3 +57,32 @@ def test_a_change_holds_until_the_next_and_each_epoch_has_its_own_value(
         (7, 7, None),
     ]
     assert database.execute("SELECT * FROM nominators").fetchall() == [(NOMINATOR, "su1", 3, 7)]
+
+
+def test_a_stronger_row_stays_as_it_is_and_holds_until_the_next_one(
+    database: psycopg.Connection,
+) -> None:
+    database.execute(
+        "INSERT INTO nominator_epochs SELECT e, '0x', true, true, 'legacy'"
+        " FROM generate_series(0, 2) AS e"
+    )
+    for epoch, shares in ((0, 10), (1, 20), (2, 30)):
+        database.execute(
+            "INSERT INTO raw_nominators (epoch, operator_id, nominator, shares_raw,"
+            " storage_fee_deposit_raw, source) VALUES (%s, 1, %s, %s, 0, 'legacy')",
+            [epoch, NOMINATOR, shares],
+        )
+    database.execute(
+        "INSERT INTO nominator_positions (operator_id, nominator, epoch, ended, shares_raw,"
+        " pending_raw, withdrawing_shares_raw, unlocking_raw, unlocking, storage_fee_deposit_raw,"
+        " source) VALUES (1, %s, 1, false, 21, 0, 0, 0, '[]', 0, 'chain')",
+        [NOMINATOR],
+    )
+    store.refresh_positions(database, EpochWindow(0))
+    rows = "SELECT epoch, until_epoch, shares_raw, source FROM nominator_positions ORDER BY epoch"
+    assert database.execute(rows).fetchall() == [
+        (0, 1, 10, "legacy"),
+        (1, 2, 21, "chain"),
+        (2, None, 30, "legacy"),
+    ]
+    assert store.refresh_positions(database, EpochWindow(0)) == 0
