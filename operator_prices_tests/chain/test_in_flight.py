@@ -7,7 +7,7 @@ import pytest
 
 from operator_prices.chain.rpc.blocking import Rpc
 from operator_prices.chain.rpc.endpoints import Endpoint
-from operator_prices.chain.rpc.in_flight import MOST, START, InFlight
+from operator_prices.chain.rpc.in_flight import IN_A_ROW, MOST, START, InFlight
 from operator_prices.devchain.chain import DevChain
 from operator_prices.devchain.scenario import Scenario
 from operator_prices.devchain.server import Call
@@ -63,6 +63,31 @@ def test_large_requests_are_not_held_against_small_ones() -> None:
         flight.answered(("state_queryStorageAt", 1), 0.02, at * 0.02, full=True)
         flight.answered(("state_queryStorageAt", 15), 1.0, at * 0.02, full=True)
     assert flight.size == MOST
+
+
+def test_what_waits_behind_a_much_larger_request_says_nothing_of_the_node() -> None:
+    def after(size: int) -> float:
+        flight = InFlight()
+        at = rounds(flight, lambda _: 0.1, 20)
+        flight.answered(("state_queryStorageAt", size), 1.0, at + 0.9, full=True)
+        for _ in range(50):
+            flight.answered(KIND, 0.9, at + 1, full=True)
+        return flight.size
+
+    assert after(14) == MOST
+    assert after(9) < MOST
+
+
+@pytest.mark.parametrize(("late", "grown"), [(1, True), (IN_A_ROW, False)])
+def test_an_answer_that_is_late_by_chance_does_not_end_the_fast_growth(
+    late: int, *, grown: bool
+) -> None:
+    flight = InFlight()
+    at = rounds(flight, lambda _: 0.1, 2)
+    for _ in range(late):
+        flight.answered(KIND, 0.5, at, full=True)
+    rounds(flight, lambda _: 0.1, 2, at)
+    assert (flight.size == MOST) is grown
 
 
 def test_who_asks_little_learns_nothing_about_how_much_the_node_bears() -> None:

@@ -15,14 +15,20 @@ LEAST_LATE = 4.0
 SLOWER, SLACK = 2.0, 0.02
 """An answer is late after so many times the usual seconds and so many more, which may be ours."""
 
+IN_A_ROW = 3
+"""Late answers that end the fast growth of the beginning: one may be late by chance."""
+
 YIELD = 0.1
 """What is given up for a late answer: a tenth when all of a round are late."""
 
 FADING = 10.0
 """Seconds after which half as much again is usual, unless an answer was as fast as ever."""
 
+LARGER = 4
+"""How many bits longer the size of a request is whose answer keeps others waiting."""
+
 Kind = tuple[str, int]
-"""Method and size of a request: those alike take alike long."""
+"""Method and the bits of the size of a request: those alike take alike long."""
 
 
 @dataclass(slots=True)
@@ -46,8 +52,12 @@ class InFlight:
     most: int = MOST
     size: float = 0.0
     _found: bool = False
-    """Whether the first late answer, or a loss, has ended the fast growth of the beginning."""
+    """Whether late answers, or a loss, have ended the fast growth of the beginning."""
+    _late: int = 0
+    """Late answers in a row."""
     _usual: dict[Kind, _Usual] = field(default_factory=dict)
+    _answered_at: dict[int, float] = field(default_factory=dict)
+    """When the last request of each size was answered."""
 
     def __post_init__(self) -> None:
         self.size = float(min(START, self.most))
@@ -56,12 +66,26 @@ class InFlight:
         """An answer took so many seconds; `full` says that as many as may be were on their way."""
         usual = self._usual.setdefault(kind, _Usual(seconds, now))
         usual.learn(seconds, now)
+        _, bits = kind
+        self._answered_at[bits] = now
         if seconds > SLOWER * usual.seconds + SLACK:
-            self._found = True
-            self.size = max(min(LEAST_LATE, self.size), self.size - YIELD)
-        elif full:
+            if self._behind_a_larger_one(bits, now - seconds):
+                return
+            self._late += 1
+            self._found = self._found or self._late >= IN_A_ROW
+            if self._found:
+                self.size = max(min(LEAST_LATE, self.size), self.size - YIELD)
+            return
+        self._late = 0
+        if full:
             more = 1 / self.size if self._found else 1.0
             self.size = min(self.most, self.size + more)
+
+    def _behind_a_larger_one(self, bits: int, sent: float) -> bool:
+        """Whether a much larger request was answered since then: the wait for it is our own."""
+        return any(
+            at > sent and larger >= bits + LARGER for larger, at in self._answered_at.items()
+        )
 
     def halve(self) -> None:
         """A connection was lost, or the node has said that it is too much."""

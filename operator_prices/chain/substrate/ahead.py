@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from operator_prices.chain.substrate.node import Node
 
-AT_ONCE = 4
+AT_ONCE = 6
 """Spans in the making: most of a span's time goes by in waiting, one question for another."""
 
 USUAL = gc.get_threshold()
@@ -20,6 +20,7 @@ SELDOM = 100_000
 
 Read = TypeVar("Read")
 Piece = TypeVar("Piece")
+Made = TypeVar("Made")
 
 
 @dataclass(slots=True)
@@ -37,6 +38,19 @@ class Branch(Generic[Read]):
     def call_off(self) -> None:
         self.node.rpc.call_off()
         self.read.cancel()
+
+
+class Alone:
+    """Does one work at a time, for whoever asks, in a thread of its own.
+
+    Polars keeps some ten megabytes for each thread that it has worked for.
+    """
+
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
+        self._thread = thread
+
+    def __call__(self, work: Callable[[], Made]) -> Made:
+        return self._thread.submit(work).result()
 
 
 class Ahead(Generic[Piece, Read]):
@@ -68,10 +82,15 @@ class Ahead(Generic[Piece, Read]):
 
 
 @contextmanager
-def reading(read: Callable[[Node, Piece], Read]) -> Iterator[Ahead[Piece, Read]]:
+def reading(read: Callable[[Node, Piece, Alone], Read]) -> Iterator[Ahead[Piece, Read]]:
     """Threads to read ahead in; whatever they still read at the end is called off."""
-    with ThreadPoolExecutor(AT_ONCE, "reading ahead") as threads, _collecting_seldom():
-        ahead = Ahead(read, threads)
+    with (
+        ThreadPoolExecutor(1, "made alone") as thread,
+        ThreadPoolExecutor(AT_ONCE, "reading ahead") as threads,
+        _collecting_seldom(),
+    ):
+        alone = Alone(thread)
+        ahead: Ahead[Piece, Read] = Ahead(lambda node, piece: read(node, piece, alone), threads)
         try:
             yield ahead
         finally:

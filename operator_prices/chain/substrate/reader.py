@@ -204,16 +204,25 @@ class SubstrateChain:
     def _read_here(self, piece: Piece) -> Spans:
         return [self._read_span(self._node, self._tip(), piece, one) for one in _cut(piece)]
 
-    def _read_beside(self, node: Node, piece: Piece) -> tuple[Tip | None, Spans]:
+    def _read_beside(
+        self, node: Node, piece: Piece, alone: ahead.Alone
+    ) -> tuple[Tip | None, Spans]:
         """What another thread does: it uses nothing of ours but what never changes."""
         if not piece.epochs:
             return piece.tip, []
         tip = piece.tip or node.tip(self._depth)
-        return tip, [self._read_span(node, tip, piece, one) for one in _cut(piece)]
+        return tip, [self._read_span(node, tip, piece, one, alone) for one in _cut(piece)]
 
-    def _read_span(self, node: Node, tip: Tip, piece: Piece, epochs: Sequence[int]) -> spans.Span:
+    def _read_span(
+        self,
+        node: Node,
+        tip: Tip,
+        piece: Piece,
+        epochs: Sequence[int],
+        made: spans.Making = spans.here,
+    ) -> spans.Span:
         spans.require_grown(node, tip, self._promised)
-        return spans.read(node, tip, self._domain_id, epochs, piece.before)
+        return spans.read(node, tip, self._domain_id, epochs, piece.before, made=made)
 
     def _followed(
         self, read: Spans, before: Nominators | Listing | None

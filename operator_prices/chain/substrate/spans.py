@@ -1,7 +1,8 @@
 """Spans of epochs, each read as a whole from a node with one look at the ledger."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from operator_prices.chain.errors import ArchiveNeededError, NodeBehindError
 from operator_prices.chain.port import EpochStates, Listing, Nominators, Reach
@@ -40,14 +41,25 @@ class Span:
     asked: Asked | None
 
 
+Making = Callable[[Callable[[], EpochStates]], EpochStates]
+"""Where and when states are made of what was read."""
+
+
+def here(make: Callable[[], EpochStates]) -> EpochStates:
+    """In the thread that reads, at once."""
+    return make()
+
+
 def read(
     node: Node,
     tip: Tip,
     domain_id: int,
     epochs: Sequence[int],
     before: Nominators | Listing | None = None,
+    *,
+    made: Making = here,
 ) -> Span:
-    """Read at most `SPAN` epochs that lie close together.
+    """Read at most `SPAN` epochs that lie close together; `made` makes states of what was read.
 
     With `before` what is read of nominators comes along; `follow` makes something of it.
     """
@@ -55,12 +67,15 @@ def read(
     asked = None if before is None else Asked(before, operators, domain_id, epochs)
     finder = Finder(node, tip, domain_id, asked)
     found, skipped = _found(finder, epochs)
-    states = assembling.assemble(
-        found,
-        skipped=skipped,
-        operators=operators,
-        domain_id=domain_id,
-        runtimes=node.runtimes,
+    states = made(
+        partial(
+            assembling.assemble,
+            found,
+            skipped=skipped,
+            operators=operators,
+            domain_id=domain_id,
+            runtimes=node.runtimes,
+        )
     )
     return Span(states, () if asked is None else found, asked)
 
