@@ -23,11 +23,14 @@ from operator_prices_tests.support.samples import UPGRADED, assert_true, reading
 
 CHAIN = DevChain(Scenario(seconds_per_block=0, epochs=50, operators=3, forced=(7,)))
 IRREGULAR = DevChain(UPGRADED)
+PIECE = 7
+"""Epochs of a piece: `CHAIN` has two pieces more than are read at once."""
+
 LEDGER = keys.of_domain("ConsensusBlockHash", 0)
 PRICES = keys.prefix("Domains", "OperatorEpochSharePrice")
 
 
-def pieces_of(chain: DevChain, size: int = 7) -> Iterator[range]:
+def pieces_of(chain: DevChain, size: int = PIECE) -> Iterator[range]:
     last = max(epoch.epoch for epoch in truth_of(chain))
     return (range(at, min(at + size, last + 1)) for at in range(0, last + 1, size))
 
@@ -98,11 +101,11 @@ def test_nothing_is_kept_of_a_piece_but_what_is_made_of_it(tmp_path: Path) -> No
 
 
 def asks_late(call: Call) -> bool:
-    """Whether a call asks for the prices of an epoch in the second half of `CHAIN`."""
+    """Whether a call asks for the prices of an epoch of a piece after the first `AT_ONCE`."""
     if call.request["method"] != "state_queryStorageAt":
         return False
     asked = [key for key in call.request["params"][0] if key.startswith(PRICES)]
-    return any(number(f"0x{key[-8:]}") > CHAIN.scenario.epochs // 2 for key in asked)
+    return any(number(f"0x{key[-8:]}") >= AT_ONCE * PIECE for key in asked)
 
 
 def until(condition: Callable[[], object]) -> None:
