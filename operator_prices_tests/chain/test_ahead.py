@@ -100,6 +100,19 @@ def test_nothing_is_kept_of_a_piece_but_what_is_made_of_it(tmp_path: Path) -> No
         read.close()
 
 
+def threads_named(*beginnings: str) -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name.startswith(beginnings)]
+
+
+def test_what_is_read_in_many_threads_is_made_in_one(tmp_path: Path) -> None:
+    with serving(CHAIN) as node, reading(node.url, tmp_path) as chain:
+        read = chain.read_each(pieces_of(CHAIN))
+        next(read)
+        assert len(threads_named("reading ahead")) == AT_ONCE
+        assert len(threads_named("made alone")) == 1
+        read.close()
+
+
 def asks_late(call: Call) -> bool:
     """Whether a call asks for the prices of an epoch of a piece after the first `AT_ONCE`."""
     if call.request["method"] != "state_queryStorageAt":
@@ -132,7 +145,7 @@ def test_who_gives_up_does_not_wait_for_what_is_read_ahead(tmp_path: Path) -> No
         begun = time.monotonic()
         read.close()
         assert time.monotonic() - begun < 3
-        assert not [one for one in threading.enumerate() if one.name.startswith("reading ahead")]
+        assert not threads_named("reading ahead", "made alone")
 
 
 @pytest.mark.usefixtures("hurried")

@@ -15,8 +15,10 @@ AT_ONCE = 6
 """Spans in the making: most of a span's time goes by in waiting, one question for another."""
 
 USUAL = gc.get_threshold()
+"""New objects after which the garbage collector looks at them, and how seldom at older ones."""
+
 SELDOM = 100_000
-"""New objects after which the garbage collector looks at them: some dozens of answers."""
+"""The same of new ones while answers come: those of some dozens of answers."""
 
 Read = TypeVar("Read")
 Piece = TypeVar("Piece")

@@ -109,7 +109,7 @@ def epoch_index(state: State) -> int:
 
 
 def values_in(answer: Any, asked: Sequence[str]) -> dict[str, str | None] | None:  # noqa: ANN401
-    """The values of `asked` in an answer to `state_queryStorageAt`.
+    """The values of `asked` in an answer to `state_queryStorageAt`, in the order of `asked`.
 
     None where it is no such answer, or lacks one of them. The keys are those that were asked for,
     which many answers share: the copies that came with each are most of what it takes to keep.
