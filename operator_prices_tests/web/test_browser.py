@@ -516,6 +516,31 @@ def test_what_a_stream_missed_is_fetched_when_it_comes_back(
         assert "/api/epochs?from=60" in asked
 
 
+def test_a_range_that_is_chosen_while_something_else_is_fetched_stays_chosen(
+    server: str, migrated: str, chromium: Browser
+) -> None:
+    held: list[Route] = []
+
+    def hold(request: Route) -> None:
+        held.append(request)
+
+    with small(server, migrated) as (api, _), alone(chromium, api.url, STREAM) as opening:
+        page, _ = opening
+        page.wait_for_timeout(1_000)  # what was asked for when the stream opened has come
+        page.route("**/api/status", hold)
+        page.evaluate("reopen()")
+        page.wait_for_timeout(200)
+        assert held
+        choose(page, "range", "50")
+        choose(page, "scale", "log")  # draws what is in view
+        page.wait_for_timeout(500)
+        expect(page.locator('input[name="range"]:checked')).to_have_value("50")
+        assert "epochs=" not in page.url
+        page.unroute("**/api/status")  # lets go of what is held, too
+        assert_shown(page, 10, 59)
+        expect(page.locator('input[name="range"]:checked')).to_have_value("50")
+
+
 def test_an_epoch_brings_along_those_before_it_that_were_missed(
     server: str, migrated: str, chromium: Browser
 ) -> None:

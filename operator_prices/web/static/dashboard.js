@@ -136,6 +136,12 @@ function trouble(error, pause) {
 
 const errands = new Errands(carryOut, trouble);
 
+/** Load what the chosen range needs; what is in view until then was not chosen by anybody. */
+function reload() {
+  document.body.dataset.loading = "true";
+  errands.add({ load: true });
+}
+
 function connected(yes) {
   connection(yes);
   if (yes) errands.add({ follow: true });
@@ -162,7 +168,7 @@ function aim() {
   look(first - 0.5, last + 0.5);
   if (first >= data().epochs[0] || state.range === "all") return;
   state.range = "all";
-  errands.add({ load: true });
+  reload();
 }
 
 // ---- the theme, the controls, the address
@@ -214,7 +220,7 @@ function revisit() {
   read();
   reflect();
   if (state.operators.length) chooseWanted();
-  if (state.range !== range && !(range === "all" && state.epochs)) errands.add({ load: true });
+  if (state.range !== range && !(range === "all" && state.epochs)) reload();
   else if (data()?.length && state.only === null) {
     if (state.epochs) aim();
     else reset();
@@ -240,7 +246,7 @@ function controls() {
         state[name] = input.value;
         if (name === "range") {
           state.epochs = null;
-          errands.add({ load: true });
+          reload();
         } else again();
         keep(usual(), true);
       });
@@ -292,7 +298,7 @@ const library = new Promise((done) => {
 async function begin() {
   read();
   reflect();
-  errands.add({ load: true });
+  reload();
   freshen();
   controls();
   saving();
