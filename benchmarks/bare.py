@@ -35,13 +35,15 @@ class Noting(Client):
         self.noted = 0
         self._file = file.open("ab")
 
-    async def call_many(self, requests: Iterable[Request], *, together: int = 0) -> list[Any]:
+    async def call_many(
+        self, requests: Iterable[Request], *, together: int = 0, turn: int = 0
+    ) -> list[Any]:
         wanted = list(requests)
         for request in wanted:
             self._file.write(payload(self.noted, request) + b"\n")
             self.noted += 1
         self._file.flush()
-        return await super().call_many(wanted, together=together)
+        return await super().call_many(wanted, together=together, turn=turn)
 
 
 def read_all(url: str, cache: Path, file: Path) -> float:

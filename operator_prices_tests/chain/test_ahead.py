@@ -28,6 +28,7 @@ PIECE = 7
 
 LEDGER = keys.of_domain("ConsensusBlockHash", 0)
 PRICES = keys.prefix("Domains", "OperatorEpochSharePrice")
+OWNERS = keys.prefix("Domains", "OperatorIdOwner")
 
 
 def pieces_of(chain: DevChain, size: int = PIECE) -> Iterator[range]:
@@ -38,6 +39,11 @@ def pieces_of(chain: DevChain, size: int = PIECE) -> Iterator[range]:
 def asks_the_ledger(call: Call) -> bool:
     method, params = call.request["method"], call.request["params"]
     return bool(method == "state_queryStorageAt" and params[0][0].startswith(LEDGER))
+
+
+def asks_for(call: Call, prefix: str) -> bool:
+    method, params = call.request["method"], call.request["params"]
+    return method == "state_queryStorageAt" and any(key.startswith(prefix) for key in params[0])
 
 
 @pytest.mark.parametrize(
@@ -76,6 +82,27 @@ def test_several_pieces_are_on_their_way_at_once(tmp_path: Path) -> None:
     with serving(CHAIN, tamper=gathering) as node, reading(node.url, tmp_path, patience=5) as chain:
         chain.head()
         assert_true(assembling.concat(chain.read_each(pieces_of(CHAIN))), CHAIN)
+
+
+def test_what_the_first_piece_asks_is_sent_before_what_the_others_wait_for(tmp_path: Path) -> None:
+    first = {epoch.end_hash for epoch in truth_of(CHAIN) if epoch.epoch < PIECE}
+    transitions, before_the_last = 0, 0
+
+    async def counting(call: Call) -> object:
+        nonlocal transitions, before_the_last
+        transitions += asks_for(call, PRICES)
+        if asks_for(call, OWNERS) and call.request["params"][1] in first:
+            before_the_last = transitions
+        return call.answer()
+
+    with (
+        serving(CHAIN, tamper=counting) as node,
+        reading(node.url, tmp_path, in_flight=1) as chain,
+    ):
+        chain.head()
+        assert_true(assembling.concat(chain.read_each(pieces_of(CHAIN))), CHAIN)
+    on_their_way = 2  # others' when the first one asks for its two blocks of each epoch
+    assert PIECE <= before_the_last <= PIECE + on_their_way
 
 
 def test_the_garbage_collector_leaves_what_was_there_alone_and_looks_seldom_for_as_long(

@@ -10,7 +10,7 @@ from operator_prices.chain import (
     NodeUnreachableError,
 )
 from operator_prices.chain.rpc.blocking import Rpc
-from operator_prices.chain.rpc.client import backoff
+from operator_prices.chain.rpc.client import Client, backoff
 from operator_prices.chain.rpc.endpoints import Endpoint
 from operator_prices.devchain import tampering
 from operator_prices.devchain.chain import DevChain
@@ -55,6 +55,20 @@ def test_the_window_is_halved_by_a_drop_and_grows_again() -> None:
         client.call_many([("system_chain", [])] * 200)
     assert max(peaks[:4]) == 4
     assert max(peaks) == max(peaks[-100:-10]) == 8
+
+
+def test_what_waits_is_sent_in_its_turn_whenever_it_was_asked() -> None:
+    async def ask(url: str) -> None:
+        client = Client([Endpoint.parse(url)], in_flight=1)
+        await asyncio.gather(
+            client.call_many([("system_name", [])] * 3, turn=2),
+            client.call_many([("system_chain", [])] * 2, turn=1),
+        )
+        await client.close()
+
+    with noting(CHAIN) as (node, asked):
+        asyncio.run(ask(node.url))
+    assert asked == ["system_chain"] * 2 + ["system_name"] * 3
 
 
 def test_waits_double_and_are_never_all_the_same() -> None:

@@ -1,7 +1,8 @@
 """The client for code that is not asynchronous."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import count
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 class Asking:
     """Asks a `Client` from another thread than its own, until it is called off."""
 
-    def __init__(self, client: Client, portal: BlockingPortal) -> None:
+    def __init__(self, client: Client, portal: BlockingPortal, turns: Iterator[int]) -> None:
         self._client = client
         self._portal = portal
+        self._turns = turns
+        self._turn = next(turns)
         self._asked: set[Future[list[Any]]] = set()
         self._called_off = False
         self.waited = 0.0
@@ -51,8 +54,11 @@ class Asking:
         return self._client.endpoint_count
 
     def beside(self) -> "Asking":
-        """Another one who asks over the same connection, from another thread."""
-        return Asking(self._client, self._portal)
+        """Another one who asks over the same connection, from another thread.
+
+        Its requests are sent after those that wait of who was there before it.
+        """
+        return Asking(self._client, self._portal, self._turns)
 
     def call_off(self) -> None:
         """Whoever waits here gets a `CancelledError` at once, and so does who asks later."""
@@ -73,7 +79,7 @@ class Asking:
         """
         begun = monotonic()
         asked: Future[list[Any]] = self._portal.start_task_soon(
-            partial(self._client.call_many, list(requests), together=together)
+            partial(self._client.call_many, list(requests), together=together, turn=self._turn)
         )
         self._asked.add(asked)
         if self._called_off:
@@ -100,7 +106,7 @@ class Rpc(Asking):
     ) -> None:
         self._running = start_blocking_portal()
         portal = self._running.__enter__()
-        super().__init__(portal.call(partial(client, endpoints, **limits)), portal)
+        super().__init__(portal.call(partial(client, endpoints, **limits)), portal, count())
 
     def __enter__(self) -> Self:
         return self

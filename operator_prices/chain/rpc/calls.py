@@ -25,6 +25,8 @@ class Call:
     """Calls of one group go in one message, a batch, as far as the endpoint takes it."""
     entries: int = 0
     """As many as the calls of such a message have in all, at most."""
+    turn: int = 0
+    """Calls of a lower turn are sent before those of a higher one."""
     refusals: Counter[Upstream] = field(default_factory=Counter)
     refused_by: set[Upstream] = field(default_factory=set)
     sent_at: float = 0.0

@@ -110,19 +110,20 @@ class Client:
         """Requests in one message at most: of which rate limits count each, too."""
         return min(self._upstream.together, self._in_a_second or self._upstream.together)
 
-    async def call_many(self, requests: Iterable[Request], *, together: int = 0) -> list[Any]:
+    async def call_many(
+        self, requests: Iterable[Request], *, together: int = 0, turn: int = 0
+    ) -> list[Any]:
         """Ask all `requests` at once; their results come in the order of the requests.
 
         As many as have so many entries `together` go in one message if the endpoint takes it; 0 is
-        a message for each.
+        a message for each. Those of a lower `turn` go before others that wait.
         """
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
-        asked = self._calls.make_all(requests, together)
+        asked = self._calls.make_all(requests, together, turn=turn)
         if not (self._calls.waiting or self._calls.sent):
             self._patience.begin()
-        for call in asked:
-            self._calls.ask(call)
+        self._calls.ask_all(asked)
         self._wake.set()
         try:
             await self._all_answered({call.answer for call in asked})

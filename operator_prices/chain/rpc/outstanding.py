@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from operator_prices.chain.rpc import parts
@@ -27,15 +28,23 @@ class Outstanding:
         self._too_many: dict[str, int] = {}
         """Entries that a request of a method had when it was too big."""
 
-    def make(self, request: Request, group: int = ALONE, entries: int = 0) -> Call:
+    def make(
+        self, request: Request, group: int = ALONE, entries: int = 0, *, turn: int = 0
+    ) -> Call:
         self.newest += 1
         answer = asyncio.get_running_loop().create_future()
-        return Call(self.newest, request, answer, group, entries)
+        return Call(self.newest, request, answer, group, entries, turn)
 
-    def make_all(self, requests: Iterable[Request], entries: int) -> list[Call]:
+    def make_all(self, requests: Iterable[Request], entries: int, *, turn: int) -> list[Call]:
         """Calls of one group, of which a message has so many entries; each by itself for 0."""
         group = self.newest + 1 if entries else ALONE
-        return [self.make(request, group, entries) for request in requests]
+        return [self.make(request, group, entries, turn=turn) for request in requests]
+
+    def ask_all(self, calls: Iterable[Call]) -> None:
+        """Have calls wait to be sent, those of a lower turn before those of a higher one."""
+        for call in calls:
+            self.ask(call)
+        self.waiting = deque(sorted(self.waiting, key=attrgetter("turn")))
 
     def ask(self, call: Call) -> None:
         many = self._too_many.get(call.request[0])
@@ -48,7 +57,7 @@ class Outstanding:
         """Ask for the halves of what is too big; each of them may be divided again."""
         method, many = call.request[0], call.size
         self._too_many[method] = min(many, self._too_many.get(method, many))
-        halves = [self.make(half) for half in parts.halves(call.request)]
+        halves = [self.make(half, turn=call.turn) for half in parts.halves(call.request)]
 
         def join(answered: asyncio.Future[list[Any]]) -> None:
             if call.answer.done() or answered.cancelled():
