@@ -1,6 +1,6 @@
 """A row of an account's history as an object of JSON or a line of CSV, at once or in pieces."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pydantic.alias_generators import to_camel
@@ -20,46 +20,45 @@ OWN = frozenset({"epoch", "timestamp", "share_price_perq", "stake", "worth"})
 
 TEXTS = frozenset(name for name, kind, _ in COLUMNS if kind == "text")
 
-Texts = tuple[str | None, ...]
-"""Of columns that follow one another, None where a value is unknown."""
+Texts = tuple[str, ...]
+"""Of columns that follow one another, nothing where a value is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notation:
     """A form: how rows are written, and what is between two of them."""
 
-    value: Callable[[str | None, str], str]
+    value: Callable[[str, str], str]
     """How a text is written of a kind of column, and that it is unknown."""
     row: str
     """The template of a row of values that are written already."""
-    pieces: tuple[str, ...]
-    """Those of what stands around the values in `OWN`, of texts that are known."""
-    gapped: tuple[str, ...]
+    known: str
+    """That of a row that is cut where the values in `OWN` go, of texts that are known."""
+    gapped: str
     """The same of values that are written already."""
     separator: str
 
     def whole(self, texts: Texts) -> str:
         """A row, of which anything may be unknown."""
-        columns = zip(texts, COLUMNS, strict=True)
-        return self.row % tuple(self.value(text, kind) for text, (_, kind, _) in columns)
+        return self.row % self._values(texts, KINDS)
 
-    def piece(self, place: int, texts: Texts = ()) -> str:
-        """What stands before the `place`-th of the values in `OWN`, or after the last one."""
-        if None not in texts:
-            return self.pieces[place] % texts
-        return self.gapped[place] % tuple(self.value(text, "text") for text in texts)
+    def around(self, texts: Texts) -> list[str]:
+        """What stands before each of the values in `OWN` and after the last, by all other texts."""
+        row = self.known % texts if "" not in texts else self.gapped % self._values(texts, REST)
+        return row.split(CUT)
+
+    def _values(self, texts: Texts, kinds: Sequence[str]) -> tuple[str, ...]:
+        return tuple(self.value(text, kind) for text, kind in zip(texts, kinds, strict=True))
 
 
-def _pieces(row: str) -> tuple[str, ...]:
-    """The template of a row, split where the values in `OWN` go."""
-    first, *rest = row.split("%s")
-    pieces = [first]
-    for (name, _, _), after in zip(COLUMNS, rest, strict=True):
-        if name in OWN:
-            pieces.append(after)
-        else:
-            pieces[-1] += f"%s{after}"
-    return tuple(pieces)
+CUT = "\0"
+KINDS = tuple(kind for _, kind, _ in COLUMNS)
+REST = tuple(kind for name, kind, _ in COLUMNS if name not in OWN)
+
+
+def _cut(row: str) -> str:
+    """The template of a row without the values in `OWN`."""
+    return row % tuple(CUT if name in OWN else "%s" for name, *_ in COLUMNS)
 
 
 def _object(quoted: Collection[str]) -> str:
@@ -71,10 +70,10 @@ QUOTED = '"%s"'
 LINE = ",".join(["%s"] * len(COLUMNS))
 
 JSON = Notation(
-    lambda text, kind: "null" if text is None else QUOTED % text if kind == "text" else text,
+    lambda text, kind: "null" if not text else QUOTED % text if kind == "text" else text,
     _object(()),
-    _pieces(_object(TEXTS)),
-    _pieces(_object(TEXTS & OWN)),
+    _cut(_object(TEXTS)),
+    _cut(_object(TEXTS & OWN)),
     ",",
 )
-CSV = Notation(lambda text, _: text or "", LINE, _pieces(LINE), _pieces(LINE), "\n")
+CSV = Notation(lambda text, _: text, LINE, _cut(LINE), _cut(LINE), "\n")

@@ -13,10 +13,15 @@ PREFIX = 6094
 LOCK = 500
 """Domain blocks: five epochs."""
 
-WHOLE_LIFE, SLASHED, OWNER, HOLDER, UNPRICED, LEAVER = ("0x" + f"{n}" * 64 for n in range(1, 7))
+WHOLE_LIFE, SLASHED, OWNER, HOLDER, UNPRICED, LEAVER, RETURNER = (
+    "0x" + f"{n}" * 64 for n in range(1, 8)
+)
 """Deposits twice, withdraws in parts, unlocks; is slashed; has a tax; still has all it can have;
 has stake with an operator whose newest price is missing; is paid out with its shares by one
-operator, and goes on with another."""
+operator, and goes on with another; takes all out, and comes back."""
+
+OFTEN = (WHOLE_LIFE, OWNER, LEAVER, RETURNER)
+"""Those to whom much happens."""
 
 SMALL = tuple("0x" + f"{n:064x}" for n in range(1, 26))
 """Nominators of operator 1 that deposit once, each another amount."""
@@ -213,12 +218,14 @@ def lives(prices: dict[tuple[int, int], int]) -> list[Life]:
     slashed = Life(2, SLASHED, prices).deposit(5, 20 * AI3).slash(23)
     leaver = Life(5, LEAVER, prices).deposit(4, 30 * AI3).paid_with_shares(28)
     leaver_elsewhere = Life(4, LEAVER, prices).deposit(6, 5 * AI3).deposit(36, 5 * AI3)
+    returner = Life(4, RETURNER, prices).deposit(1, 9 * AI3)
+    returner.withdraw(6, returner.now.shares).unlock(12).deposit(24, 4 * AI3)
     newcomer = Life(5, SMALL[0], prices).deposit(28, 2 * AI3)
     small = [
         Life(1, nominator, prices).deposit(10, number * AI3)
         for number, nominator in enumerate(SMALL, start=1)
     ]
-    leaving = [leaver, leaver_elsewhere, newcomer]
+    leaving = [leaver, leaver_elsewhere, returner, newcomer]
     return [whole, holder, holding, unpriced, owner, slashed, *leaving, *small]
 
 

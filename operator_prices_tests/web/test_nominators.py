@@ -230,22 +230,42 @@ def test_the_history_has_what_the_view_by_epoch_has_and_besides_the_epochs_of_en
     assert len(by_epoch) > len(positions.SMALL)
 
 
+@pytest.mark.parametrize("account", positions.OFTEN)
+def test_a_span_of_the_history_is_that_part_of_the_whole(told: Told, account: str) -> None:
+    path = f"/api/nominators/{account}/history"
+    whole = told.api.get(path).json
+    for first, last in ((0, LAST), (5, 28), (13, 23), (26, 26), (33, LAST)):
+        part = [row for row in whole if first <= row["epoch"] <= last]
+        assert told.api.get(f"{path}?from={first}&to={last}").json == part
+
+
+def test_who_comes_back_has_a_gap_in_the_history_and_totals_over_all_of_it(told: Told) -> None:
+    rows = told.api.get(f"/api/nominators/{positions.RETURNER}/history?from=10").json
+    gone = set(range(13, 24))
+    stored = {epoch for (epoch,) in told.api.rows("SELECT epoch FROM nominator_epochs")}
+    assert [row["epoch"] for row in rows] == sorted(stored - gone - set(range(10)))
+    assert {row["paidInTotal"] for row in rows} == {str(9 * positions.AI3), str(13 * positions.AI3)}
+    assert rows[0]["paidOutTotal"] == "0" != rows[-1]["paidOutTotal"] == rows[2]["paidOut"]
+
+
 @pytest.mark.parametrize("span", [Span(), Span(first=16, last=33), Span(sample=3)], ids=str)
-def test_the_history_of_an_account_of_many_changes_is_the_same_page_by_page(
-    told: Told, span: Span
+def test_the_history_of_an_account_of_many_changes_is_the_same_part_by_part(
+    told: Told, span: Span, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(f"{Account.__module__}.PAST", 3)  # so that what was before has parts, too
+
     async def answers(nominator: str) -> set[tuple[bytes, int]]:
         found = set()
         async with await psycopg.AsyncConnection.connect(told.api.dsn) as connection:
-            for most in (1, 2, 1_000):
+            for size in (1, 2, 1_000):
                 served = Served()
                 async with connection.cursor() as cursor:
                     account = Account(nominator, span, None)
-                    parts = account_history.objects(cursor, account, served, most)
+                    parts = account_history.objects(cursor, account, served, size)
                     found.add((b"".join([part async for part in parts]), served.rows))
         return found
 
-    for nominator in (positions.WHOLE_LIFE, positions.OWNER, positions.LEAVER):
+    for nominator in positions.OFTEN:
         [(body, rows)] = asyncio.run(answers(nominator))
         assert len(json.loads(body)) == rows > 3
 
@@ -401,7 +421,7 @@ def test_what_is_no_account_or_has_no_position_is_said_in_a_sentence(told: Told)
     for path in (f"/api/nominators/{stranger}", f"/api/nominators/{stranger}/history?format=csv"):
         reply = told.api.get(path)
         assert reply.status == 404
-        assert "never had a position: 31 accounts had one in epochs 0 to 39" in reply.json["detail"]
+        assert "never had a position: 32 accounts had one in epochs 0 to 39" in reply.json["detail"]
     early = told.api.get(f"/api/nominators/{positions.WHOLE_LIFE}?to=2")
     assert (early.status, "its first is of epoch 3" in early.json["detail"]) == (404, True)
     for path in ("nominators", "flows"):

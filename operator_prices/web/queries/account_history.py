@@ -1,11 +1,9 @@
-"""An account's positions by epoch, read as little as it takes: its changes, and prices between."""
+"""An account's positions by epoch, read as little as it takes: its changes, and what is between."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from psycopg import sql
-from psycopg.rows import args_row
 
 from operator_prices.web.database import Cursor
 from operator_prices.web.queries.amounts import PAID_IN, PAID_OUT, TAX, leaving
@@ -21,14 +19,10 @@ REFUND = sql.SQL(
     " AND stored.epoch = position.epoch)"
 )
 OF_ACCOUNT = sql.SQL("nominator = {nominator} AND epoch <= {last} AND {chosen}")
-CHANGES = sql.SQL(
-    "SELECT operator_id, epoch, ended, shares_raw::text AS shares, pending_raw::text AS pending,"
-    " withdrawing_shares_raw::text AS withdrawing_shares, unlocking_raw::text AS unlocking,"
-    " storage_fee_deposit_raw::text AS storage_fee_deposit, on_hold_raw::text AS on_hold,"
-    " ({leaving})::text AS leaving, ({paid_in})::text AS paid_in,"
-    " withdrawn_shares_raw::text AS withdrawn_shares, ({paid_out})::text AS paid_out,"
-    " ({tax})::text AS tax FROM nominator_positions AS position"
-    " WHERE {of_account} AND epoch > {after} ORDER BY epoch FETCH FIRST {most} ROWS WITH TIES"
+LIVES = sql.SQL(
+    "SELECT operator_id, min(epoch), array_agg(epoch ORDER BY epoch) FILTER (WHERE ended),"
+    " array_agg(until_epoch ORDER BY epoch) FILTER (WHERE ended)"
+    " FROM nominator_positions WHERE {of_account} GROUP BY operator_id"
 )
 EVERY_EPOCH = sql.SQL("SELECT epoch FROM nominator_epochs")
 SAMPLED_EPOCHS = sql.SQL(
@@ -43,32 +37,57 @@ SAMPLED_EPOCHS = sql.SQL(
     " OR epoch IN (SELECT epoch FROM held WHERE ended OR withdrawn_shares_raw IS DISTINCT FROM 0"
     " OR paid_in IS DISTINCT FROM 0 OR paid_out IS DISTINCT FROM 0)"
 )
-PRICED = sql.SQL(
-    "COPY (WITH wanted AS {kept} ({wanted}) SELECT chunk.* FROM generate_series({first}::bigint,"
-    " (SELECT max(epoch) FROM wanted WHERE epoch <= {last}), {size}) AS part (begun)"
-    " CROSS JOIN LATERAL ("
-    "SELECT string_agg(at::text, ' ' ORDER BY at, operator_id),"
-    " string_agg(operator_id::text, ' ' ORDER BY at, operator_id),"
-    " string_agg(coalesce(timestamp::text, ''), ' ' ORDER BY at, operator_id),"
-    " string_agg(coalesce(share_price_perq::text, ''), ' ' ORDER BY at, operator_id)"
-    " FROM (SELECT at, stretch.operator_id, timestamp, share_price_perq"
-    " FROM (VALUES {stretches}) AS stretch (operator_id, begun, until)"
-    " JOIN (SELECT epoch AS at FROM wanted WHERE {within}) AS turn"
-    " ON at BETWEEN stretch.begun AND stretch.until"
+PARTS = sql.SQL(
+    "COPY (WITH wanted AS {kept} ({wanted}) SELECT told.*, (SELECT {changes}"
+    " FROM nominator_positions AS position WHERE {of_account} AND {chosen} AND {within}) FROM"
+    " generate_series({earliest}, ((SELECT max(epoch) FROM wanted WHERE epoch <= {last}) - {first})"
+    " / {size}) AS number"
+    " CROSS JOIN LATERAL (SELECT CASE WHEN number < 0 THEN {past} ELSE {size} END) AS part (length)"
+    " CROSS JOIN LATERAL (SELECT {own} FROM (SELECT at, stretch.operator_id, timestamp,"
+    " share_price_perq FROM (VALUES {stretches}) AS stretch (operator_id, begun, until)"
+    " JOIN (SELECT epoch AS at FROM wanted WHERE {within} AND epoch BETWEEN {first} AND {last})"
+    " AS turn ON at BETWEEN stretch.begun AND stretch.until"
     " LEFT JOIN (SELECT epoch, operator_id, share_price_perq FROM operator_share_prices"
     " WHERE {chosen} AND {within}) AS price"
     " ON price.epoch = at AND price.operator_id = stretch.operator_id"
     " LEFT JOIN (SELECT epoch, timestamp FROM epoch_documents WHERE {within}) AS document"
-    " ON document.epoch = at) AS told HAVING count(*) > 0) AS chunk"
-    ") TO STDOUT (FORMAT binary)"
+    " ON document.epoch = at) AS fact) AS told) TO STDOUT (FORMAT binary)"
 )
-"""A column each of epochs, operators, times and prices, the last two nothing where unknown.
+"""A text of changes, and one for each column of `Own`; NULL where a part has none.
 
-Part by part, each of so many epochs: the first one is there before the last one is read, and what
-is joined in each comes in the order of its index.
+What is joined in each part comes in the order of its index, and the first part is there before the
+last one is read. Those of a number below 0 are before the first epoch told and have changes alone.
 """
 
-WITHIN = sql.SQL("epoch BETWEEN part.begun AND least(part.begun + {size} - 1, {last})")
+WITHIN = sql.SQL(
+    "epoch BETWEEN {first} + number * part.length AND {first} + (number + 1) * part.length - 1"
+)
+OWN = sql.SQL(
+    "string_agg(at::text, ' ' ORDER BY at, operator_id),"
+    " string_agg(operator_id::text, ' ' ORDER BY at, operator_id),"
+    " string_agg(coalesce(timestamp::text, ''), ' ' ORDER BY at, operator_id),"
+    " string_agg(coalesce(share_price_perq::text, ''), ' ' ORDER BY at, operator_id)"
+)
+CHANGES = sql.SQL(
+    sql.SQL(
+        "string_agg(concat_ws(' ', epoch, operator_id, shares_raw, pending_raw,"
+        " withdrawing_shares_raw, unlocking_raw, storage_fee_deposit_raw,"
+        " coalesce(on_hold_raw::text, ''), coalesce(({leaving})::text, ''),"
+        " coalesce(({paid_in})::text, ''), coalesce(withdrawn_shares_raw::text, ''),"
+        " coalesce(({paid_out})::text, ''), coalesce(({tax})::text, '')),"
+        " ',' ORDER BY epoch, operator_id)"
+    )
+    .format(
+        leaving=leaving("position", OWN_PRICE, REFUND),
+        paid_in=PAID_IN,
+        paid_out=PAID_OUT,
+        tax=TAX,
+    )
+    .as_string()
+)
+
+PAST = 64
+"""How many times as long the parts are of which only changes come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,35 +120,6 @@ class Account:
         )
 
 
-class Change(NamedTuple):
-    """What a position is from an epoch on, and what happened in that; amounts as decimal text."""
-
-    operator_id: int
-    epoch: int
-    ended: bool
-    shares: str
-    pending: str
-    withdrawing_shares: str
-    unlocking: str
-    storage_fee_deposit: str
-    on_hold: str | None
-    leaving: str | None
-    paid_in: str | None
-    withdrawn_shares: str | None
-    paid_out: str | None
-    tax: str | None
-
-    @property
-    def held(self) -> tuple[str | None, ...]:
-        """From `pending` to `leaving`."""
-        return self[4:10]
-
-    @property
-    def happened(self) -> tuple[str | None, ...]:
-        """From `paid_in` to `tax`."""
-        return self[10:]
-
-
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """Epochs, both ends with them, at which an account has a position with an operator."""
@@ -139,47 +129,68 @@ class Stretch:
     until: int
 
 
-Priced = tuple[str, str, str, str]
-"""Epochs, operators, times in ms and prices, as many of each, with spaces between them."""
+Own = tuple[str, str, str, str]
+"""An epoch, an operator, the time in ms and the price, the last two nothing where unknown."""
 
 
-async def changes_after(cursor: Cursor, account: Account, after: int, most: int) -> list[Change]:
-    """Changes after an epoch, the oldest first: so many, and all others of the last one's epoch."""
-    async with cursor.connection.cursor(row_factory=args_row(Change)) as typed:
-        await typed.execute(
-            CHANGES.format(
-                of_account=account.condition(),
-                after=after,
-                most=most,
-                leaving=leaving("position", OWN_PRICE, REFUND),
-                paid_in=PAID_IN,
-                paid_out=PAID_OUT,
-                tax=TAX,
-            )
-        )
-        return await typed.fetchall()
+Change = list[str]
+"""An epoch, an operator, what a position is from there on, and what happened in that epoch.
+
+It is shares, pending, withdrawing shares, unlocking, storage fee deposit, on hold and leaving; what
+happened is paid in, withdrawn shares, paid out and tax. Decimal texts, nothing where unknown.
+"""
 
 
-async def priced(
-    cursor: Cursor, account: Account, span: Span, stretches: Sequence[Stretch], size: int
-) -> AsyncGenerator[Priced, None]:
-    """The epochs of a span in each stretch with their prices, `size` at a time."""
-    first = max(span.first, min(one.begun for one in stretches))
-    last = min(span.last, max(one.until for one in stretches))
-    copy = PRICED.format(
-        kept=sql.SQL("NOT MATERIALIZED" if account.span.sample is None else "MATERIALIZED"),
+async def lives(cursor: Cursor, account: Account) -> list[Stretch]:
+    """All its stretches up to the span's last epoch; one ends where its position does, or there."""
+    await cursor.execute(LIVES.format(of_account=account.condition()))
+    found = []
+    async for operator_id, first, ends, beginnings in cursor:
+        begun = first
+        for until, again in zip(ends or (), beginnings or (), strict=True):
+            found.append(Stretch(operator_id, begun, until))
+            begun = again
+        if begun is not None and begun <= account.span.last:
+            found.append(Stretch(operator_id, begun, account.span.last))
+    return found
+
+
+async def parts(
+    cursor: Cursor, account: Account, stretches: Sequence[Stretch], rows: int
+) -> AsyncGenerator[tuple[list[Change], Iterator[Own]], None]:
+    """The changes of some epochs and what each of these has of its own, so many rows at a time.
+
+    Where the span begins in the middle of a position, changes come first that were before it.
+    """
+    span = account.span
+    told = [one for one in stretches if one.until >= span.first]
+    if not told:
+        return
+    first = max(span.first, min(one.begun for one in told))
+    operators = sorted({one.operator_id for one in told})
+    size = max(1, rows // len(operators))
+    copy = PARTS.format(
+        kept=sql.SQL("NOT MATERIALIZED" if span.sample is None else "MATERIALIZED"),
         wanted=account.epochs(),
+        changes=CHANGES,
+        own=OWN,
         stretches=sql.SQL(", ").join(
-            sql.SQL("({}, {}, {})").format(one.operator_id, one.begun, one.until)
-            for one in stretches
+            sql.SQL("({}, {}, {})").format(one.operator_id, one.begun, one.until) for one in told
         ),
-        chosen=chosen(tuple(sorted({one.operator_id for one in stretches}))),
-        within=WITHIN.format(size=size, last=last),
+        of_account=account.condition(),
+        chosen=chosen(tuple(operators)),
+        within=WITHIN.format(first=first),
+        earliest=(min(one.begun for one in stretches) - first) // (PAST * size),
         first=first,
-        last=last,
+        last=span.last,
         size=size,
+        past=PAST * size,
     )
-    async with cursor.copy(copy) as rows:
-        rows.set_types(["text"] * 4)
-        async for epochs, operators, times, prices in rows.rows():
-            yield epochs, operators, times, prices
+    async with cursor.copy(copy) as found:
+        found.set_types(["text"] * 5)
+        async for *own, changes in found.rows():
+            columns = (column.split(" ") for column in own if column)
+            yield (
+                [change.split(" ") for change in changes.split(",")] if changes else [],
+                zip(*columns, strict=True),
+            )
