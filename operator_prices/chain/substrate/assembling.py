@@ -46,6 +46,8 @@ OPERATOR_FIELDS = {
 }
 """The fields of an `Operators` value that are kept, and what they are called from here on."""
 
+OF_STATE = ["epoch", "block_hash"]
+"""What tells states apart: one block may close an epoch and be the last of the next one, too."""
 
 FACTS_AFTER = {
     "timestamp": "transition_timestamp",
@@ -70,9 +72,16 @@ def assemble(
     ends = Seen([(boundary.epoch, boundary.end) for boundary in boundaries])
     transitions = Seen([(boundary.epoch, boundary.transition) for boundary in boundaries])
 
-    end_facts, summary = reading.plain(ends)
-    transition_facts, _ = reading.plain(transitions)
-    staking = _staking(summary)
+    facts, summary = reading.plain(Seen([*ends.states, *transitions.states]))
+    blocks = _blocks(boundaries)
+    at_end_block = blocks.select("epoch", block_hash="end_hash")
+    staking = _staking(summary.join(at_end_block, on=OF_STATE, how="semi"))
+    epochs = blocks.join(facts, left_on=["epoch", "end_hash"], right_on=OF_STATE, how="left").join(
+        facts.rename(FACTS_AFTER),
+        left_on=["epoch", "transition_hash"],
+        right_on=OF_STATE,
+        how="left",
+    )
     at_end, presence = reading.operators(ends)
     at_transition, _ = reading.operators(transitions)
     owners = reading.owners(ends)
@@ -80,14 +89,9 @@ def assemble(
 
     return replace(
         empty,
-        epochs=conform(
-            _blocks(boundaries)
-            .join(end_facts, on="epoch", how="left")
-            .join(transition_facts.rename(FACTS_AFTER), on="epoch", how="left"),
-            EPOCH_FACTS,
-        ),
+        epochs=conform(epochs, EPOCH_FACTS),
         operators=conform(
-            _operators(at_end, at_transition, owners, staking, end_facts), OPERATOR_FACTS
+            _operators(at_end, at_transition, owners, staking, epochs), OPERATOR_FACTS
         ),
         prices=conform(prices, PRICE_FACTS),
         staking=conform(staking, STAKING),
@@ -149,14 +153,14 @@ def _operators(
     at_transition: pl.DataFrame,
     owners: pl.DataFrame,
     staking: pl.DataFrame,
-    end_facts: pl.DataFrame,
+    epochs: pl.DataFrame,
 ) -> pl.DataFrame:
     """One row per operator at the end block, beside it what else is known of it."""
     of_operator = ["epoch", "operator_id"]
     after = at_transition.select(
         *of_operator, stake_after="stake", shares_after="shares", status_after="status"
     )
-    summaries = end_facts.select("epoch", understood=pl.col("total_stake").is_not_null())
+    summaries = epochs.select("epoch", understood=pl.col("total_stake").is_not_null())
     return (
         at_end.join(owners, on=of_operator, how="left")
         .join(staking, on=of_operator, how="left")
@@ -207,7 +211,7 @@ class _Reading:
         return self._values.misfits
 
     def plain(self, seen: Seen) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The facts of each epoch, and its staking summary."""
+        """The facts of each state, and its staking summary."""
         summary = self._values.decoded(
             "DomainStakingSummary",
             self._plain(
@@ -216,7 +220,7 @@ class _Reading:
                 seen,
             ),
         )
-        facts = summary.select("epoch", total_stake="current_total_stake")
+        facts = summary.select(*OF_STATE, total_stake="current_total_stake")
         self._values.quarantine(
             "Now", seen.absent(NOW).with_columns(reason=pl.lit("the state has no Now"))
         )
@@ -231,8 +235,8 @@ class _Reading:
         ):
             read = self._values.decoded(item, self._plain(item, key, seen))
             facts = facts.join(
-                read.select("epoch", pl.col("value").alias(name)),
-                on="epoch",
+                read.select(*OF_STATE, pl.col("value").alias(name)),
+                on=OF_STATE,
                 how="full",
                 coalesce=True,
             )

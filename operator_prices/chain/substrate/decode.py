@@ -48,8 +48,7 @@ def decode(layout: Layout, raw: pl.Series) -> pl.DataFrame:
     else:
         cursor.take(layout, "value")
     fits = (cursor.offset == pl.col(_RAW).bin.size()).fill_null(value=False)
-    cursor.flush()
-    return cursor.frame.select(*cursor.columns, fits.alias(FITS))
+    return cursor.frame.select(*cursor.read(), fits.alias(FITS))
 
 
 def entries(frame: pl.DataFrame, name: str, layout: Layout) -> pl.DataFrame:
@@ -74,7 +73,7 @@ class _Cursor:
     def __init__(self, frame: pl.DataFrame) -> None:
         self.frame = frame
         self.columns: list[str] = []
-        self._new: list[pl.Expr] = []
+        self._new: dict[str, pl.Expr] = {}
         self._fixed = 0
         self._moving = False
 
@@ -102,14 +101,18 @@ class _Cursor:
             case Opaque():
                 self._move(pl.lit(None, pl.Int64))
 
+    def read(self) -> list[pl.Expr]:
+        """All columns, as they are to be computed from the frame."""
+        return [self._new.get(name, pl.col(name)).alias(name) for name in self.columns]
+
     def flush(self) -> None:
         """Compute the columns of late: one after another, each would take as long as all do."""
         if self._new:
-            self.frame = self.frame.with_columns(self._new)
-            self._new = []
+            self.frame = self.frame.with_columns(**self._new)
+            self._new = {}
 
     def _keep(self, name: str, value: pl.Expr) -> None:
-        self._new.append(value.alias(name))
+        self._new[name] = value
         self.columns.append(name)
 
     def _unsigned(self, size: int) -> pl.Expr:
@@ -120,7 +123,7 @@ class _Cursor:
 
     def _move(self, by: pl.Expr) -> None:
         """Advance by a number of bytes that differs from value to value; null is a misfit."""
-        self._new.append((self.offset + by).alias(_AT))
+        self._new[_AT] = self.offset + by
         self.flush()
         self._fixed, self._moving = 0, True
 

@@ -145,8 +145,8 @@ class Seen:
         """
         return _rows(
             self._places,
-            operators=pl.repeat(None, len(self.states), dtype=pl.UInt64, eager=True),
-            keys=pl.repeat(key, len(self.states), dtype=pl.String, eager=True),
+            operators=pl.Series([None] * len(self.states), dtype=pl.UInt64),
+            keys=pl.Series([key] * len(self.states), dtype=pl.String),
             raw=[
                 default(state) if state.values[key] is None else state.values[key]
                 for _, state in self.states

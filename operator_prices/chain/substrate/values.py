@@ -164,6 +164,8 @@ def _by_version(found: pl.DataFrame) -> list[pl.DataFrame]:
 
 def conform(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """Exactly the columns of `schema`; a column that nothing told is null."""
+    if frame.schema == pl.Schema(schema):
+        return frame
     return frame.select(
         (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in schema.items()
