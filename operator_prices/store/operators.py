@@ -3,9 +3,17 @@
 import polars as pl
 from psycopg import Connection
 
-from operator_prices.epochs.tables import OPERATORS_METADATA
 from operator_prices.store.database import long_work
-from operator_prices.store.rows import stage
+
+INCOMING = """
+WITH incoming AS (
+  SELECT * FROM unnest(%(operator_id)s::integer[], %(first_seen_epoch)s::integer[],
+    %(last_seen_epoch)s::integer[], %(owner)s::text[], %(signing_key)s::text[],
+    %(nomination_tax)s::smallint[], %(minimum_nominator_stake)s::numeric[], %(status)s::text[])
+  AS told (operator_id, first_seen_epoch, last_seen_epoch, owner, signing_key, nomination_tax,
+    minimum_nominator_stake, status))
+"""
+"""They are few: to make a table for them takes longer than all else that is done with them."""
 
 MERGE_OPERATORS = """
 INSERT INTO operators_metadata AS old (operator_id, first_seen_epoch, last_seen_epoch, owner,
@@ -62,9 +70,9 @@ def merge_operators(connection: Connection, frame: pl.DataFrame) -> int:
     """
     with long_work(connection), connection.cursor() as cursor:
         cursor.execute("LOCK TABLE operators_metadata IN SHARE ROW EXCLUSIVE MODE")
-        stage(cursor, OPERATORS_METADATA, frame)
-        changes = (MERGE_OPERATORS, EARLIER_OPERATORS, ACTIVE_OPERATORS)
-        return sum(cursor.execute(change).rowcount for change in changes)
+        incoming = frame.to_dict(as_series=False)
+        changes = (INCOMING + MERGE_OPERATORS, INCOMING + EARLIER_OPERATORS, ACTIVE_OPERATORS)
+        return sum(cursor.execute(change, incoming).rowcount for change in changes)
 
 
 def name_operator(
