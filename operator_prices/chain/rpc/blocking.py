@@ -104,7 +104,7 @@ class Rpc(Asking):
         /,
         **limits: Any,  # noqa: ANN401 - whatever `client` takes
     ) -> None:
-        self._running = start_blocking_portal()
+        self._running = start_blocking_portal(backend_options={"use_uvloop": True})
         portal = self._running.__enter__()
         super().__init__(portal.call(partial(client, endpoints, **limits)), portal, count())
 
