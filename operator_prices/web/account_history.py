@@ -83,6 +83,11 @@ class Position:
         paid_in, _, paid_out, _ = change[HAPPENED:]
         self._states.append((*change, self._paid_in.add(paid_in), self._paid_out.add(paid_out)))
 
+    def pass_by(self) -> None:
+        """Nothing is told of what there was before the newest change."""
+        while len(self._states) > 1:
+            self._states.popleft()
+
     def told(self, epochs: Iterable[Own]) -> list[str]:
         """Epochs in their form: later ones come later.
 
@@ -154,7 +159,10 @@ async def _chunks(
             if rows:
                 served.rows += len(rows)
                 yield notation.separator.join(rows).encode()
-                await asyncio.sleep(0)  # what has come already is no reason to keep others waiting
+            else:
+                for position in positions.values():
+                    position.pass_by()
+            await asyncio.sleep(0)  # what has come already is no reason to keep others waiting
 
 
 def objects(

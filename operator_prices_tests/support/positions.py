@@ -20,8 +20,8 @@ WHOLE_LIFE, SLASHED, OWNER, HOLDER, UNPRICED, LEAVER, RETURNER = (
 has stake with an operator whose newest price is missing; is paid out with its shares by one
 operator, and goes on with another; takes all out, and comes back."""
 
-OFTEN = (WHOLE_LIFE, OWNER, LEAVER, RETURNER)
-"""Those to whom much happens."""
+TELLING = (WHOLE_LIFE, OWNER, LEAVER, RETURNER, UNPRICED)
+"""Those of whom there is much to tell, or something unknown."""
 
 SMALL = tuple("0x" + f"{n:064x}" for n in range(1, 26))
 """Nominators of operator 1 that deposit once, each another amount."""

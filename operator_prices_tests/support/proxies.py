@@ -81,6 +81,7 @@ class Proxy:
         finally:
             for way in ways:
                 way.cancel()
+            to_node.close()  # before anything is waited for: that may be called off
             await asyncio.gather(*ways, return_exceptions=True)
             await _closed(to_node)
 

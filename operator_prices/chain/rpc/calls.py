@@ -26,7 +26,7 @@ class Call:
     entries: int = 0
     """As many as the calls of such a message have in all, at most."""
     turn: int = 0
-    """Calls of a lower turn are sent before those of a higher one."""
+    """Calls of a lower turn go before those of a higher one that wait when they are asked."""
     refusals: Counter[Upstream] = field(default_factory=Counter)
     refused_by: set[Upstream] = field(default_factory=set)
     sent_at: float = 0.0

@@ -53,7 +53,7 @@ PARTS = sql.SQL(
     " LEFT JOIN (SELECT epoch, timestamp FROM epoch_documents WHERE {within}) AS document"
     " ON document.epoch = at) AS fact) AS told) TO STDOUT (FORMAT binary)"
 )
-"""A text of changes, and one for each column of `Own`; NULL where a part has none.
+"""A text for each column of `Own`, and one of changes; NULL where a part has no row of them.
 
 What is joined in each part comes in the order of its index, and the first part is there before the
 last one is read. Those of a number below 0 are before the first epoch told and have changes alone.
@@ -158,7 +158,7 @@ async def lives(cursor: Cursor, account: Account) -> list[Stretch]:
 async def parts(
     cursor: Cursor, account: Account, stretches: Sequence[Stretch], rows: int
 ) -> AsyncGenerator[tuple[list[Change], Iterator[Own]], None]:
-    """The changes of some epochs and what each of these has of its own, so many rows at a time.
+    """The changes of some epochs and what each of these has of its own, so many rows at most.
 
     Where the span begins in the middle of a position, changes come first that were before it.
     """
@@ -182,14 +182,14 @@ async def parts(
         within=WITHIN.format(first=first),
         earliest=(min(one.begun for one in stretches) - first) // (PAST * size),
         first=first,
-        last=span.last,
+        last=min(span.last, max(one.until for one in told)),
         size=size,
         past=PAST * size,
     )
     async with cursor.copy(copy) as found:
         found.set_types(["text"] * 5)
         async for *own, changes in found.rows():
-            columns = (column.split(" ") for column in own if column)
+            columns = (column.split(" ") for column in own if column is not None)
             yield (
                 [change.split(" ") for change in changes.split(",")] if changes else [],
                 zip(*columns, strict=True),
